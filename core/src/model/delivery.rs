@@ -1,0 +1,255 @@
+//! One recipient of one message: its state, its attempts, and what remote servers said.
+
+use bytes::Bytes;
+use postern_proto::ids::{MessageId, RecipientId};
+
+/// The state of a delivery. The numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// Waits for its send time.
+    Scheduled = 1,
+    /// Waits for its first attempt.
+    Queued = 2,
+    /// An attempt is under way.
+    Sending = 3,
+    /// Waits for another attempt.
+    Deferred = 4,
+    /// Taken over by the remote server. Terminal.
+    Delivered = 5,
+    /// Refused for good. Terminal.
+    Bounced = 6,
+    /// Given up. Terminal.
+    Failed = 7,
+    /// Not sent: the address is suppressed. Terminal.
+    Suppressed = 8,
+    /// Too old. Terminal.
+    Expired = 9,
+    /// Canceled. Terminal.
+    Canceled = 10,
+}
+
+impl State {
+    /// All states, in the order of their numbers.
+    pub const ALL: [State; 10] = [
+        State::Scheduled,
+        State::Queued,
+        State::Sending,
+        State::Deferred,
+        State::Delivered,
+        State::Bounced,
+        State::Failed,
+        State::Suppressed,
+        State::Expired,
+        State::Canceled,
+    ];
+
+    /// The state with this number.
+    pub fn from_number(number: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| *state as i64 == number)
+    }
+
+    /// Nothing leaves a terminal state.
+    pub fn is_terminal(self) -> bool {
+        self as u8 >= State::Delivered as u8
+    }
+}
+
+/// How a recipient is addressed. The numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// In the To field.
+    To = 1,
+    /// In the Cc field.
+    Cc = 2,
+    /// In no field.
+    Bcc = 3,
+}
+
+impl Kind {
+    /// The kind with this number; unknown numbers are read as To.
+    pub fn from_number(number: i64) -> Self {
+        match number {
+            2 => Self::Cc,
+            3 => Self::Bcc,
+            _ => Self::To,
+        }
+    }
+}
+
+/// Where in the conversation with a remote server something was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Finding the servers.
+    Dns,
+    /// Connecting, and the greeting.
+    Connect,
+    /// EHLO.
+    Ehlo,
+    /// STARTTLS and the handshake.
+    StartTls,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// DATA and the reply to the final dot.
+    Data,
+    /// Decided here, without a remote server.
+    Local,
+}
+
+impl Phase {
+    /// The word shown to clients.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Ehlo => "ehlo",
+            Self::StartTls => "starttls",
+            Self::Mail => "mail",
+            Self::Rcpt => "rcpt",
+            Self::Data => "data",
+            Self::Local => "local",
+        }
+    }
+}
+
+/// What a remote server answered, or what went wrong before it could. Encodes itself for storage.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Reply {
+    /// The reply code; 0 when the server said nothing.
+    #[prost(uint32, tag = "1")]
+    pub code: u32,
+    /// The enhanced status code, for example `5.1.1`; empty when there was none.
+    #[prost(string, tag = "2")]
+    pub enhanced: String,
+    /// The text, at most [`Reply::TEXT_BYTES_MAX`].
+    #[prost(string, tag = "3")]
+    pub text: String,
+    /// The host that answered or could not be reached.
+    #[prost(string, tag = "4")]
+    pub host: String,
+    /// [`Phase::name`].
+    #[prost(string, tag = "5")]
+    pub phase: String,
+    /// The TLS version; empty for a plain connection.
+    #[prost(string, tag = "6")]
+    pub tls: String,
+}
+
+impl Reply {
+    /// Longer texts are cut.
+    pub const TEXT_BYTES_MAX: usize = 1024;
+
+    /// Something that was decided here, without a remote server.
+    pub fn local(text: impl Into<String>) -> Self {
+        Self { text: text.into(), phase: Phase::Local.name().to_owned(), ..Self::default() }
+    }
+}
+
+/// Why a delivery did not succeed, in one word. A closed list that clients may branch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Category {
+    /// The mailbox does not exist.
+    UnknownUser,
+    /// The mailbox exists and takes no mail.
+    Inactive,
+    /// The mailbox is full.
+    MailboxFull,
+    /// The receiver's policy.
+    Policy,
+    /// The content was taken for spam.
+    SpamContent,
+    /// The sender's address or domain has a bad name.
+    Reputation,
+    /// The receiver limits the rate, or greylists.
+    RateLimited,
+    /// The domain has no usable server, or the lookup failed.
+    DnsFailure,
+    /// The mail is too large.
+    TooLarge,
+    /// The other side broke the protocol, or lacks an extension the mail needs.
+    Protocol,
+    /// Nothing was heard in time.
+    Timeout,
+    /// The connection could not be made, or broke.
+    Connection,
+    /// TLS failed.
+    Tls,
+    /// The server does not relay for us.
+    RelayDenied,
+    /// SPF, DKIM or DMARC of the sender, or our own login, failed.
+    AuthFailed,
+    /// The content could not be rendered.
+    Content,
+    /// Anything else.
+    Other,
+}
+
+impl Category {
+    /// The word shown to clients and stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnknownUser => "unknown_user",
+            Self::Inactive => "inactive",
+            Self::MailboxFull => "mailbox_full",
+            Self::Policy => "policy",
+            Self::SpamContent => "spam_content",
+            Self::Reputation => "reputation",
+            Self::RateLimited => "rate_limited",
+            Self::DnsFailure => "dns_failure",
+            Self::TooLarge => "too_large",
+            Self::Protocol => "protocol",
+            Self::Timeout => "timeout",
+            Self::Connection => "connection",
+            Self::Tls => "tls",
+            Self::RelayDenied => "relay_denied",
+            Self::AuthFailed => "auth_failed",
+            Self::Content => "content",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// How one attempt ended. A refusal by the remote server is an outcome, not an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The remote server took responsibility.
+    Delivered {
+        /// Its reply.
+        reply: Reply,
+    },
+    /// It may work later.
+    Deferred {
+        /// The reply, or what went wrong.
+        reply: Reply,
+        /// Why.
+        category: Category,
+        /// The connection broke after the whole mail was sent and before the reply: the recipient
+        /// may have got it.
+        may_duplicate: bool,
+    },
+    /// It will never work.
+    Refused {
+        /// The reply.
+        reply: Reply,
+        /// Why.
+        category: Category,
+    },
+}
+
+/// A mail ready to be handed to a transport.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// The delivery, for logs and to recognise a repeated hand-over.
+    pub delivery: RecipientId,
+    /// The message.
+    pub message: MessageId,
+    /// The envelope sender; empty for the null reverse-path.
+    pub from: String,
+    /// The envelope recipient.
+    pub to: String,
+    /// The composed and signed message with CRLF line ends.
+    pub bytes: Bytes,
+}

@@ -1,0 +1,8 @@
+//! The nouns: what a message, a delivery, a key and a domain are. Data only; every field is public
+//! and every type is plain, so that store, worker and rpc can share them without sharing behaviour.
+
+pub mod content;
+pub mod delivery;
+pub mod message;
+pub mod event;
+pub mod directory;

@@ -1,0 +1,35 @@
+//! The names of gRPC metadata entries and scopes, which both sides of the wire must spell alike.
+
+/// Carries the caller's credential: `Bearer <API key>`.
+pub const AUTHORIZATION: &str = "authorization";
+/// The secret with which a gateway proves that it is one; only then are the two entries below it
+/// believed.
+pub const GATEWAY_TOKEN: &str = "x-postern-gateway";
+/// Which door the request came through: `rest`, `smtp` or `tracking`.
+pub const DOOR: &str = "x-postern-door";
+/// The address of the client that a gateway serves.
+pub const CLIENT_IP: &str = "x-postern-client-ip";
+/// The idempotency key, where the request field is not used.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Set to `true` on an answer that was stored by an earlier request.
+pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
+/// The id that names one request in logs and error answers.
+pub const REQUEST_ID: &str = "x-request-id";
+
+/// Every scope an API key can have; `*` means all of them.
+pub const SCOPES: [&str; 14] = [
+    "messages:send",
+    "messages:read",
+    "events:read",
+    "templates:read",
+    "templates:write",
+    "domains:read",
+    "domains:write",
+    "suppressions:read",
+    "suppressions:write",
+    "stats:read",
+    "sink:read",
+    "sink:write",
+    "keys:read",
+    "keys:write",
+];
