@@ -1,0 +1,185 @@
+//! What changes rarely and is asked for with every message: keys, domains, templates and
+//! suppressions; and the mails of the local inbox.
+
+use postern_proto::ids::{DomainId, KeyId, MessageId, SinkId, SuppressionId, TemplateId};
+
+/// An API key. The secret itself is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// The id.
+    pub id: KeyId,
+    /// SHA-256 of the secret.
+    pub hash: [u8; 32],
+    /// The name for people.
+    pub display_name: String,
+    /// What it may do; `*` for everything.
+    pub scopes: Vec<String>,
+    /// The domains it may send from; empty for any.
+    pub sender_domains: Vec<String>,
+    /// Recipients per day; 0 for no limit.
+    pub daily_limit: i64,
+    /// When it stops working.
+    pub expire_ms: Option<i64>,
+    /// Its mail goes to the local inbox only.
+    pub test: bool,
+    /// The first characters of the secret.
+    pub hint: String,
+    /// When it was made.
+    pub create_ms: i64,
+    /// When it was revoked.
+    pub revoke_ms: Option<i64>,
+}
+
+/// The algorithm of a DKIM key. The numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DkimAlgorithm {
+    /// RSA-2048 with SHA-256.
+    Rsa = 1,
+    /// Ed25519.
+    Ed25519 = 2,
+}
+
+/// A DKIM key of a sender domain.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DkimKey {
+    /// The selector.
+    pub selector: String,
+    /// The algorithm.
+    pub algorithm: DkimAlgorithm,
+    /// The private key as PKCS#8 DER. Needed in clear to sign; never leaves the core.
+    pub private_der: Vec<u8>,
+    /// The value of the TXT record to publish.
+    pub record: String,
+    /// When it was made.
+    pub create_ms: i64,
+}
+
+impl std::fmt::Debug for DkimKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DkimKey({}, …)", self.selector)
+    }
+}
+
+/// A sender domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain {
+    /// The id.
+    pub id: DomainId,
+    /// The name as A-labels in lower case.
+    pub name: String,
+    /// Its keys; every message is signed with each of them.
+    pub keys: Vec<DkimKey>,
+    /// When it was added.
+    pub create_ms: i64,
+}
+
+/// A variable that a template declares.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Variable {
+    /// The name.
+    pub name: String,
+    /// Sending without a value is refused.
+    pub required: bool,
+    /// Used when nobody supplies a value.
+    pub default: String,
+}
+
+/// A stored template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// The id.
+    pub id: TemplateId,
+    /// The client's name for it.
+    pub alias: String,
+    /// The name for people.
+    pub display_name: String,
+    /// The subject in Liquid.
+    pub subject: String,
+    /// The html body in Liquid.
+    pub html: String,
+    /// The text body in Liquid.
+    pub text: String,
+    /// Declared variables.
+    pub variables: Vec<Variable>,
+    /// When it was made.
+    pub create_ms: i64,
+    /// When it last changed.
+    pub update_ms: i64,
+}
+
+/// Why an address is suppressed. The numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SuppressionReason {
+    /// The address does not exist.
+    HardBounce = 1,
+    /// The recipient complained.
+    Complaint = 2,
+    /// The recipient unsubscribed.
+    Unsubscribe = 3,
+    /// An operator added it.
+    Manual = 4,
+}
+
+impl SuppressionReason {
+    /// The reason with this number; unknown numbers are read as manual.
+    pub fn from_number(number: i64) -> Self {
+        match number {
+            1 => Self::HardBounce,
+            2 => Self::Complaint,
+            3 => Self::Unsubscribe,
+            _ => Self::Manual,
+        }
+    }
+
+    /// The word shown to clients.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HardBounce => "hard_bounce",
+            Self::Complaint => "complaint",
+            Self::Unsubscribe => "unsubscribe",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// An address that gets no mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppression {
+    /// The id.
+    pub id: SuppressionId,
+    /// The address in lower case.
+    pub email: String,
+    /// Why.
+    pub reason: SuppressionReason,
+    /// Only for this campaign; empty for all mail.
+    pub campaign_id: String,
+    /// A note for people.
+    pub note: String,
+    /// Since when.
+    pub create_ms: i64,
+}
+
+/// A mail that the local inbox caught.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkMail {
+    /// The id.
+    pub id: SinkId,
+    /// When it was caught.
+    pub create_ms: i64,
+    /// The envelope sender.
+    pub envelope_from: String,
+    /// The envelope recipient.
+    pub envelope_to: String,
+    /// The Subject field, decoded.
+    pub subject: String,
+    /// The From field, decoded.
+    pub from: String,
+    /// The size in octets.
+    pub size: i64,
+    /// The message it came from.
+    pub message_id: MessageId,
+    /// The mail; empty in lists.
+    pub raw: Vec<u8>,
+}
