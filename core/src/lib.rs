@@ -1,1 +1,30 @@
-//! x
+//! The system. Its modules, in this order, are the life of a message:
+//!
+//! 1. **accept** ([`rpc`]): a gRPC call is decoded and authorised;
+//! 2. **validate** ([`intake`]): it becomes something we are willing to promise;
+//! 3. **persist** ([`store`]): it is on stable storage, and only now the client hears yes;
+//! 4. **claim** ([`queue`], [`worker`]): a node takes a lease and finds the turn of a delivery;
+//! 5. **build** ([`mime`]): content becomes bytes;
+//! 6. **sign** ([`dkim`]): the sender domain vouches for them;
+//! 7. **deliver** ([`transport`]): a remote server takes them or says why not;
+//! 8. **record** ([`store::queue`]): state, event and counters in one commit;
+//! 9. **notify** ([`store::ledger`], [`rpc::events`]): whoever follows the event feed is told.
+//!
+//! Whatever a crash interrupts is taken up again from what the store holds.
+
+pub mod config;
+pub mod app;
+pub mod rpc;
+pub mod intake;
+pub mod store;
+pub mod queue;
+pub mod worker;
+pub mod mime;
+pub mod dkim;
+pub mod transport;
+pub mod capture;
+
+pub mod model;
+pub mod directory;
+pub mod template;
+pub mod credential;

@@ -1,1 +1,107 @@
-//! x
+//! HTTP in, gRPC out. The gateway translates the native API, the frozen contract of the old system
+//! and the inbox page into calls of `postern.v1`, within its own limits.
+//!
+//! It owns no state: everything it says it has heard from the core, so a crash loses nothing that
+//! was answered, and any number of gateways can stand side by side.
+
+mod config;
+mod serve;
+mod edge;
+mod limits;
+mod fault;
+mod routes;
+mod v1;
+mod raw;
+mod events;
+mod idempotency;
+mod json;
+mod rpc;
+mod legacy;
+mod inbox;
+mod health;
+mod openapi;
+mod docs;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use postern_kit::core_client::CoreClient;
+use prost_reflect::DescriptorPool;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
+use tower::util::MapRequestLayer;
+use tower_http::decompression::{DecompressionBody, RequestDecompressionLayer};
+
+pub use config::{Cidr, HELP, RestConfig};
+
+/// What the handlers share.
+pub(crate) struct App {
+    pub(crate) config: RestConfig,
+    pub(crate) core: CoreClient,
+    pub(crate) contract: DescriptorPool,
+    pub(crate) limits: limits::Limits,
+    pub(crate) turns: Semaphore,
+    pub(crate) watchers: Arc<Semaphore>,
+    pub(crate) drain: CancellationToken,
+}
+
+/// A gateway, ready to serve.
+pub struct Gateway {
+    app: Arc<App>,
+    router: Router,
+}
+
+/// Puts a gateway together; opens nothing and calls nobody.
+///
+/// # Panics
+///
+/// When the contract compiled into this binary cannot be read, which the first test would find.
+pub fn build(config: RestConfig, core: CoreClient) -> Gateway {
+    let contract = DescriptorPool::decode(postern_proto::DESCRIPTORS)
+        .expect("the descriptors were made by our own build");
+    let app = Arc::new(App {
+        limits: limits::Limits::new(&config),
+        turns: Semaphore::new(config.concurrency_max),
+        watchers: Arc::new(Semaphore::new(config.watchers_max)),
+        drain: CancellationToken::new(),
+        config,
+        core,
+        contract,
+    });
+    let mut router = v1::router(&app)
+        .merge(legacy::router(&app))
+        .merge(health::router(&app))
+        .merge(docs::router(&app));
+    if app.config.inbox {
+        router = router.merge(inbox::router(&app));
+    }
+    // Compressed bodies are unpacked as they are read, so the body limit counts what comes out.
+    let unpack = ServiceBuilder::new()
+        .layer(RequestDecompressionLayer::new())
+        .layer(MapRequestLayer::new(
+            |request: Request<DecompressionBody<Body>>| request.map(Body::new),
+        ));
+    let router = router
+        .layer(unpack)
+        .layer(axum::middleware::from_fn_with_state(
+            app.clone(),
+            edge::edge,
+        ));
+    Gateway { app, router }
+}
+
+impl Gateway {
+    /// The service itself, for tests that need no socket.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Serves until `stop`, then drains: requests under way finish, event streams end.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        serve::serve(self.app, self.router, listener, stop).await;
+    }
+}

@@ -89,6 +89,8 @@ pub enum Phase {
     Ehlo,
     /// STARTTLS and the handshake.
     StartTls,
+    /// Our login.
+    Auth,
     /// MAIL FROM.
     Mail,
     /// RCPT TO.
@@ -107,6 +109,7 @@ impl Phase {
             Self::Connect => "connect",
             Self::Ehlo => "ehlo",
             Self::StartTls => "starttls",
+            Self::Auth => "auth",
             Self::Mail => "mail",
             Self::Rcpt => "rcpt",
             Self::Data => "data",

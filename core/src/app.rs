@@ -1,0 +1,282 @@
+//! Puts the core together: opens the store, wires the parts, starts and stops them in order.
+//!
+//! Start: store, registration, reaping, worker, port. Stop: streams end and new calls are refused,
+//! attempts under way finish, leases go back. A crash skips the stop; the reaper makes up for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_kit::clock::Clock;
+use postern_kit::in_process::Incoming;
+use postern_proto::ids::KeyId;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::{Router, TcpIncoming};
+use uuid::Uuid;
+
+use crate::capture::Capture;
+use crate::config::{CoreConfig, StoreConfig, TransportKind};
+use crate::credential;
+use crate::directory::Directory;
+use crate::intake::{Intake, quota::Quota};
+use crate::model::directory::ApiKey;
+use crate::rpc::auth::{self, Gate};
+use crate::rpc::page::Pages;
+use crate::rpc::{Context, server};
+use crate::store::embedded::{self, Embedded};
+use crate::store::group::{Group, GroupLimits};
+use crate::store::postgres::{self, Postgres};
+use crate::store::{self, Stores};
+use crate::transport::{self, Mx, Relay, Transport};
+use crate::worker::attempt::Lab;
+use crate::worker::keeper::{Keeper, NODE_TTL};
+use crate::worker::{self, Worker};
+
+/// The core could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The embedded store.
+    #[error(transparent)]
+    Embedded(#[from] embedded::OpenError),
+    /// PostgreSQL.
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The transport.
+    #[error(transparent)]
+    Transport(#[from] transport::SetupError),
+    /// Reflection cannot read the contract.
+    #[error("the contract cannot be served: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// The core, ready to run.
+pub struct Core {
+    context: Context,
+    router: Router,
+    health: tonic_health::server::HealthReporter,
+    worker: Worker,
+    keeper: Keeper,
+    config: CoreConfig,
+}
+
+impl Core {
+    /// Opens the store and wires everything. Nothing is delivered and no port is open yet.
+    pub async fn build(config: CoreConfig) -> Result<Self, BuildError> {
+        let (clock, node) = (Clock::System, Uuid::now_v7());
+        let stores = open(&config.store).await?;
+        let keeper = Keeper {
+            queue: stores.queue.clone(),
+            db: stores.db.clone(),
+            node,
+            clock: clock.clone(),
+            retention: config.retention.clone(),
+        };
+        reap_at_start(&keeper, &config.store).await?;
+        keeper.register().await?;
+        let directory = Arc::new(Directory::load(stores.db.clone()).await?);
+        let loop_ends = worker::handle();
+        let lab = lab(&config, &stores, &directory, node, &clock)?;
+        let intake = Intake {
+            policy: config.policy.clone(),
+            directory: directory.clone(),
+            clock: clock.clone(),
+            db: stores.db.clone(),
+            group: accepting(&stores, &clock),
+            worker: loop_ends.0.clone(),
+            node,
+            quota: Quota::default(),
+        };
+        let gate = Gate {
+            directory: directory.clone(),
+            gateway_token: config.gateway_token.clone(),
+            inbox_open: config.inbox_open,
+            clock: clock.clone(),
+        };
+        let context = Context {
+            gate: Arc::new(gate),
+            intake: Arc::new(intake),
+            directory,
+            queue: stores.queue.clone(),
+            db: stores.db.clone(),
+            pages: Arc::new(Pages::new(config.gateway_token.reveal())),
+            clock,
+            draining: CancellationToken::new(),
+        };
+        let (router, health) = server::router(context.clone(), &config.server).await?;
+        let worker = Worker::new(Arc::new(lab), node, config.lanes, loop_ends);
+        Ok(Self { context, router, health, worker, keeper, config })
+    }
+
+    /// Makes an API key that may do everything and never expires, if there is no key yet. Returns
+    /// its secret, which is nowhere else.
+    pub async fn first_key(&self) -> Result<Option<String>, store::Error> {
+        let context = &self.context;
+        if !store::directory::keys(&*context.db, None, 1).await?.is_empty() {
+            return Ok(None);
+        }
+        let secret = credential::generate(false);
+        let key = ApiKey {
+            id: KeyId::generate(),
+            hash: auth::hash(&secret),
+            display_name: "first key".to_owned(),
+            scopes: vec!["*".to_owned()],
+            sender_domains: Vec::new(),
+            daily_limit: 0,
+            expire_ms: None,
+            test: false,
+            hint: credential::hint(&secret),
+            create_ms: context.clock.now_ms(),
+            revoke_ms: None,
+        };
+        store::directory::create_key(&*context.db, &key).await?;
+        context.directory.refresh().await?;
+        Ok(Some(secret))
+    }
+
+    /// Serves until `stop`, then drains. `in_process` is the end of a channel of this process.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        in_process: Option<Incoming>,
+        stop: CancellationToken,
+    ) -> Result<(), tonic::transport::Error> {
+        let Self { context, router, health, worker, keeper, config } = self;
+        let follower = context.directory.clone();
+        let follow = tokio::spawn({
+            let stop = stop.clone();
+            async move { follower.follow(stop).await }
+        });
+        let keeping = tokio::spawn(keeper.run(stop.clone()));
+        // The worker goes on until the doors are closed, so nothing accepted is left behind.
+        let doors_closed = CancellationToken::new();
+        let working = tokio::spawn(worker.run(doors_closed.clone(), config.drain));
+        let draining = context.draining.clone();
+        let stopping = {
+            let stop = stop.clone();
+            async move {
+                stop.cancelled().await;
+                health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+                draining.cancel();
+            }
+        };
+        let announce = tokio::spawn(stopping);
+        let tcp = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let served = serve(router, tcp, in_process, stop.clone(), config.drain).await;
+        stop.cancel();
+        doors_closed.cancel();
+        let _ended = tokio::join!(working, keeping, follow, announce);
+        served
+    }
+}
+
+/// Serves both doors until `stop`, then waits up to `drain` for calls under way.
+async fn serve(
+    router: Router,
+    tcp: TcpIncoming,
+    in_process: Option<Incoming>,
+    stop: CancellationToken,
+    drain: Duration,
+) -> Result<(), tonic::transport::Error> {
+    let stopped = || stop.clone().cancelled_owned();
+    let tcp = router.clone().serve_with_incoming_shutdown(tcp, stopped());
+    let local = async {
+        match in_process {
+            Some(incoming) => router.serve_with_incoming_shutdown(incoming, stopped()).await,
+            None => Ok(()),
+        }
+    };
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(drain).await;
+    };
+    tokio::select! {
+        served = async { tokio::try_join!(tcp, local) } => served.map(|_| ()),
+        () = overdue => {
+            tracing::warn!("calls still under way at the end of the drain time");
+            Ok(())
+        }
+    }
+}
+
+async fn open(config: &StoreConfig) -> Result<Stores, BuildError> {
+    Ok(match config {
+        StoreConfig::Embedded(folder) => Embedded::open(folder)?,
+        StoreConfig::Postgres(config) => Postgres::open(config).await?,
+    })
+}
+
+/// The embedded store is locked, so whoever held leases in it is gone; on PostgreSQL others may
+/// live.
+async fn reap_at_start(keeper: &Keeper, config: &StoreConfig) -> Result<(), store::Error> {
+    let freed = match config {
+        StoreConfig::Embedded(_) => keeper.reap(Duration::ZERO).await?,
+        StoreConfig::Postgres(_) => keeper.reap(NODE_TTL).await?,
+    };
+    if freed > 0 {
+        tracing::info!(count = freed, "took up deliveries that were left behind");
+    }
+    Ok(())
+}
+
+fn accepting(
+    stores: &Stores,
+    clock: &Clock,
+) -> Group<crate::model::message::Submission, Vec<crate::model::message::Accepted>> {
+    let (intake, clock) = (stores.intake.clone(), clock.clone());
+    // A transaction of PostgreSQL has room for 4096 events.
+    let limits = GroupLimits { weight_max: 2000, parallel: 2, waiting_max: 4096 };
+    let weight = |submission: &crate::model::message::Submission| {
+        submission.messages.iter().map(|message| message.recipients.len()).sum()
+    };
+    Group::start(limits, weight, move |submissions| {
+        let (intake, now_ms) = (intake.clone(), clock.now_ms());
+        async move { intake.accept(&submissions, now_ms).await }
+    })
+}
+
+fn lab(
+    config: &CoreConfig,
+    stores: &Stores,
+    directory: &Arc<Directory>,
+    node: Uuid,
+    clock: &Clock,
+) -> Result<Lab, BuildError> {
+    let limits = GroupLimits { weight_max: 1000, parallel: 2, waiting_max: 4096 };
+    let (queue, time) = (stores.queue.clone(), clock.clone());
+    let begin = Group::start(limits, |_| 1, move |ids: Vec<_>| {
+        let (queue, now_ms) = (queue.clone(), time.now_ms());
+        async move {
+            let begun = queue.begin(node, &ids, now_ms).await?;
+            let mut by_id: std::collections::HashMap<_, _> =
+                begun.into_iter().map(|begun| (begun.id, begun)).collect();
+            Ok(ids.iter().map(|id| by_id.remove(id)).collect())
+        }
+    });
+    let (queue, time) = (stores.queue.clone(), clock.clone());
+    let finish = Group::start(limits, |_| 1, move |results: Vec<_>| {
+        let (queue, now_ms) = (queue.clone(), time.now_ms());
+        async move { queue.finish(node, &results, now_ms).await }
+    });
+    let sink: Arc<dyn Transport> = Arc::new(Capture::new(stores.db.clone(), clock.clone()));
+    let transport: Arc<dyn Transport> = match config.transport_kind {
+        TransportKind::Sink => sink.clone(),
+        TransportKind::Relay => Arc::new(Relay::new(&config.transport)?),
+        TransportKind::Mx => Arc::new(Mx::new(&config.transport, rand::random())?),
+    };
+    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    Ok(Lab {
+        queue: stores.queue.clone(),
+        begin,
+        finish,
+        directory: directory.clone(),
+        transport,
+        sink,
+        retry: config.retry.clone(),
+        clock: clock.clone(),
+        builders: Arc::new(Semaphore::new(processors)),
+    })
+}

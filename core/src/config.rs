@@ -1,0 +1,186 @@
+//! Every knob of the core, read once and checked before a port opens.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use postern_kit::core_client::GatewayToken;
+use postern_kit::env::{Env, EnvError};
+use postern_kit::listen::ListenAddr;
+
+use crate::intake::{Policy, SenderPolicy};
+use crate::queue::lanes::LaneLimits;
+use crate::queue::schedule::RetryPolicy;
+use crate::rpc::server::ServerLimits;
+use crate::store::postgres::PostgresConfig;
+use crate::transport::TransportConfig;
+use crate::worker::keeper::Retention;
+
+/// The variables, for `--help`.
+pub const HELP: &str = "\
+Environment (core):
+  POSTERN_GRPC_LISTEN        address of the gRPC port            [127.0.0.1:50051]
+  DATABASE_URL               PostgreSQL; unset: SQLite in POSTERN_DATA
+  POSTERN_DATA               folder of the embedded store        [./data]
+  POSTERN_GATEWAY_TOKEN      secret shared with the gateways     (required)
+  POSTERN_TRANSPORT          sink, relay or mx                   [sink]
+  POSTERN_RELAY_URL          smart host: smtp://user:password@host:port?tls=required
+  POSTERN_HELO_NAME          our name in EHLO                    [localhost]
+  POSTERN_SENDER_POLICY      any or registered                   [any with sink, else registered]
+  POSTERN_SENDER_DOMAINS     allowed sender domains besides the registered ones
+  POSTERN_DAILY_LIMIT        recipients per day, 0 for no limit  [0]
+  POSTERN_MESSAGE_BYTES      largest message in octets           [26214400]
+  POSTERN_MAX_AGE            how long a message is tried         [3d]
+  POSTERN_RETRY_DELAYS       pauses between attempts             [1m,5m,15m,30m,1h,2h,4h]
+  POSTERN_IDEMPOTENCY_TTL    how long answers are kept           [72h]
+  POSTERN_CONTENT_RETENTION  how long contents are kept          [3d]
+  POSTERN_INBOX_KEEP         mails kept in the local inbox       [10000]
+  POSTERN_CONCURRENCY        attempts under way at once          [256]
+  POSTERN_LANE_CONCURRENCY   attempts at once to one destination [20]
+  POSTERN_RPC_TIMEOUT        longest unary call                  [30s]
+  POSTERN_DRAIN              how long a stop waits for attempts  [25s]
+  POSTERN_LOG                log filter                          [info]
+  POSTERN_LOG_FORMAT         text or json                        [text]
+Transports read more: POSTERN_DNS_SERVERS, POSTERN_MX_PORT, POSTERN_MX_ALLOW_PRIVATE,
+POSTERN_SMTP_TIMEOUT_*, POSTERN_DESTINATION_CONNECTIONS, POSTERN_CONNECTION_*.";
+
+/// Where data is.
+#[derive(Debug, Clone)]
+pub enum StoreConfig {
+    /// An SQLite file in this folder.
+    Embedded(PathBuf),
+    /// PostgreSQL.
+    Postgres(PostgresConfig),
+}
+
+/// Where mail goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportKind {
+    /// To the local inbox.
+    Sink,
+    /// To a smart host.
+    Relay,
+    /// To the recipients' servers.
+    Mx,
+}
+
+/// The core's configuration.
+#[derive(Debug, Clone)]
+pub struct CoreConfig {
+    /// The gRPC port.
+    pub listen: ListenAddr,
+    /// Where data is.
+    pub store: StoreConfig,
+    /// The secret of the gateways.
+    pub gateway_token: GatewayToken,
+    /// Where mail goes.
+    pub transport_kind: TransportKind,
+    /// How it gets there.
+    pub transport: TransportConfig,
+    /// Who may send what.
+    pub policy: Policy,
+    /// When to try again.
+    pub retry: RetryPolicy,
+    /// How many attempts at once.
+    pub lanes: LaneLimits,
+    /// What is kept for how long.
+    pub retention: Retention,
+    /// What a gRPC request may weigh and take.
+    pub server: ServerLimits,
+    /// How long a stop waits for attempts under way.
+    pub drain: Duration,
+    /// A gateway may use the inbox without a caller's key.
+    pub inbox_open: bool,
+}
+
+impl CoreConfig {
+    /// Reads the environment.
+    pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        let transport_kind = match env.text("POSTERN_TRANSPORT", "sink").as_str() {
+            "sink" => TransportKind::Sink,
+            "relay" => TransportKind::Relay,
+            "mx" => TransportKind::Mx,
+            other => {
+                let problem = format!("'{other}' is none of sink, relay, mx");
+                return Err(EnvError::new("POSTERN_TRANSPORT", problem));
+            }
+        };
+        if transport_kind == TransportKind::Relay {
+            env.required("POSTERN_RELAY_URL")?;
+        }
+        let policy = policy(env, transport_kind)?;
+        let listen = ListenAddr::from_env(env, "POSTERN_GRPC_LISTEN", "127.0.0.1:50051")?;
+        Ok(Self {
+            store: store(env)?,
+            gateway_token: GatewayToken::new(env.required("POSTERN_GATEWAY_TOKEN")?)?,
+            transport_kind,
+            transport: TransportConfig::from_env(env)?,
+            retry: RetryPolicy { delays: delays(env)?, ..RetryPolicy::default() },
+            lanes: LaneLimits {
+                total: env.parsed("POSTERN_CONCURRENCY", 256)?,
+                per_lane: env.parsed("POSTERN_LANE_CONCURRENCY", 20)?,
+            },
+            retention: Retention {
+                content: env.duration("POSTERN_CONTENT_RETENTION", hours(72))?,
+                inbox: env.parsed("POSTERN_INBOX_KEEP", 10_000)?,
+            },
+            server: ServerLimits {
+                message_bytes_max: policy.message_bytes_max,
+                timeout: env.duration("POSTERN_RPC_TIMEOUT", Duration::from_secs(30))?,
+                concurrent_streams: 1024,
+            },
+            policy,
+            drain: env.duration("POSTERN_DRAIN", Duration::from_secs(25))?,
+            inbox_open: env.switch("POSTERN_INBOX", listen.addr.ip().is_loopback())?,
+            listen,
+        })
+    }
+}
+
+fn policy(env: &Env, transport: TransportKind) -> Result<Policy, EnvError> {
+    let default = if transport == TransportKind::Sink { "any" } else { "registered" };
+    let senders = match env.text("POSTERN_SENDER_POLICY", default).as_str() {
+        "any" => SenderPolicy::Any,
+        "registered" => SenderPolicy::Registered,
+        other => {
+            let problem = format!("'{other}' is neither any nor registered");
+            return Err(EnvError::new("POSTERN_SENDER_POLICY", problem));
+        }
+    };
+    Ok(Policy {
+        senders,
+        sender_domains: env.list("POSTERN_SENDER_DOMAINS"),
+        daily_limit: env.parsed("POSTERN_DAILY_LIMIT", 0)?,
+        message_bytes_max: env.parsed("POSTERN_MESSAGE_BYTES", 25 << 20)?,
+        max_age: env.duration("POSTERN_MAX_AGE", hours(72))?,
+        idempotency_ttl: env.duration("POSTERN_IDEMPOTENCY_TTL", hours(72))?,
+    })
+}
+
+fn store(env: &Env) -> Result<StoreConfig, EnvError> {
+    let Some(url) = env.get("DATABASE_URL") else {
+        return Ok(StoreConfig::Embedded(env.text("POSTERN_DATA", "./data").into()));
+    };
+    Ok(StoreConfig::Postgres(PostgresConfig {
+        url: url.to_owned(),
+        schema: env.text("POSTERN_DATABASE_SCHEMA", ""),
+        connections: env.parsed("POSTERN_DATABASE_CONNECTIONS", 16)?,
+        timeout: env.duration("POSTERN_DATABASE_TIMEOUT", Duration::from_secs(5))?,
+    }))
+}
+
+fn delays(env: &Env) -> Result<Vec<Duration>, EnvError> {
+    let name = "POSTERN_RETRY_DELAYS";
+    let texts = env.list(name);
+    if texts.is_empty() {
+        return Ok(RetryPolicy::default().delays);
+    }
+    let delay = |text: &String| {
+        let problem = format!("'{text}' is no duration; write 1m,5m,1h");
+        postern_kit::env::parse_duration(text).ok_or_else(|| EnvError::new(name, problem))
+    };
+    texts.iter().map(delay).collect()
+}
+
+fn hours(count: u64) -> Duration {
+    Duration::from_secs(3600 * count)
+}

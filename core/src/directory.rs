@@ -1,0 +1,185 @@
+//! Keys, signing domains and templates in memory, so that no message asks the store for them.
+//!
+//! A snapshot is replaced as a whole. Changes made by this process are seen at once, those of others
+//! when the version is next looked at ([`POLL`]). A crash loses nothing: the store has it all.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+
+use crate::dkim;
+use crate::model::directory::{ApiKey, Domain, Template};
+use crate::store::{self, Database, Error};
+use crate::template::{Compiled, Engine, TemplateError};
+
+/// How often other processes' changes are looked for.
+pub const POLL: Duration = Duration::from_millis(500);
+/// How many of a kind are read at a time.
+const PAGE: usize = 1000;
+
+/// A template with its parts compiled.
+pub struct CompiledTemplate {
+    /// The template.
+    pub template: Template,
+    /// Subject, html and text.
+    pub parts: [Compiled; 3],
+}
+
+/// Everything, as of one version.
+#[derive(Default)]
+pub struct Snapshot {
+    version: String,
+    keys: HashMap<[u8; 32], Arc<ApiKey>>,
+    domains: HashMap<String, Arc<Vec<dkim::Signer>>>,
+    templates: HashMap<String, Arc<CompiledTemplate>>,
+}
+
+impl Snapshot {
+    /// The key whose secret has this SHA-256.
+    pub fn key(&self, hash: &[u8; 32]) -> Option<Arc<ApiKey>> {
+        self.keys.get(hash).cloned()
+    }
+
+    /// The signers of a domain that is registered here, one for each of its keys.
+    pub fn signer(&self, domain: &str) -> Option<Arc<Vec<dkim::Signer>>> {
+        self.domains.get(domain).cloned()
+    }
+
+    /// The domain is registered here.
+    pub fn has_domain(&self, domain: &str) -> bool {
+        self.domains.contains_key(domain)
+    }
+
+    /// The template with this id or alias.
+    pub fn template(&self, name: &str) -> Option<Arc<CompiledTemplate>> {
+        self.templates.get(name).cloned()
+    }
+}
+
+/// The snapshot and how it is renewed.
+pub struct Directory {
+    db: Arc<dyn Database>,
+    engine: Engine,
+    current: ArcSwap<Snapshot>,
+}
+
+impl Directory {
+    /// Reads everything.
+    pub async fn load(db: Arc<dyn Database>) -> Result<Self, Error> {
+        let engine = Engine::new().map_err(|error| Error::Corrupt(error.to_string()))?;
+        let directory = Self { db, engine, current: ArcSwap::default() };
+        directory.refresh().await?;
+        Ok(directory)
+    }
+
+    /// What is known now.
+    pub fn now(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Compiles a part that is not stored.
+    pub fn compile(&self, source: &str) -> Result<Compiled, TemplateError> {
+        self.engine.compile(source)
+    }
+
+    /// Reads everything again when the version has changed.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        let version = store::directory::version(&*self.db).await?;
+        if version == self.current.load().version && !version.is_empty() {
+            return Ok(());
+        }
+        let keys = self.keys().await?;
+        let domains = self.domains().await?;
+        let templates = self.templates().await?;
+        self.current.store(Arc::new(Snapshot { version, keys, domains, templates }));
+        Ok(())
+    }
+
+    /// Looks for other processes' changes until told to stop.
+    pub async fn follow(&self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(POLL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(%error, "directory not refreshed; going on with what is known");
+            }
+        }
+    }
+
+    async fn keys(&self) -> Result<HashMap<[u8; 32], Arc<ApiKey>>, Error> {
+        let mut keys = HashMap::new();
+        let mut before = None;
+        loop {
+            let page = store::directory::keys(&*self.db, before, PAGE).await?;
+            before = page.last().map(|key| key.id);
+            let full = page.len() == PAGE;
+            keys.extend(page.into_iter().map(|key| (key.hash, Arc::new(key))));
+            if !full {
+                return Ok(keys);
+            }
+        }
+    }
+
+    async fn domains(&self) -> Result<HashMap<String, Arc<Vec<dkim::Signer>>>, Error> {
+        let mut domains = HashMap::new();
+        let mut after = String::new();
+        loop {
+            let page = store::directory::domains(&*self.db, &after, PAGE).await?;
+            let full = page.len() == PAGE;
+            for domain in page {
+                after.clone_from(&domain.name);
+                domains.insert(domain.name.clone(), Arc::new(signer(&domain)));
+            }
+            if !full {
+                return Ok(domains);
+            }
+        }
+    }
+
+    async fn templates(&self) -> Result<HashMap<String, Arc<CompiledTemplate>>, Error> {
+        let mut templates = HashMap::new();
+        let mut after = String::new();
+        loop {
+            let page = store::templates::list(&*self.db, &after, PAGE).await?;
+            let full = page.len() == PAGE;
+            for template in page {
+                after.clone_from(&template.alias);
+                let Some(compiled) = self.compiled(template) else { continue };
+                let compiled = Arc::new(compiled);
+                templates.insert(compiled.template.id.to_string(), compiled.clone());
+                templates.insert(compiled.template.alias.clone(), compiled);
+            }
+            if !full {
+                return Ok(templates);
+            }
+        }
+    }
+
+    fn compiled(&self, template: Template) -> Option<CompiledTemplate> {
+        let part = |source: &str| {
+            let compiled = self.engine.compile(source);
+            compiled.inspect_err(|error| {
+                tracing::error!(alias = template.alias, %error, "stored template is unusable");
+            })
+        };
+        let parts =
+            [part(&template.subject).ok()?, part(&template.html).ok()?, part(&template.text).ok()?];
+        Some(CompiledTemplate { template, parts })
+    }
+}
+
+fn signer(domain: &Domain) -> Vec<dkim::Signer> {
+    let mut signers = Vec::new();
+    for key in &domain.keys {
+        match dkim::Signer::new(&domain.name, &key.selector, key.algorithm, &key.private_der) {
+            Ok(signer) => signers.push(signer),
+            Err(error) => {
+                tracing::error!(domain = domain.name, selector = key.selector, %error, "dkim key is unusable");
+            }
+        }
+    }
+    signers
+}

@@ -1,0 +1,205 @@
+//! VALIDATE: from a request to something we are willing to promise.
+//!
+//! Parse, authorise, expand, spend the limits, persist, hand over. Until the store has committed,
+//! nothing has happened: a crash or an error anywhere here leaves no trace.
+
+pub mod limits;
+pub mod address;
+pub mod draft;
+pub mod expand;
+pub mod quota;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postern_kit::clock::Clock;
+use postern_proto::ids::MessageId;
+use postern_proto::reason::Reason;
+use postern_proto::status::Failure;
+use prost::Message as _;
+use uuid::Uuid;
+
+use crate::directory::Directory;
+use crate::model::content::domain_of;
+use crate::model::delivery::State;
+use crate::model::directory::ApiKey;
+use crate::model::message::{Accepted, Claimed, NewMessage, Receipt, Submission};
+use crate::store::Database;
+use crate::store::group::Group;
+use crate::worker::{Handle, Job, Prepared};
+
+use self::quota::Quota;
+
+/// Which senders are allowed besides what a key says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SenderPolicy {
+    /// Any domain.
+    Any,
+    /// Domains that are registered here or listed in `POSTERN_SENDER_DOMAINS`.
+    Registered,
+}
+
+/// The rules of acceptance that an operator sets.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Which senders are allowed.
+    pub senders: SenderPolicy,
+    /// Allowed sender domains besides the registered ones.
+    pub sender_domains: Vec<String>,
+    /// Recipients per day over all keys; 0 for no limit.
+    pub daily_limit: i64,
+    /// The largest content in octets.
+    pub message_bytes_max: usize,
+    /// How long a message is tried when it does not say itself.
+    pub max_age: Duration,
+    /// How long the answer under an idempotency key is kept.
+    pub idempotency_ttl: Duration,
+}
+
+/// Accepts messages.
+pub struct Intake {
+    /// The rules.
+    pub policy: Policy,
+    /// Keys, domains, templates.
+    pub directory: Arc<Directory>,
+    /// The time.
+    pub clock: Clock,
+    /// For reserving limits.
+    pub db: Arc<dyn Database>,
+    /// Collects submissions into transactions.
+    pub group: Group<Submission, Vec<Accepted>>,
+    /// The scheduler of this node.
+    pub worker: Handle,
+    /// This node.
+    pub node: Uuid,
+    /// What this node has reserved of the daily limits.
+    pub quota: Quota,
+}
+
+/// A request that passed all checks and is ready to be stored.
+pub struct Ready {
+    /// Under which id the content is stored.
+    pub content_id: Uuid,
+    /// The content, compiled where it is Liquid.
+    pub prepared: Arc<Prepared>,
+    /// The messages.
+    pub messages: Vec<NewMessage>,
+}
+
+/// What became of one message.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its answer.
+    pub receipt: Receipt,
+    /// The answer was stored by an earlier request.
+    pub replayed: bool,
+}
+
+impl Intake {
+    /// Stores what is ready and hands it to the scheduler. One result per message, in order.
+    pub async fn accept(
+        &self,
+        key: &ApiKey,
+        ready: Ready,
+    ) -> Result<Vec<Result<Answer, Failure>>, Failure> {
+        let now_ms = self.clock.now_ms();
+        let recipients: usize = ready.messages.iter().map(|m| m.recipients.len()).sum();
+        let limits =
+            [(key.id.to_string(), key.daily_limit), ("total".to_owned(), self.policy.daily_limit)];
+        self.quota.spend(&*self.db, &limits, recipients as i64, now_ms).await?;
+        let reservation = self.worker.reserve(recipients);
+        let submission = Submission {
+            content_id: ready.content_id,
+            content: Bytes::from(ready.prepared.content.encode_to_vec()),
+            messages: ready.messages.clone(),
+            lease: reservation.is_some().then_some(self.node),
+        };
+        let stored = self.group.call(submission).await;
+        let Ok(accepted) = stored else {
+            self.quota.refund(&limits, recipients as i64, now_ms).await;
+            return Err(stored.map(|_| ()).expect_err("it is not Ok").into());
+        };
+        let unused = ready.messages.iter().zip(&accepted);
+        let unused = unused.filter(|(_, accepted)| !matches!(accepted, Accepted::New(_)));
+        let unused: usize = unused.map(|(message, _)| message.recipients.len()).sum();
+        if unused > 0 {
+            self.quota.refund(&limits, unused as i64, now_ms).await;
+        }
+        if let Some(reservation) = reservation {
+            let jobs = jobs(&ready, &accepted, now_ms);
+            self.worker.hand_over(reservation, jobs);
+        } else {
+            self.worker.wake();
+        }
+        Ok(accepted.into_iter().map(answer).collect())
+    }
+
+    /// Whether a key may send from this address.
+    pub fn authorise_sender(&self, key: &ApiKey, email: &str) -> Result<(), Failure> {
+        let domain = domain_of(email);
+        let listed = |list: &[String]| list.iter().any(|d| d.eq_ignore_ascii_case(&domain));
+        let refused = |text: String| {
+            Err(Failure::field(Reason::SenderNotAllowed, "from", text).with("domain", &domain))
+        };
+        if !key.sender_domains.is_empty() && !listed(&key.sender_domains) {
+            return refused(format!("this key may not send from {domain}"));
+        }
+        let known = match self.policy.senders {
+            SenderPolicy::Any => true,
+            SenderPolicy::Registered => {
+                listed(&self.policy.sender_domains) || self.directory.now().has_domain(&domain)
+            }
+        };
+        if known {
+            return Ok(());
+        }
+        refused(format!("{domain} is not a sender domain here; add it first"))
+    }
+}
+
+/// What the scheduler gets right away: everything that was stored now and is due.
+fn jobs(ready: &Ready, accepted: &[Accepted], now_ms: i64) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for (message, accepted) in ready.messages.iter().zip(accepted) {
+        let Accepted::New(receipt) = accepted else { continue };
+        let row = &message.row;
+        for (recipient, stored) in message.recipients.iter().zip(&receipt.recipients) {
+            if stored.state != State::Queued as u32 {
+                continue;
+            }
+            let claimed = Claimed {
+                id: recipient.id,
+                message_id: row.id,
+                content_id: row.content_id,
+                mailbox: recipient.mailbox.clone(),
+                variables: recipient.variables.clone(),
+                campaign_id: row.campaign_id.clone(),
+                priority: row.priority,
+                attempts: 0,
+                create_ms: now_ms,
+                expire_ms: row.expire_ms,
+                test: row.test,
+                rfc_message_id: row.rfc_message_id.clone(),
+            };
+            jobs.push(Job { claimed, prepared: Some(ready.prepared.clone()) });
+        }
+    }
+    jobs
+}
+
+fn answer(accepted: Accepted) -> Result<Answer, Failure> {
+    match accepted {
+        Accepted::New(receipt) => Ok(Answer { receipt, replayed: false }),
+        Accepted::Replayed(receipt) => Ok(Answer { receipt, replayed: true }),
+        Accepted::KeyReused => {
+            let text = "this idempotency key was used for another request; use a new key";
+            Err(Failure::new(Reason::IdempotencyKeyReused, text))
+        }
+    }
+}
+
+/// The message's id in a receipt.
+pub fn message_id(receipt: &Receipt) -> MessageId {
+    MessageId::from_uuid(Uuid::from_slice(&receipt.message_id).unwrap_or_default())
+}

@@ -1,0 +1,27 @@
+//! The core alone: reads the environment, serves gRPC until SIGTERM.
+
+use anyhow::Context as _;
+use clap::Parser;
+use postern_core::app::Core;
+use postern_core::config::{CoreConfig, HELP};
+use postern_kit::{env::Env, shutdown, telemetry};
+
+/// The Postern core: accepts, stores, signs, delivers and reports mail over gRPC.
+#[derive(Parser)]
+#[command(version, after_help = HELP)]
+struct Args {}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Args {} = Args::parse();
+    let env = Env::process();
+    telemetry::init(&env)?;
+    let config = CoreConfig::from_env(&env)?;
+    let listener = config.listen.bind().await?;
+    let core = Core::build(config).await?;
+    if core.first_key().await?.is_some() {
+        tracing::warn!("the store had no API key and the first one was not shown: start with `postern core`");
+    }
+    tracing::info!(address = %listener.local_addr()?, "core listens");
+    core.run(listener, None, shutdown::token_on_signal()?).await.context("the gRPC server failed")
+}

@@ -1,0 +1,221 @@
+//! Whose turn it is: fair between destinations, fair between campaigns within a destination, urgent
+//! before normal before low, and never more than a destination's share at once. Pure.
+
+use std::collections::{HashMap, VecDeque};
+
+/// How many attempts may be under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneLimits {
+    /// Over all destinations.
+    pub total: usize,
+    /// For one destination.
+    pub per_lane: usize,
+}
+
+/// Waiting deliveries, sorted into lanes.
+#[derive(Debug)]
+pub struct Lanes<T> {
+    limits: LaneLimits,
+    lanes: HashMap<String, Lane<T>>,
+    /// Lanes that have something waiting and room for it, each once, in turn.
+    ready: VecDeque<String>,
+    in_flight: usize,
+    waiting: usize,
+}
+
+#[derive(Debug)]
+struct Lane<T> {
+    /// One queue of campaigns for each priority, most urgent first.
+    queues: [Campaigns<T>; 3],
+    in_flight: usize,
+    is_ready: bool,
+}
+
+/// Campaigns take turns.
+#[derive(Debug)]
+struct Campaigns<T> {
+    turns: VecDeque<String>,
+    items: HashMap<String, VecDeque<T>>,
+}
+
+impl<T> Default for Campaigns<T> {
+    fn default() -> Self {
+        Self { turns: VecDeque::new(), items: HashMap::new() }
+    }
+}
+
+impl<T> Campaigns<T> {
+    fn push(&mut self, campaign: &str, item: T) {
+        match self.items.get_mut(campaign) {
+            Some(items) => items.push_back(item),
+            None => {
+                self.turns.push_back(campaign.to_owned());
+                self.items.insert(campaign.to_owned(), VecDeque::from([item]));
+            }
+        }
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        let campaign = self.turns.pop_front()?;
+        let items = self.items.get_mut(&campaign)?;
+        let item = items.pop_front();
+        if items.is_empty() {
+            self.items.remove(&campaign);
+        } else {
+            self.turns.push_back(campaign);
+        }
+        item
+    }
+}
+
+impl<T> Lanes<T> {
+    /// No lanes yet.
+    pub fn new(limits: LaneLimits) -> Self {
+        let (lanes, ready) = (HashMap::new(), VecDeque::new());
+        Self { limits, lanes, ready, in_flight: 0, waiting: 0 }
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many are under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Adds a delivery. `priority` is 0 (most urgent) to 2.
+    pub fn push(&mut self, lane: &str, priority: usize, campaign: &str, item: T) {
+        if !self.lanes.contains_key(lane) {
+            let new = Lane { queues: Default::default(), in_flight: 0, is_ready: false };
+            self.lanes.insert(lane.to_owned(), new);
+        }
+        if let Some(found) = self.lanes.get_mut(lane) {
+            found.queues[priority.min(2)].push(campaign, item);
+            self.waiting += 1;
+            self.offer(lane);
+        }
+    }
+
+    /// The next delivery that may start, with its lane. It counts as under way until [`Self::done`].
+    pub fn pop(&mut self) -> Option<(String, T)> {
+        if self.in_flight >= self.limits.total {
+            return None;
+        }
+        let name = self.ready.pop_front()?;
+        let lane = self.lanes.get_mut(&name)?;
+        lane.is_ready = false;
+        let item = lane.queues.iter_mut().find_map(Campaigns::pop)?;
+        lane.in_flight += 1;
+        self.in_flight += 1;
+        self.waiting -= 1;
+        self.offer(&name);
+        Some((name, item))
+    }
+
+    /// A delivery of this lane has ended.
+    pub fn done(&mut self, name: &str) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Some(lane) = self.lanes.get_mut(name) {
+            lane.in_flight = lane.in_flight.saturating_sub(1);
+            if lane.in_flight == 0 && lane.queues.iter().all(|queue| queue.turns.is_empty()) {
+                // A lane without work is forgotten, so that old destinations cost nothing.
+                self.lanes.remove(name);
+            } else {
+                self.offer(name);
+            }
+        }
+    }
+
+    /// Takes everything that waits.
+    pub fn drain(&mut self) -> Vec<T> {
+        let mut all = Vec::with_capacity(self.waiting);
+        for lane in self.lanes.values_mut() {
+            for queue in &mut lane.queues {
+                while let Some(item) = queue.pop() {
+                    all.push(item);
+                }
+            }
+        }
+        self.waiting = 0;
+        all
+    }
+
+    fn offer(&mut self, name: &str) {
+        let Some(lane) = self.lanes.get_mut(name) else { return };
+        let has_work = lane.queues.iter().any(|queue| !queue.turns.is_empty());
+        if has_work && !lane.is_ready && lane.in_flight < self.limits.per_lane {
+            lane.is_ready = true;
+            self.ready.push_back(name.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lanes(total: usize, per_lane: usize) -> Lanes<&'static str> {
+        Lanes::new(LaneLimits { total, per_lane })
+    }
+
+    fn order(lanes: &mut Lanes<&'static str>) -> Vec<&'static str> {
+        std::iter::from_fn(|| {
+            let (lane, item) = lanes.pop()?;
+            lanes.done(&lane);
+            Some(item)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn destinations_take_turns() {
+        let mut lanes = lanes(10, 10);
+        for item in ["a1", "a2", "a3"] {
+            lanes.push("a", 1, "", item);
+        }
+        lanes.push("b", 1, "", "b1");
+        assert_eq!(order(&mut lanes), ["a1", "b1", "a2", "a3"]);
+    }
+
+    #[test]
+    fn urgent_goes_first_and_campaigns_take_turns() {
+        let mut lanes = lanes(10, 10);
+        lanes.push("a", 1, "x", "x1");
+        lanes.push("a", 1, "x", "x2");
+        lanes.push("a", 1, "y", "y1");
+        lanes.push("a", 2, "z", "low");
+        lanes.push("a", 0, "x", "urgent");
+        assert_eq!(order(&mut lanes), ["urgent", "x1", "y1", "x2", "low"]);
+    }
+
+    #[test]
+    fn limits_hold_and_free_again() {
+        let mut lanes = lanes(3, 2);
+        for item in ["a1", "a2", "a3"] {
+            lanes.push("a", 1, "", item);
+        }
+        lanes.push("b", 1, "", "b1");
+        lanes.push("c", 1, "", "c1");
+        let started: Vec<_> = std::iter::from_fn(|| lanes.pop()).map(|(_, item)| item).collect();
+        assert_eq!(started, ["a1", "b1", "c1"]);
+        lanes.done("b");
+        lanes.done("c");
+        assert_eq!(lanes.pop().map(|(_, item)| item), Some("a2"));
+        assert_eq!(lanes.pop(), None, "lane a is full");
+        lanes.done("a");
+        assert_eq!(lanes.pop().map(|(_, item)| item), Some("a3"));
+        assert_eq!((lanes.waiting(), lanes.in_flight()), (0, 2));
+    }
+
+    #[test]
+    fn draining_gives_everything_back() {
+        let mut lanes = lanes(1, 1);
+        lanes.push("a", 1, "x", "1");
+        lanes.push("b", 2, "y", "2");
+        let mut all = lanes.drain();
+        all.sort_unstable();
+        assert_eq!((all, lanes.waiting()), (vec!["1", "2"], 0));
+    }
+}

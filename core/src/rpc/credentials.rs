@@ -1,0 +1,164 @@
+//! `CredentialService`: API keys.
+
+use postern_proto::ids::KeyId;
+use postern_proto::metadata::SCOPES;
+use postern_proto::reason::Reason;
+use postern_proto::status::Failure;
+use postern_proto::time::timestamp;
+use postern_proto::v1;
+use postern_proto::v1::credential_service_server::CredentialService;
+use tonic::{Request, Response, Status};
+
+use crate::credential;
+use crate::intake::address;
+use crate::intake::draft::Faults;
+use crate::model::directory::ApiKey;
+use crate::store::directory;
+
+use super::auth::has_scope;
+use super::{Context, convert};
+
+/// Characters of a display name.
+const NAME_MAX: usize = 128;
+/// Domains a key may be bound to.
+const DOMAINS_MAX: usize = 100;
+/// How long a key works when its maker does not say.
+const LIFE_MS: i64 = 90 * 86_400_000;
+
+/// The service.
+pub struct Credentials(pub Context);
+
+#[tonic::async_trait]
+impl CredentialService for Credentials {
+    async fn create_api_key(
+        &self,
+        request: Request<v1::CreateApiKeyRequest>,
+    ) -> Result<Response<v1::CreateApiKeyResponse>, Status> {
+        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
+        let (key, secret) = checked(&caller, request.into_inner(), self.0.clock.now_ms())?;
+        directory::create_key(&*self.0.db, &key).await.map_err(Failure::from)?;
+        self.0.directory.refresh().await.map_err(Failure::from)?;
+        tracing::info!(key.id = %key.id, by = %caller.id, "api key made");
+        Ok(Response::new(v1::CreateApiKeyResponse { api_key: Some(shown(key)), secret }))
+    }
+
+    async fn list_api_keys(
+        &self,
+        request: Request<v1::ListApiKeysRequest>,
+    ) -> Result<Response<v1::ListApiKeysResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "keys:read")?;
+        let (pages, request) = (&self.0.pages, request.into_inner());
+        let size = pages.size(request.page_size)?;
+        let cursor = pages.cursor("page_token", b"keys", &request.page_token)?;
+        let before = cursor.map(|cursor| parse_id(&cursor)).transpose()?;
+        let list = directory::keys(&*self.0.db, before, size + 1).await;
+        let mut list = list.map_err(Failure::from)?;
+        let more = list.len() > size;
+        list.truncate(size);
+        let last = list.last().filter(|_| more);
+        let next_page_token =
+            last.map(|last| pages.token(b"keys", &last.id.to_string())).unwrap_or_default();
+        let api_keys = list.into_iter().map(shown).collect();
+        Ok(Response::new(v1::ListApiKeysResponse { api_keys, next_page_token }))
+    }
+
+    async fn revoke_api_key(
+        &self,
+        request: Request<v1::RevokeApiKeyRequest>,
+    ) -> Result<Response<v1::RevokeApiKeyResponse>, Status> {
+        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
+        let id = parse_id(&request.get_ref().id)?;
+        let revoked = directory::revoke_key(&*self.0.db, id, self.0.clock.now_ms()).await;
+        let key = revoked.map_err(Failure::from)?.ok_or_else(missing)?;
+        self.0.directory.refresh().await.map_err(Failure::from)?;
+        tracing::info!(key.id = %key.id, by = %caller.id, "api key revoked");
+        Ok(Response::new(v1::RevokeApiKeyResponse { api_key: Some(shown(key)) }))
+    }
+}
+
+fn checked(
+    caller: &ApiKey,
+    request: v1::CreateApiKeyRequest,
+    now_ms: i64,
+) -> Result<(ApiKey, String), Failure> {
+    let asked = request.api_key.unwrap_or_default();
+    let mut faults = Faults::default();
+    if asked.display_name.is_empty() || asked.display_name.chars().count() > NAME_MAX {
+        faults.add(Reason::InvalidValue, "api_key.display_name", "needs 1 to 128 characters");
+    }
+    if asked.scopes.is_empty() {
+        let text = "is empty; name what the key may do, or * for everything";
+        faults.add(Reason::MissingField, "api_key.scopes", text);
+    }
+    for (n, scope) in asked.scopes.iter().enumerate() {
+        let field = format!("api_key.scopes[{n}]");
+        if scope != "*" && !SCOPES.contains(&scope.as_str()) {
+            let text = format!("is no scope; there are {}", SCOPES.join(", "));
+            faults.add(Reason::InvalidValue, field, text);
+        } else if !has_scope(caller, scope) {
+            faults.add(Reason::ScopeMissing, field, "is a scope that your own key lacks");
+        }
+    }
+    let mut sender_domains = Vec::new();
+    for (n, domain) in asked.sender_domains.iter().take(DOMAINS_MAX).enumerate() {
+        match address::parse_domain(domain) {
+            Ok(domain) => sender_domains.push(domain),
+            Err(text) => {
+                faults.add(Reason::InvalidValue, format!("api_key.sender_domains[{n}]"), text);
+            }
+        }
+    }
+    if asked.sender_domains.len() > DOMAINS_MAX {
+        faults.add(Reason::ValueOutOfRange, "api_key.sender_domains", "names more than 100 domains");
+    }
+    if asked.daily_limit < 0 {
+        faults.add(Reason::ValueOutOfRange, "api_key.daily_limit", "is negative; 0 means no limit");
+    }
+    let asked_ms = convert::time("api_key.expire_time", asked.expire_time)?;
+    if asked_ms.is_some() && request.never_expires {
+        faults.add(Reason::InvalidValue, "never_expires", "contradicts api_key.expire_time");
+    }
+    if asked_ms.is_some_and(|expire_ms| expire_ms <= now_ms) {
+        faults.add(Reason::ValueOutOfRange, "api_key.expire_time", "is past");
+    }
+    faults.into_result()?;
+    let secret = credential::generate(asked.test);
+    let expire_ms = asked_ms.or((!request.never_expires).then_some(now_ms + LIFE_MS));
+    let key = ApiKey {
+        id: KeyId::generate(),
+        hash: super::auth::hash(&secret),
+        display_name: asked.display_name,
+        scopes: asked.scopes,
+        sender_domains,
+        daily_limit: asked.daily_limit,
+        expire_ms,
+        test: asked.test || caller.test,
+        hint: credential::hint(&secret),
+        create_ms: now_ms,
+        revoke_ms: None,
+    };
+    Ok((key, secret))
+}
+
+fn parse_id(text: &str) -> Result<KeyId, Failure> {
+    text.parse().map_err(|_| missing())
+}
+
+fn missing() -> Failure {
+    Failure::new(Reason::ApiKeyNotFound, "there is no such API key")
+}
+
+fn shown(key: ApiKey) -> v1::ApiKey {
+    v1::ApiKey {
+        id: key.id.to_string(),
+        display_name: key.display_name,
+        scopes: key.scopes,
+        sender_domains: key.sender_domains,
+        daily_limit: key.daily_limit,
+        expire_time: key.expire_ms.map(timestamp),
+        test: key.test,
+        hint: key.hint,
+        create_time: Some(timestamp(key.create_ms)),
+        revoke_time: key.revoke_ms.map(timestamp),
+    }
+}

@@ -1,0 +1,161 @@
+//! `MessageService`.
+
+use postern_proto::ids::MessageId;
+use postern_proto::metadata;
+use postern_proto::reason::Reason;
+use postern_proto::status::Failure;
+use postern_proto::v1;
+use postern_proto::v1::message_service_server::MessageService;
+use prost::Message as _;
+use tonic::metadata::MetadataValue;
+use tonic::{Request, Response, Status};
+
+use crate::model::delivery::State;
+use crate::store::messages::{self, MessageFilter};
+
+use super::{Context, convert, send};
+
+/// The service.
+pub struct Messages(pub Context);
+
+#[tonic::async_trait]
+impl MessageService for Messages {
+    async fn send_message(
+        &self,
+        request: Request<v1::SendMessageRequest>,
+    ) -> Result<Response<v1::SendMessageResponse>, Status> {
+        let key = self.0.gate.authorise(request.metadata(), "messages:send")?;
+        let (metadata, _, request) = request.into_parts();
+        let response = send::send(&self.0, &key, &metadata, request).await?;
+        let replayed = response.replayed;
+        Ok(marked(response, replayed))
+    }
+
+    async fn send_raw_message(
+        &self,
+        request: Request<v1::SendRawMessageRequest>,
+    ) -> Result<Response<v1::SendRawMessageResponse>, Status> {
+        let key = self.0.gate.authorise(request.metadata(), "messages:send")?;
+        let (metadata, _, request) = request.into_parts();
+        let response = send::send_raw(&self.0, &key, &metadata, request).await?;
+        let replayed = response.replayed;
+        Ok(marked(response, replayed))
+    }
+
+    async fn batch_send_messages(
+        &self,
+        request: Request<v1::BatchSendMessagesRequest>,
+    ) -> Result<Response<v1::BatchSendMessagesResponse>, Status> {
+        let key = self.0.gate.authorise(request.metadata(), "messages:send")?;
+        let (metadata, _, request) = request.into_parts();
+        let response = send::send_batch(&self.0, &key, &metadata, request).await?;
+        let replayed = response.results.iter().any(|result| result.replayed);
+        Ok(marked(response, replayed))
+    }
+
+    async fn get_message(
+        &self,
+        request: Request<v1::GetMessageRequest>,
+    ) -> Result<Response<v1::GetMessageResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "messages:read")?;
+        let message = find(&self.0, &request.get_ref().id).await?;
+        Ok(Response::new(v1::GetMessageResponse { message: Some(message) }))
+    }
+
+    async fn list_messages(
+        &self,
+        request: Request<v1::ListMessagesRequest>,
+    ) -> Result<Response<v1::ListMessagesResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "messages:read")?;
+        Ok(Response::new(list(&self.0, request.into_inner()).await?))
+    }
+
+    async fn cancel_message(
+        &self,
+        request: Request<v1::CancelMessageRequest>,
+    ) -> Result<Response<v1::CancelMessageResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "messages:send")?;
+        let text = request.into_inner().id;
+        find(&self.0, &text).await?;
+        let now_ms = self.0.clock.now_ms();
+        let canceled = self.0.queue.cancel(parse_id(&text)?, now_ms).await.map_err(Failure::from)?;
+        let message = find(&self.0, &text).await?;
+        if canceled == 0 {
+            let text = "every recipient has been sent to, is being sent to, or has ended";
+            return Err(Failure::new(Reason::MessageNotCancelable, text).into());
+        }
+        let response =
+            v1::CancelMessageResponse { message: Some(message), canceled_count: canceled as i32 };
+        Ok(Response::new(response))
+    }
+}
+
+fn marked<T>(message: T, replayed: bool) -> Response<T> {
+    let mut response = Response::new(message);
+    if replayed {
+        let value = MetadataValue::from_static("true");
+        response.metadata_mut().insert(metadata::IDEMPOTENCY_REPLAYED, value);
+    }
+    response
+}
+
+/// An id of a message; what is none cannot be found.
+pub(super) fn parse_id(text: &str) -> Result<MessageId, Failure> {
+    text.parse().map_err(|_| {
+        let text = format!("there is no message '{}'", text.chars().take(64).collect::<String>());
+        Failure::new(Reason::MessageNotFound, text)
+    })
+}
+
+async fn find(context: &Context, text: &str) -> Result<v1::Message, Failure> {
+    let id = parse_id(text)?;
+    let found = messages::message(&*context.db, id).await?;
+    let missing = || Failure::new(Reason::MessageNotFound, format!("there is no message '{id}'"));
+    let (row, deliveries) = found.ok_or_else(missing)?;
+    Ok(convert::message(row, deliveries))
+}
+
+async fn list(
+    context: &Context,
+    request: v1::ListMessagesRequest,
+) -> Result<v1::ListMessagesResponse, Failure> {
+    let size = context.pages.size(request.page_size)?;
+    let unpaged = v1::ListMessagesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let binding = unpaged.encode_to_vec();
+    let cursor = context.pages.cursor("page_token", &binding, &request.page_token)?;
+    let before = cursor.map(|cursor| parse_id(&cursor)).transpose()?;
+    let state = match v1::RecipientState::try_from(request.state) {
+        Ok(v1::RecipientState::Unspecified) => None,
+        Ok(state) => State::from_number(i64::from(state as i32)),
+        Err(_) => return Err(convert::unknown_enum("state")),
+    };
+    let batch_id = match request.batch_id.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| {
+            Failure::field(Reason::BadFilter, "batch_id", "is not the id of a batch (bat_…)")
+        })?),
+    };
+    let filter = MessageFilter {
+        recipient: normalised(&request.recipient),
+        state,
+        tag: request.tag,
+        campaign_id: request.campaign_id,
+        external_id: request.external_id,
+        batch_id,
+        since_ms: convert::time("since", request.since)?,
+        until_ms: convert::time("until", request.until)?,
+    };
+    let mut found = messages::list(&*context.db, &filter, before, size + 1).await?;
+    let more = found.len() > size;
+    found.truncate(size);
+    let last = found.last().filter(|_| more);
+    let next_page_token =
+        last.map(|(row, _)| context.pages.token(&binding, &row.id.to_string())).unwrap_or_default();
+    let messages = found.into_iter().map(|(row, list)| convert::message(row, list)).collect();
+    Ok(v1::ListMessagesResponse { messages, next_page_token })
+}
+
+/// An address as it is stored; what is no address is left alone and fits nothing.
+pub(super) fn normalised(address: &str) -> String {
+    crate::intake::address::parse(address).unwrap_or_else(|_| address.to_owned())
+}

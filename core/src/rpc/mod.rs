@@ -1,0 +1,49 @@
+//! ACCEPT: the gRPC services. Each method decodes, calls one function and encodes; the work is
+//! elsewhere.
+
+pub mod auth;
+pub mod page;
+pub mod convert;
+pub mod send;
+pub mod messages;
+pub mod events;
+pub mod templates;
+pub mod suppressions;
+pub mod domains;
+pub mod stats;
+pub mod sink;
+pub mod credentials;
+pub mod server;
+
+use std::sync::Arc;
+
+use postern_kit::clock::Clock;
+use tokio_util::sync::CancellationToken;
+
+use crate::directory::Directory;
+use crate::intake::Intake;
+use crate::store::{Database, Queue};
+
+use self::auth::Gate;
+use self::page::Pages;
+
+/// What the services share.
+#[derive(Clone)]
+pub struct Context {
+    /// Who may call.
+    pub gate: Arc<Gate>,
+    /// Accepting.
+    pub intake: Arc<Intake>,
+    /// Keys, domains, templates.
+    pub directory: Arc<Directory>,
+    /// Canceling and counting.
+    pub queue: Arc<dyn Queue>,
+    /// Everything else that is stored.
+    pub db: Arc<dyn Database>,
+    /// Page tokens.
+    pub pages: Arc<Pages>,
+    /// The time.
+    pub clock: Clock,
+    /// Cancelled when the process drains: streams end.
+    pub draining: CancellationToken,
+}

@@ -1,0 +1,102 @@
+//! Page tokens and resume tokens: opaque, bound to the request they belong to, and refused when
+//! anybody changed them.
+//!
+//! A token is the cursor and a keyed digest over cursor and filter. The key is the installation's,
+//! so a token is good on every node and after a restart.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use postern_proto::reason::Reason;
+use postern_proto::status::Failure;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// How many entries a page has when the client does not say.
+pub const SIZE_DEFAULT: i32 = 50;
+/// And at most.
+pub const SIZE_MAX: i32 = 1000;
+const DIGEST_BYTES: usize = 12;
+
+/// Makes and reads tokens.
+pub struct Pages {
+    secret: [u8; 32],
+}
+
+impl Pages {
+    /// Tokens under a secret of the installation.
+    pub fn new(secret: &str) -> Self {
+        Self { secret: Sha256::digest(format!("page tokens {secret}").as_bytes()).into() }
+    }
+
+    /// The size of a page.
+    pub fn size(&self, asked: i32) -> Result<usize, Failure> {
+        match asked {
+            0 => Ok(SIZE_DEFAULT as usize),
+            ..0 => Err(Failure::field(Reason::ValueOutOfRange, "page_size", "is negative")),
+            more => Ok(more.min(SIZE_MAX) as usize),
+        }
+    }
+
+    /// A token for going on behind `cursor` with the same `filter`.
+    pub fn token(&self, filter: &[u8], cursor: &str) -> String {
+        let mut bytes = self.digest(filter, cursor).to_vec();
+        bytes.extend_from_slice(cursor.as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The cursor in a token; none for the empty token.
+    pub fn cursor(
+        &self,
+        field: &str,
+        filter: &[u8],
+        token: &str,
+    ) -> Result<Option<String>, Failure> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let bad = || {
+            let text = "is not a token of this request; begin without one, with the same filters";
+            Failure::field(Reason::BadPageToken, field, text)
+        };
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
+        let (digest, cursor) = bytes.split_at_checked(DIGEST_BYTES).ok_or_else(bad)?;
+        let cursor = std::str::from_utf8(cursor).map_err(|_| bad())?;
+        if !bool::from(self.digest(filter, cursor).ct_eq(digest)) {
+            return Err(bad());
+        }
+        Ok(Some(cursor.to_owned()))
+    }
+
+    fn digest(&self, filter: &[u8], cursor: &str) -> [u8; DIGEST_BYTES] {
+        // The secret stands first and last, so nothing can be appended to what was signed.
+        let mut hash = Sha256::new();
+        hash.update(self.secret);
+        hash.update((filter.len() as u64).to_be_bytes());
+        hash.update(filter);
+        hash.update(cursor.as_bytes());
+        hash.update(self.secret);
+        let full: [u8; 32] = hash.finalize().into();
+        let mut short = [0; DIGEST_BYTES];
+        short.copy_from_slice(&full[..DIGEST_BYTES]);
+        short
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_for_its_own_request_only() {
+        let pages = Pages::new("secret");
+        let token = pages.token(b"filter", "cursor");
+        assert_eq!(pages.cursor("t", b"filter", &token).unwrap().as_deref(), Some("cursor"));
+        assert!(pages.cursor("t", b"other", &token).is_err());
+        assert!(Pages::new("else").cursor("t", b"filter", &token).is_err());
+        for bad in ["x", "!!", &token[1..], &format!("{token}AA")] {
+            let failure = pages.cursor("page_token", b"filter", bad).unwrap_err();
+            assert_eq!(failure.reason, Reason::BadPageToken);
+        }
+        assert_eq!(pages.cursor("t", b"filter", ""), Ok(None));
+    }
+}

@@ -1,0 +1,265 @@
+//! Sending: one message, a batch, or a message the client composed.
+
+use postern_proto::metadata;
+use postern_proto::reason::Reason;
+use postern_proto::status::Failure;
+use postern_proto::v1;
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+use tonic::metadata::MetadataMap;
+use uuid::Uuid;
+
+use crate::intake::expand::{BatchItem, RawDraft, RequestKey};
+use crate::intake::{Answer, Ready, draft::Labels, message_id};
+use crate::model::delivery::State;
+use crate::model::directory::ApiKey;
+use crate::model::message::{DeliveryRow, NewMessage, Receipt};
+use postern_proto::ids::{BatchId, RecipientId};
+
+use super::{Context, convert};
+
+/// Octets of an idempotency key.
+const REQUEST_ID_BYTES_MAX: usize = 256;
+
+/// Accepts one message.
+pub async fn send(
+    context: &Context,
+    key: &ApiKey,
+    metadata: &MetadataMap,
+    request: v1::SendMessageRequest,
+) -> Result<v1::SendMessageResponse, Failure> {
+    let message = request.message.ok_or_else(missing_message)?;
+    let request_id = request_id(&request.request_id, metadata)?;
+    let request_key = request_key(request_id, &message);
+    let ready = context.intake.message(key, convert::draft(message)?, request_key)?;
+    if request.validate_only {
+        let message = preview(&ready);
+        return Ok(v1::SendMessageResponse { message: Some(message), replayed: false });
+    }
+    let (message, replayed) = accept_one(context, key, ready).await?;
+    Ok(v1::SendMessageResponse { message: Some(message), replayed })
+}
+
+/// Accepts a message the client composed.
+pub async fn send_raw(
+    context: &Context,
+    key: &ApiKey,
+    metadata: &MetadataMap,
+    request: v1::SendRawMessageRequest,
+) -> Result<v1::SendRawMessageResponse, Failure> {
+    let text = request_id(&request.request_id, metadata)?;
+    let unnamed = v1::SendRawMessageRequest { request_id: String::new(), ..request.clone() };
+    let request_key = request_key(text, &unnamed);
+    if request.raw.is_empty() {
+        return Err(Failure::field(Reason::MissingField, "raw", "is empty; give the message"));
+    }
+    let labels = Labels {
+        tags: request.tags,
+        metadata: request.metadata,
+        external_id: request.external_id,
+        campaign_id: request.campaign_id,
+        priority: convert::priority(request.priority)?,
+        send_ms: convert::time("send_time", request.send_time)?,
+        expire_ms: convert::time("expire_time", request.expire_time)?,
+    };
+    let draft = RawDraft {
+        raw: request.raw,
+        envelope_from: request.envelope_from,
+        recipients: request.recipients,
+        labels,
+    };
+    let ready = context.intake.raw(key, draft, request_key)?;
+    let (message, replayed) = accept_one(context, key, ready).await?;
+    Ok(v1::SendRawMessageResponse { message: Some(message), replayed })
+}
+
+/// Accepts a batch.
+pub async fn send_batch(
+    context: &Context,
+    key: &ApiKey,
+    metadata: &MetadataMap,
+    request: v1::BatchSendMessagesRequest,
+) -> Result<v1::BatchSendMessagesResponse, Failure> {
+    let message = request.message.ok_or_else(missing_message)?;
+    let batch_request = request_id(&request.request_id, metadata)?;
+    let shared = Sha256::digest(message.encode_to_vec());
+    let mut results: Vec<v1::BatchResult> = Vec::with_capacity(request.items.len());
+    let mut items = Vec::with_capacity(request.items.len());
+    // Positions of `items` in the request: those that could not even be read are left out.
+    let mut places = Vec::with_capacity(request.items.len());
+    for (n, item) in request.items.into_iter().enumerate() {
+        results.push(v1::BatchResult {
+            index: n as i32,
+            email: item.to.as_ref().map(|to| to.email.clone()).unwrap_or_default(),
+            external_id: item.external_id.clone(),
+            ..v1::BatchResult::default()
+        });
+        match batch_item(n, item, batch_request.as_deref(), &shared) {
+            Ok(item) => {
+                items.push(item);
+                places.push(n);
+            }
+            Err(failure) => results[n].error = Some(failure.to_proto()),
+        }
+    }
+    let mut batch_id = BatchId::generate().to_string();
+    if !items.is_empty() || results.is_empty() {
+        let (id, ready, good, bad) =
+            context.intake.batch(key, convert::draft(message)?, items)?;
+        for (n, failure) in bad {
+            results[places[n]].error = Some(failure.to_proto());
+        }
+        batch_id = id.to_string();
+        if !ready.messages.is_empty() {
+            let answers = context.intake.accept(key, ready).await?;
+            for (n, answer) in good.into_iter().zip(answers) {
+                if let Some(first) = fill(&mut results[places[n]], answer) {
+                    // A batch that is asked for again is the batch it was.
+                    batch_id = first;
+                }
+            }
+        }
+    }
+    let refused = results.iter().filter(|result| result.error.is_some()).count() as i32;
+    let accepted_count = results.len() as i32 - refused;
+    Ok(v1::BatchSendMessagesResponse { batch_id, results, accepted_count, refused_count: refused })
+}
+
+fn batch_item(
+    n: usize,
+    item: v1::BatchItem,
+    batch_request: Option<&str>,
+    shared: &[u8],
+) -> Result<BatchItem, Failure> {
+    let mut own = item.encode_to_vec();
+    own.extend_from_slice(shared);
+    let text = match item.request_id.as_str() {
+        "" => batch_request.map(|batch| format!("{batch}#{n}")),
+        own => Some(checked_request_id("request_id", own)?.to_owned()),
+    };
+    let request = text.map(|text| (text, Sha256::digest(&own).into()));
+    let to = item.to.ok_or_else(|| {
+        Failure::field(Reason::MissingField, "to", "is missing; name the recipient")
+    })?;
+    Ok(BatchItem { recipient: convert::recipient("to", to)?, external_id: item.external_id, request })
+}
+
+/// Fills an item's result in. Returns the batch of a replayed answer.
+fn fill(result: &mut v1::BatchResult, answer: Result<Answer, Failure>) -> Option<String> {
+    match answer {
+        Ok(answer) => {
+            let receipt = &answer.receipt;
+            result.message_id = message_id(receipt).to_string();
+            if let Some(recipient) = receipt.recipients.first() {
+                result.recipient_id = recipient_id(&recipient.id).to_string();
+                result.state = recipient.state as i32;
+            }
+            result.replayed = answer.replayed;
+            let batch = Uuid::from_slice(&receipt.batch_id).ok().filter(|_| answer.replayed)?;
+            Some(BatchId::from_uuid(batch).to_string())
+        }
+        Err(failure) => {
+            result.error = Some(failure.to_proto());
+            None
+        }
+    }
+}
+
+async fn accept_one(
+    context: &Context,
+    key: &ApiKey,
+    ready: Ready,
+) -> Result<(v1::Message, bool), Failure> {
+    let asked = ready.messages.first().cloned();
+    let answer = context.intake.accept(key, ready).await?.pop();
+    let missing = || Failure::new(Reason::Internal, "something went wrong on our side");
+    let (asked, answer) = asked.zip(answer).ok_or_else(missing)?;
+    let answer = answer?;
+    Ok((answered(asked, &answer.receipt), answer.replayed))
+}
+
+/// The message as its receipt says it was accepted. The request was the same, so everything but ids
+/// and states can be taken from it.
+fn answered(mut asked: NewMessage, receipt: &Receipt) -> v1::Message {
+    let id = message_id(receipt);
+    let own_id = asked.row.id.to_string();
+    asked.row.rfc_message_id = asked.row.rfc_message_id.replace(&own_id, &id.to_string());
+    asked.row.expire_ms += receipt.create_ms - asked.row.create_ms;
+    (asked.row.id, asked.row.create_ms) = (id, receipt.create_ms);
+    let due_ms = asked.row.send_ms.unwrap_or(receipt.create_ms);
+    let recipients = asked.recipients.into_iter().zip(&receipt.recipients);
+    let recipients = recipients.map(|(asked, stored)| DeliveryRow {
+        id: recipient_id(&stored.id),
+        kind: asked.kind,
+        mailbox: asked.mailbox,
+        state: State::from_number(i64::from(stored.state)).unwrap_or(State::Queued),
+        reason: stored.reason.clone(),
+        attempts: 0,
+        due_ms,
+        reply: None,
+        update_ms: receipt.create_ms,
+    });
+    convert::message(asked.row, recipients.collect())
+}
+
+/// What would be accepted; its ids are gone with the answer.
+fn preview(ready: &Ready) -> v1::Message {
+    let Some(message) = ready.messages.first().cloned() else { return v1::Message::default() };
+    let state = match message.row.send_ms {
+        Some(_) => State::Scheduled,
+        None => State::Queued,
+    };
+    let recipient = |recipient: &crate::model::message::NewRecipient| crate::model::message::ReceiptRecipient {
+        id: recipient.id.uuid().as_bytes().to_vec(),
+        state: state as u32,
+        reason: String::new(),
+    };
+    let receipt = Receipt {
+        message_id: message.row.id.uuid().as_bytes().to_vec(),
+        create_ms: message.row.create_ms,
+        recipients: message.recipients.iter().map(recipient).collect(),
+        batch_id: Vec::new(),
+    };
+    answered(message, &receipt)
+}
+
+fn recipient_id(bytes: &[u8]) -> RecipientId {
+    RecipientId::from_uuid(Uuid::from_slice(bytes).unwrap_or_default())
+}
+
+fn missing_message() -> Failure {
+    Failure::field(Reason::MissingField, "message", "is missing; give the message")
+}
+
+fn request_key(text: Option<String>, message: &impl prost::Message) -> RequestKey {
+    text.map(|text| (text, Sha256::digest(message.encode_to_vec()).into()))
+}
+
+/// The idempotency key of the field or of the metadata; both may be given when they agree.
+fn request_id(field: &str, metadata: &MetadataMap) -> Result<Option<String>, Failure> {
+    let entry = metadata.get(metadata::IDEMPOTENCY_KEY);
+    let entry = match entry.map(|value| value.to_str()) {
+        Some(Ok(text)) => text,
+        Some(Err(_)) => "\u{1}",
+        None => "",
+    };
+    match (field, entry) {
+        ("", "") => Ok(None),
+        (text, "") | ("", text) => checked_request_id("request_id", text).map(|t| Some(t.to_owned())),
+        (field, entry) if field == entry => {
+            checked_request_id("request_id", field).map(|text| Some(text.to_owned()))
+        }
+        _ => {
+            let text = "differs from the metadata entry idempotency-key; give one of them";
+            Err(Failure::field(Reason::BadIdempotencyKey, "request_id", text))
+        }
+    }
+}
+
+fn checked_request_id<'t>(field: &str, text: &'t str) -> Result<&'t str, Failure> {
+    if text.len() > REQUEST_ID_BYTES_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        let problem = "needs 1 to 256 visible US-ASCII characters";
+        return Err(Failure::field(Reason::BadIdempotencyKey, field, problem));
+    }
+    Ok(text)
+}

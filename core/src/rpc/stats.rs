@@ -1,0 +1,91 @@
+//! `StatsService`.
+
+use postern_proto::reason::Reason;
+use postern_proto::status::Failure;
+use postern_proto::time::timestamp;
+use postern_proto::v1;
+use postern_proto::v1::stats_service_server::StatsService;
+use tonic::{Request, Response, Status};
+
+use crate::model::event::EventType;
+use crate::store::ledger;
+
+use super::{Context, convert};
+
+const DAY_MS: i64 = 86_400_000;
+/// The longest time that is counted at once.
+const RANGE_MS_MAX: i64 = 400 * DAY_MS;
+
+/// The service.
+pub struct Stats(pub Context);
+
+#[tonic::async_trait]
+impl StatsService for Stats {
+    async fn query_stats(
+        &self,
+        request: Request<v1::QueryStatsRequest>,
+    ) -> Result<Response<v1::QueryStatsResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "stats:read")?;
+        Ok(Response::new(query(&self.0, request.into_inner()).await?))
+    }
+
+    async fn get_queue(
+        &self,
+        request: Request<v1::GetQueueRequest>,
+    ) -> Result<Response<v1::GetQueueResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "stats:read")?;
+        let depth = self.0.queue.depth().await.map_err(Failure::from)?;
+        let now_ms = self.0.clock.now_ms();
+        let age_ms = depth.oldest_due_ms.map_or(0, |due_ms| (now_ms - due_ms).max(0));
+        Ok(Response::new(v1::GetQueueResponse {
+            scheduled: depth.scheduled,
+            queued: depth.queued,
+            sending: depth.sending,
+            deferred: depth.deferred,
+            oldest_due_seconds: age_ms / 1000,
+        }))
+    }
+}
+
+async fn query(
+    context: &Context,
+    request: v1::QueryStatsRequest,
+) -> Result<v1::QueryStatsResponse, Failure> {
+    let now_ms = context.clock.now_ms();
+    let until_ms = convert::time("until", request.until)?.unwrap_or(now_ms + 1);
+    let since_ms = convert::time("since", request.since)?.unwrap_or(until_ms - DAY_MS);
+    if since_ms >= until_ms || until_ms - since_ms > RANGE_MS_MAX {
+        let text = "must lie before until, by at most 400 days";
+        return Err(Failure::field(Reason::ValueOutOfRange, "since", text));
+    }
+    let counted = ledger::stats(&*context.db, since_ms, until_ms, &request.campaign_id).await?;
+    let mut total = v1::Counts::default();
+    let mut buckets: Vec<v1::StatsBucket> = Vec::new();
+    for count in counted {
+        let start_time = Some(timestamp(count.hour_ms));
+        if buckets.last().is_none_or(|last| last.start_time != start_time) {
+            buckets.push(v1::StatsBucket { start_time, counts: Some(v1::Counts::default()) });
+        }
+        add(&mut total, count.kind, count.count);
+        if let Some(counts) = buckets.last_mut().and_then(|last| last.counts.as_mut()) {
+            add(counts, count.kind, count.count);
+        }
+    }
+    Ok(v1::QueryStatsResponse { total: Some(total), buckets })
+}
+
+fn add(counts: &mut v1::Counts, kind: EventType, count: i64) {
+    match kind {
+        EventType::Accepted | EventType::Scheduled => counts.accepted += count,
+        EventType::Suppressed => {
+            counts.accepted += count;
+            counts.suppressed += count;
+        }
+        EventType::Deferred => counts.deferred += count,
+        EventType::Delivered => counts.delivered += count,
+        EventType::Bounced => counts.bounced += count,
+        EventType::Failed | EventType::Expired => counts.failed += count,
+        EventType::Canceled => counts.canceled += count,
+        EventType::Recovered => {}
+    }
+}

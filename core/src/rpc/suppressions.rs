@@ -1,0 +1,149 @@
+//! `SuppressionService`.
+
+use postern_proto::ids::SuppressionId;
+use postern_proto::reason::Reason;
+use postern_proto::status::Failure;
+use postern_proto::time::timestamp;
+use postern_proto::v1;
+use postern_proto::v1::suppression_service_server::SuppressionService;
+use prost::Message as _;
+use tonic::{Request, Response, Status};
+
+use crate::intake::address;
+use crate::intake::draft::{Faults, check_id};
+use crate::model::directory::{Suppression, SuppressionReason};
+use crate::store::directory::{self, SuppressionFilter};
+
+use super::{Context, convert};
+
+/// Characters of a note.
+const NOTE_MAX: usize = 512;
+
+/// The service.
+pub struct Suppressions(pub Context);
+
+#[tonic::async_trait]
+impl SuppressionService for Suppressions {
+    async fn create_suppression(
+        &self,
+        request: Request<v1::CreateSuppressionRequest>,
+    ) -> Result<Response<v1::CreateSuppressionResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "suppressions:write")?;
+        let asked = request.into_inner().suppression.unwrap_or_default();
+        let entry = checked(asked, self.0.clock.now_ms())?;
+        let stored = directory::create_suppression(&*self.0.db, &entry).await;
+        let suppression = Some(shown(stored.map_err(Failure::from)?));
+        Ok(Response::new(v1::CreateSuppressionResponse { suppression }))
+    }
+
+    async fn get_suppression(
+        &self,
+        request: Request<v1::GetSuppressionRequest>,
+    ) -> Result<Response<v1::GetSuppressionResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "suppressions:read")?;
+        let id = parse_id(&request.get_ref().id)?;
+        let filter = SuppressionFilter { id: Some(id), ..SuppressionFilter::default() };
+        let found = directory::suppressions(&*self.0.db, &filter, 1).await.map_err(Failure::from)?;
+        let suppression = found.into_iter().next().map(shown).ok_or_else(|| missing(id))?;
+        Ok(Response::new(v1::GetSuppressionResponse { suppression: Some(suppression) }))
+    }
+
+    async fn list_suppressions(
+        &self,
+        request: Request<v1::ListSuppressionsRequest>,
+    ) -> Result<Response<v1::ListSuppressionsResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "suppressions:read")?;
+        Ok(Response::new(list(&self.0, request.into_inner()).await?))
+    }
+
+    async fn delete_suppression(
+        &self,
+        request: Request<v1::DeleteSuppressionRequest>,
+    ) -> Result<Response<v1::DeleteSuppressionResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "suppressions:write")?;
+        let request = request.into_inner();
+        let id = parse_id(&request.id)?;
+        let deleted = directory::delete_suppression(&*self.0.db, id).await.map_err(Failure::from)?;
+        if !deleted && !request.allow_missing {
+            return Err(missing(id).into());
+        }
+        Ok(Response::new(v1::DeleteSuppressionResponse {}))
+    }
+}
+
+async fn list(
+    context: &Context,
+    request: v1::ListSuppressionsRequest,
+) -> Result<v1::ListSuppressionsResponse, Failure> {
+    let size = context.pages.size(request.page_size)?;
+    let unpaged =
+        v1::ListSuppressionsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let binding = unpaged.encode_to_vec();
+    let cursor = context.pages.cursor("page_token", &binding, &request.page_token)?;
+    let filter = SuppressionFilter {
+        id: None,
+        email: super::messages::normalised(&request.email).to_lowercase(),
+        reason: match request.reason {
+            0 => None,
+            number => Some(reason(number)?),
+        },
+        before: cursor.map(|cursor| parse_id(&cursor)).transpose()?,
+    };
+    let mut found = directory::suppressions(&*context.db, &filter, size + 1).await?;
+    let more = found.len() > size;
+    found.truncate(size);
+    let last = found.last().filter(|_| more);
+    let next_page_token =
+        last.map(|last| context.pages.token(&binding, &last.id.to_string())).unwrap_or_default();
+    let suppressions = found.into_iter().map(shown).collect();
+    Ok(v1::ListSuppressionsResponse { suppressions, next_page_token })
+}
+
+fn checked(asked: v1::Suppression, now_ms: i64) -> Result<Suppression, Failure> {
+    let mut faults = Faults::default();
+    let mut email = String::new();
+    match address::parse(&asked.email) {
+        Ok(address) => email = address.to_lowercase(),
+        Err(text) => faults.add(Reason::InvalidAddress, "suppression.email", text),
+    }
+    check_id("suppression.campaign_id", &asked.campaign_id, &mut faults);
+    if asked.note.chars().count() > NOTE_MAX {
+        faults.add(Reason::ValueOutOfRange, "suppression.note", "has more than 512 characters");
+    }
+    faults.into_result()?;
+    Ok(Suppression {
+        id: SuppressionId::generate(),
+        email,
+        reason: reason(asked.reason)?,
+        campaign_id: asked.campaign_id,
+        note: asked.note,
+        create_ms: now_ms,
+    })
+}
+
+fn reason(number: i32) -> Result<SuppressionReason, Failure> {
+    match v1::SuppressionReason::try_from(number) {
+        Ok(v1::SuppressionReason::Unspecified) => Ok(SuppressionReason::Manual),
+        Ok(reason) => Ok(SuppressionReason::from_number(i64::from(reason as i32))),
+        Err(_) => Err(convert::unknown_enum("reason")),
+    }
+}
+
+fn parse_id(text: &str) -> Result<SuppressionId, Failure> {
+    text.parse().map_err(|_| Failure::new(Reason::SuppressionNotFound, "there is no such suppression"))
+}
+
+fn missing(id: SuppressionId) -> Failure {
+    Failure::new(Reason::SuppressionNotFound, format!("there is no suppression '{id}'"))
+}
+
+fn shown(entry: Suppression) -> v1::Suppression {
+    v1::Suppression {
+        id: entry.id.to_string(),
+        email: entry.email,
+        reason: entry.reason as i32,
+        campaign_id: entry.campaign_id,
+        note: entry.note,
+        create_time: Some(timestamp(entry.create_ms)),
+    }
+}

@@ -1,0 +1,305 @@
+//! Keys, domains, suppressions and daily use.
+//!
+//! Every change also raises `directory_version`, by which other nodes notice that what they keep in
+//! memory is old.
+
+use postern_proto::ids::{DomainId, KeyId, SuppressionId};
+
+use crate::model::directory::{
+    ApiKey, DkimAlgorithm, DkimKey, Domain, Suppression, SuppressionReason,
+};
+
+use super::db::{Database, Statement, Where};
+use super::value::{Row, Value, json};
+use super::Error;
+
+/// The statement every change to the directory is committed with.
+pub(super) fn raise_version() -> Statement {
+    let sql = "UPDATE settings SET value = CAST(CAST(value AS bigint) + 1 AS text) \
+               WHERE name = 'directory_version'";
+    Statement::new(sql, Vec::new())
+}
+
+/// The version of the directory.
+pub async fn version(db: &dyn Database) -> Result<String, Error> {
+    let sql = "SELECT value FROM settings WHERE name = 'directory_version'";
+    let rows = db.read(Statement::new(sql, Vec::new())).await?;
+    rows.first().map_or(Ok(String::new()), |row| row.text(0))
+}
+
+const KEY: &str = "SELECT id, hash, display_name, scopes, sender_domains, daily_limit, expire_ms, \
+    test, hint, create_ms, revoke_ms FROM api_keys";
+
+/// Stores a key.
+pub async fn create_key(db: &dyn Database, key: &ApiKey) -> Result<(), Error> {
+    let sql = "INSERT INTO api_keys (id, hash, display_name, scopes, sender_domains, daily_limit, \
+               expire_ms, test, hint, create_ms, revoke_ms) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    let insert = Statement::new(
+        sql,
+        vec![
+            key.id.uuid().into(),
+            key.hash.to_vec().into(),
+            key.display_name.as_str().into(),
+            json(&key.scopes).into(),
+            json(&key.sender_domains).into(),
+            key.daily_limit.into(),
+            key.expire_ms.into(),
+            key.test.into(),
+            key.hint.as_str().into(),
+            key.create_ms.into(),
+            key.revoke_ms.into(),
+        ],
+    );
+    db.write(vec![insert, raise_version()]).await.map(|_| ())
+}
+
+/// Keys, newest first, from below `before`.
+pub async fn keys(
+    db: &dyn Database,
+    before: Option<KeyId>,
+    limit: usize,
+) -> Result<Vec<ApiKey>, Error> {
+    let mut conditions = Where::default();
+    if let Some(id) = before {
+        conditions.and("id < ?", id.uuid());
+    }
+    let rest = format!("ORDER BY id DESC LIMIT {limit}");
+    db.read(conditions.statement(KEY, &rest)).await?.iter().map(key).collect()
+}
+
+/// The key with this hash.
+pub async fn key_by_hash(db: &dyn Database, hash: &[u8; 32]) -> Result<Option<ApiKey>, Error> {
+    let mut conditions = Where::default();
+    conditions.and("hash = ?", hash.to_vec());
+    db.read(conditions.statement(KEY, "")).await?.first().map(key).transpose()
+}
+
+/// Revokes a key, once. Returns it, or none when there is none.
+pub async fn revoke_key(
+    db: &dyn Database,
+    id: KeyId,
+    now_ms: i64,
+) -> Result<Option<ApiKey>, Error> {
+    let sql = "UPDATE api_keys SET revoke_ms = COALESCE(revoke_ms, $1) WHERE id = $2";
+    let revoke = Statement::new(sql, vec![now_ms.into(), id.uuid().into()]);
+    db.write(vec![revoke, raise_version()]).await?;
+    let mut conditions = Where::default();
+    conditions.and("id = ?", id.uuid());
+    db.read(conditions.statement(KEY, "")).await?.first().map(key).transpose()
+}
+
+fn key(row: &Row) -> Result<ApiKey, Error> {
+    let hash = row.blob(1)?.try_into();
+    Ok(ApiKey {
+        id: KeyId::from_uuid(row.uuid(0)?),
+        hash: hash.map_err(|_| Error::Corrupt("a key's hash has the wrong size".to_owned()))?,
+        display_name: row.text(2)?,
+        scopes: row.json(3)?,
+        sender_domains: row.json(4)?,
+        daily_limit: row.int(5)?,
+        expire_ms: row.int_or_null(6)?,
+        test: row.bool(7)?,
+        hint: row.text(8)?,
+        create_ms: row.int(9)?,
+        revoke_ms: row.int_or_null(10)?,
+    })
+}
+
+/// Stores a domain with its keys.
+pub async fn create_domain(db: &dyn Database, domain: &Domain) -> Result<(), Error> {
+    let sql = "INSERT INTO domains (id, name, create_ms) VALUES ($1, $2, $3)";
+    let name = domain.name.as_str();
+    let params = vec![domain.id.uuid().into(), name.into(), domain.create_ms.into()];
+    let mut statements = vec![Statement::new(sql, params)];
+    for key in &domain.keys {
+        let sql = "INSERT INTO dkim_keys (domain_id, selector, algorithm, private_der, record, \
+                   create_ms) VALUES ($1, $2, $3, $4, $5, $6)";
+        let params = vec![
+            domain.id.uuid().into(),
+            key.selector.as_str().into(),
+            (key.algorithm as i64).into(),
+            key.private_der.clone().into(),
+            key.record.as_str().into(),
+            key.create_ms.into(),
+        ];
+        statements.push(Statement::new(sql, params));
+    }
+    statements.push(raise_version());
+    db.write(statements).await.map(|_| ())
+}
+
+/// Domains by name, from behind `after`.
+pub async fn domains(
+    db: &dyn Database,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<Domain>, Error> {
+    let mut conditions = Where::default();
+    conditions.and("name > ?", after);
+    let rest = format!("ORDER BY name LIMIT {limit}");
+    let select = "SELECT id, name, create_ms FROM domains";
+    let rows = db.read(conditions.statement(select, &rest)).await?;
+    with_dkim(db, &rows).await
+}
+
+/// The domain with this name or id.
+pub async fn domain(
+    db: &dyn Database,
+    name: &str,
+    id: Option<DomainId>,
+) -> Result<Option<Domain>, Error> {
+    let mut conditions = Where::default();
+    match id {
+        Some(id) => conditions.and("id = ?", id.uuid()),
+        None => conditions.and("name = ?", name),
+    }
+    let select = "SELECT id, name, create_ms FROM domains";
+    let rows = db.read(conditions.statement(select, "")).await?;
+    Ok(with_dkim(db, &rows).await?.pop())
+}
+
+/// Deletes a domain and its keys.
+pub async fn delete_domain(db: &dyn Database, id: DomainId) -> Result<(), Error> {
+    let delete = |sql: &str| Statement::new(sql, vec![id.uuid().into()]);
+    let keys = delete("DELETE FROM dkim_keys WHERE domain_id = $1");
+    let domain = delete("DELETE FROM domains WHERE id = $1");
+    db.write(vec![keys, domain, raise_version()]).await.map(|_| ())
+}
+
+async fn with_dkim(db: &dyn Database, rows: &[Row]) -> Result<Vec<Domain>, Error> {
+    let mut domains = Vec::with_capacity(rows.len());
+    for row in rows {
+        domains.push(Domain {
+            id: DomainId::from_uuid(row.uuid(0)?),
+            name: row.text(1)?,
+            keys: Vec::new(),
+            create_ms: row.int(2)?,
+        });
+    }
+    let mut conditions = Where::default();
+    let ids = domains.iter().map(|domain| Value::Uuid(domain.id.uuid())).collect();
+    conditions.and_in("domain_id", ids);
+    let select = "SELECT domain_id, selector, algorithm, private_der, record, create_ms FROM dkim_keys";
+    for row in db.read(conditions.statement(select, "ORDER BY selector")).await? {
+        let owner = row.uuid(0)?;
+        let algorithm = match row.int(2)? {
+            1 => DkimAlgorithm::Rsa,
+            _ => DkimAlgorithm::Ed25519,
+        };
+        let key = DkimKey {
+            selector: row.text(1)?,
+            algorithm,
+            private_der: row.blob(3)?,
+            record: row.text(4)?,
+            create_ms: row.int(5)?,
+        };
+        domains.iter_mut().filter(|d| d.id.uuid() == owner).for_each(|d| d.keys.push(key.clone()));
+    }
+    Ok(domains)
+}
+
+const SUPPRESSION: &str =
+    "SELECT id, email, reason, campaign_id, note, create_ms FROM suppressions";
+
+/// Adds an entry unless there is one for the address and campaign. Returns the one that is there.
+pub async fn create_suppression(
+    db: &dyn Database,
+    entry: &Suppression,
+) -> Result<Suppression, Error> {
+    let sql = "INSERT INTO suppressions (id, email, reason, campaign_id, note, create_ms) \
+               VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (email, campaign_id) DO NOTHING";
+    let insert = Statement::new(
+        sql,
+        vec![
+            entry.id.uuid().into(),
+            entry.email.as_str().into(),
+            (entry.reason as i64).into(),
+            entry.campaign_id.as_str().into(),
+            entry.note.as_str().into(),
+            entry.create_ms.into(),
+        ],
+    );
+    db.write(vec![insert]).await?;
+    let mut conditions = Where::default();
+    conditions.and("email = ?", entry.email.as_str());
+    conditions.and("campaign_id = ?", entry.campaign_id.as_str());
+    let rows = db.read(conditions.statement(SUPPRESSION, "")).await?;
+    rows.first().map_or_else(|| Ok(entry.clone()), suppression)
+}
+
+/// Which suppressions are wanted. All conditions must hold.
+#[derive(Debug, Clone, Default)]
+pub struct SuppressionFilter {
+    /// This entry.
+    pub id: Option<SuppressionId>,
+    /// This address.
+    pub email: String,
+    /// This reason.
+    pub reason: Option<SuppressionReason>,
+    /// From below this id.
+    pub before: Option<SuppressionId>,
+}
+
+/// Entries that fit, newest first.
+pub async fn suppressions(
+    db: &dyn Database,
+    filter: &SuppressionFilter,
+    limit: usize,
+) -> Result<Vec<Suppression>, Error> {
+    let mut conditions = Where::default();
+    if let Some(id) = filter.id {
+        conditions.and("id = ?", id.uuid());
+    }
+    if let Some(id) = filter.before {
+        conditions.and("id < ?", id.uuid());
+    }
+    if !filter.email.is_empty() {
+        conditions.and("email = ?", filter.email.as_str());
+    }
+    if let Some(reason) = filter.reason {
+        conditions.and("reason = ?", reason as i64);
+    }
+    let rest = format!("ORDER BY id DESC LIMIT {limit}");
+    db.read(conditions.statement(SUPPRESSION, &rest)).await?.iter().map(suppression).collect()
+}
+
+/// Removes an entry. Tells whether there was one.
+pub async fn delete_suppression(db: &dyn Database, id: SuppressionId) -> Result<bool, Error> {
+    let sql = "DELETE FROM suppressions WHERE id = $1";
+    let done = db.write(vec![Statement::new(sql, vec![id.uuid().into()])]).await?;
+    Ok(done[0].changed > 0)
+}
+
+fn suppression(row: &Row) -> Result<Suppression, Error> {
+    Ok(Suppression {
+        id: SuppressionId::from_uuid(row.uuid(0)?),
+        email: row.text(1)?,
+        reason: SuppressionReason::from_number(row.int(2)?),
+        campaign_id: row.text(3)?,
+        note: row.text(4)?,
+        create_ms: row.int(5)?,
+    })
+}
+
+/// Reserves `count` recipients of a day's limit for one node. Tells whether they fit.
+pub async fn reserve(
+    db: &dyn Database,
+    day: i64,
+    scope: &str,
+    count: i64,
+    limit: i64,
+) -> Result<bool, Error> {
+    let first = "INSERT INTO daily_usage (day, scope, used) VALUES ($1, $2, 0) \
+                 ON CONFLICT (day, scope) DO NOTHING";
+    let more = "UPDATE daily_usage SET used = used + $1 \
+                WHERE day = $2 AND scope = $3 AND used <= $4";
+    let statements = vec![
+        Statement::new(first, vec![day.into(), scope.into()]),
+        Statement::new(
+            more,
+            vec![count.into(), day.into(), scope.into(), (limit - count).into()],
+        ),
+    ];
+    Ok(db.write(statements).await?[1].changed > 0)
+}

@@ -1,0 +1,13 @@
+//! The embedded backend: one SQLite file, one writer thread, a few readers.
+//!
+//! All writes of the process go through one thread that puts whatever is waiting into one
+//! transaction and syncs once. A crash loses only what no caller was told of.
+
+mod open;
+mod writer;
+mod database;
+mod intake;
+mod queue;
+mod error;
+
+pub use open::{Embedded, OpenError};

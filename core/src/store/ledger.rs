@@ -1,0 +1,124 @@
+//! RECORD, read side: the event feed and the counters.
+//!
+//! A reader of the feed stops at the horizon below which nothing can appear any more, so it never
+//! skips an event, however transactions interleave.
+
+use postern_proto::ids::{EventId, MessageId, RecipientId};
+use prost::Message as _;
+
+use crate::model::delivery::Reply;
+use crate::model::event::{EventFilter, EventRow, EventType, NewEvent};
+
+use super::db::{Database, Statement, Where};
+use super::value::{Row, Value};
+use super::Error;
+
+const COLUMNS: &str = "SELECT e.sequence, e.id, e.type, e.create_ms, e.message_id, e.delivery_id, \
+    e.attempt, e.reason, e.reply, e.possible_duplicate, e.next_ms, m.campaign_id, m.external_id, \
+    m.test, d.email FROM events e JOIN messages m ON m.id = e.message_id \
+    JOIN deliveries d ON d.id = e.delivery_id";
+
+/// Events behind `after` that fit, oldest first.
+pub async fn events(
+    db: &dyn Database,
+    filter: &EventFilter,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<EventRow>, Error> {
+    let mut conditions = Where::default();
+    conditions.and("e.sequence > ?", after);
+    conditions.and_sql(&format!("e.sequence < {}", db.horizon_sql()));
+    if let Some(id) = filter.message_id {
+        conditions.and("e.message_id = ?", id.uuid());
+    }
+    if !filter.kinds.is_empty() {
+        let kinds = filter.kinds.iter().map(|kind| Value::Int(*kind as i64)).collect();
+        conditions.and_in("e.type", kinds);
+    }
+    if !filter.campaign_id.is_empty() {
+        conditions.and("m.campaign_id = ?", filter.campaign_id.as_str());
+    }
+    if let Some(since) = filter.since_ms {
+        conditions.and("e.create_ms >= ?", since);
+    }
+    if let Some(until) = filter.until_ms {
+        conditions.and("e.create_ms < ?", until);
+    }
+    let rest = format!("ORDER BY e.sequence LIMIT {limit}");
+    db.read(conditions.statement(COLUMNS, &rest)).await?.iter().map(event).collect()
+}
+
+/// The sequence behind which the feed goes on: of the newest event that a reader may see.
+pub async fn tail(db: &dyn Database) -> Result<i64, Error> {
+    let sql =
+        format!("SELECT COALESCE(MAX(sequence), 0) FROM events WHERE sequence < {}", db.horizon_sql());
+    let rows = db.read(Statement::new(sql, Vec::new())).await?;
+    rows.first().map_or(Ok(0), |row| row.int(0))
+}
+
+/// An hour's count of one type of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// The start of the hour.
+    pub hour_ms: i64,
+    /// The type.
+    pub kind: EventType,
+    /// How many.
+    pub count: i64,
+}
+
+/// Counts of the hours from `since_ms` to before `until_ms`, oldest first.
+pub async fn stats(
+    db: &dyn Database,
+    since_ms: i64,
+    until_ms: i64,
+    campaign_id: &str,
+) -> Result<Vec<Counted>, Error> {
+    let mut conditions = Where::default();
+    conditions.and("hour_ms >= ?", since_ms - since_ms.rem_euclid(3_600_000));
+    conditions.and("hour_ms < ?", until_ms);
+    if !campaign_id.is_empty() {
+        conditions.and("campaign_id = ?", campaign_id);
+    }
+    let select = "SELECT hour_ms, type, CAST(SUM(count) AS bigint) FROM stats";
+    let rest = "GROUP BY hour_ms, type ORDER BY hour_ms, type";
+    let rows = db.read(conditions.statement(select, rest)).await?;
+    let counted = rows.iter().map(|row| {
+        let kind = EventType::from_number(row.int(1)?);
+        let kind = kind.ok_or_else(|| Error::Corrupt("unknown event type".to_owned()))?;
+        Ok(Counted { hour_ms: row.int(0)?, kind, count: row.int(2)? })
+    });
+    counted.collect()
+}
+
+fn event(row: &Row) -> Result<EventRow, Error> {
+    let kind = EventType::from_number(row.int(2)?);
+    Ok(EventRow {
+        sequence: row.int(0)?,
+        event: NewEvent {
+            id: EventId::from_uuid(row.uuid(1)?),
+            kind: kind.ok_or_else(|| Error::Corrupt("unknown event type".to_owned()))?,
+            create_ms: row.int(3)?,
+            message_id: MessageId::from_uuid(row.uuid(4)?),
+            delivery_id: RecipientId::from_uuid(row.uuid(5)?),
+            campaign_id: row.text(11)?,
+            attempt: row.int(6)? as u32,
+            reason: row.text(7)?,
+            reply: reply(row, 8)?,
+            possible_duplicate: row.bool(9)?,
+            next_ms: row.int_or_null(10)?,
+        },
+        recipient: row.text(14)?,
+        external_id: row.text(12)?,
+        test: row.bool(13)?,
+    })
+}
+
+/// A stored reply; none when there is none.
+pub(super) fn reply(row: &Row, column: usize) -> Result<Option<Reply>, Error> {
+    let bytes = row.blob(column)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Reply::decode(&*bytes).map(Some).map_err(|error| Error::Corrupt(error.to_string()))
+}

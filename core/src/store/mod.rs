@@ -1,0 +1,43 @@
+//! PERSIST: the only place that speaks SQL. A method is a transaction with a domain name.
+//!
+//! The hot paths ([`Intake`], [`Queue`]) are traits with an implementation for each backend, because
+//! speed needs each database's own dialect. What is asked for rarely ([`ledger`], [`directory`],
+//! [`inbox`]) is written once over [`db::Database`], so the two backends cannot drift apart.
+//!
+//! A crash loses nothing that a method has returned: every write is on stable storage first
+//! (SQLite: WAL with `synchronous=FULL`; PostgreSQL: `synchronous_commit=on`, checked at start).
+
+pub mod error;
+pub mod value;
+pub mod db;
+pub mod plan;
+pub mod intake;
+pub mod queue;
+pub mod ledger;
+pub mod messages;
+pub mod directory;
+pub mod templates;
+pub mod inbox;
+pub mod group;
+pub mod embedded;
+pub mod postgres;
+#[cfg(test)]
+mod conformance;
+
+use std::sync::Arc;
+
+pub use db::Database;
+pub use error::Error;
+pub use intake::Intake;
+pub use queue::Queue;
+
+/// One backend, as the rest of the core sees it.
+#[derive(Clone)]
+pub struct Stores {
+    /// Accepting.
+    pub intake: Arc<dyn Intake>,
+    /// Claiming and finishing.
+    pub queue: Arc<dyn Queue>,
+    /// Everything else.
+    pub db: Arc<dyn Database>,
+}

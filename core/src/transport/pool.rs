@@ -1,0 +1,177 @@
+//! Connections that are kept for the next mail, by host and port: domains hosted at one provider
+//! share them. Bounded per target in number, age, mails and idle time.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::Semaphore;
+use tokio::time::{Duration, timeout};
+
+use super::config::PoolLimits;
+use super::connect::{Connector, Target};
+use super::judge::Peer;
+use super::session::{Sent, Session};
+use crate::model::delivery::{Category, Mail, Outcome, Phase};
+
+/// What a server said about a mail, or why there was no server to say anything.
+pub(super) enum Attempt {
+    /// This stands.
+    Answered(Outcome),
+    /// No mail was offered; another server may be tried.
+    Unreached(Outcome),
+}
+
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    connector: Connector,
+    limits: PoolLimits,
+    sites: Mutex<HashMap<String, Arc<Site>>>,
+    sweeping: AtomicBool,
+}
+
+/// The connections to one target.
+struct Site {
+    permits: Semaphore,
+    /// The last one used is used next, so that the others can grow old.
+    idle: Mutex<Vec<Session>>,
+}
+
+impl Pool {
+    pub(super) fn new(connector: Connector, limits: PoolLimits) -> Self {
+        let sites = Mutex::default();
+        let sweeping = AtomicBool::new(false);
+        Self {
+            shared: Arc::new(Shared {
+                connector,
+                limits,
+                sites,
+                sweeping,
+            }),
+        }
+    }
+
+    /// Sends a mail over a kept connection, or a new one.
+    pub(super) async fn deliver(&self, target: &Target, mail: &Mail) -> Attempt {
+        let shared = &self.shared;
+        let site = shared.site(&target.key());
+        let permit = timeout(shared.limits.wait, site.permits.acquire()).await;
+        // The semaphore is never closed, so the only failure is the time limit.
+        let Ok(Ok(_permit)) = permit else {
+            let peer = Peer {
+                host: target.host.clone(),
+                tls: "",
+            };
+            let text = "all connections to this server are busy";
+            let category = Category::RateLimited;
+            return Attempt::Answered(peer.defer(category, "4.4.5", text, Phase::Local));
+        };
+        while let Some(mut session) = site.take(&shared.limits) {
+            match session.send(mail).await {
+                Sent::Done(outcome) => {
+                    self.keep(&site, session);
+                    return Attempt::Answered(outcome);
+                }
+                // The others lay idle for longer and are likely closed too.
+                Sent::Stale => {
+                    lock(&site.idle).clear();
+                }
+            }
+        }
+        let mut session = match shared.connector.open(target).await {
+            Ok(session) => session,
+            Err(outcome) => return Attempt::Unreached(outcome),
+        };
+        match session.send(mail).await {
+            Sent::Done(outcome) => {
+                self.keep(&site, session);
+                Attempt::Answered(outcome)
+            }
+            Sent::Stale => unreachable!("a new connection is never stale"),
+        }
+    }
+
+    fn keep(&self, site: &Arc<Site>, session: Session) {
+        if !session.is_reusable(&self.shared.limits) {
+            farewell(vec![session]);
+            return;
+        }
+        lock(&site.idle).push(session);
+        if !self.shared.sweeping.swap(true, Ordering::Relaxed) {
+            let idle = self.shared.limits.idle.max(Duration::from_millis(10));
+            tokio::spawn(sweep(Arc::downgrade(&self.shared), idle));
+        }
+    }
+}
+
+impl Shared {
+    fn site(&self, key: &str) -> Arc<Site> {
+        let mut sites = lock(&self.sites);
+        if let Some(site) = sites.get(key) {
+            return site.clone();
+        }
+        let permits = Semaphore::new(self.limits.connections);
+        let site = Arc::new(Site {
+            permits,
+            idle: Mutex::default(),
+        });
+        sites.insert(key.to_owned(), site.clone());
+        site
+    }
+
+    /// Takes out what is too old, and forgets targets nobody uses.
+    fn expired(&self) -> Vec<Session> {
+        let mut expired = Vec::new();
+        lock(&self.sites).retain(|_, site| {
+            let mut idle = lock(&site.idle);
+            expired.extend(idle.extract_if(.., |session| !session.is_fresh(&self.limits)));
+            // Somebody who is delivering holds another reference.
+            !idle.is_empty() || Arc::strong_count(site) > 1
+        });
+        expired
+    }
+}
+
+impl Site {
+    /// The most recently used connection that still stands.
+    fn take(&self, limits: &PoolLimits) -> Option<Session> {
+        let mut idle = lock(&self.idle);
+        while let Some(session) = idle.pop() {
+            if session.is_fresh(limits) {
+                return Some(session);
+            }
+            farewell(vec![session]);
+        }
+        None
+    }
+}
+
+/// Closes idle connections until the pool is gone.
+async fn sweep(shared: Weak<Shared>, every: Duration) {
+    loop {
+        tokio::time::sleep(every / 2).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        farewell(shared.expired());
+    }
+}
+
+/// Says goodbye in the background; nobody waits for it.
+fn farewell(sessions: Vec<Session>) {
+    if !sessions.is_empty() {
+        tokio::spawn(async move {
+            for session in sessions {
+                session.quit().await;
+            }
+        });
+    }
+}
+
+/// A panic elsewhere leaves lists and maps that are whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,55 @@
+//! All mail to one smart host.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::config::TransportConfig;
+use super::connect::{Connector, Target};
+use super::pool::{Attempt, Pool};
+use super::{SetupError, Transport, tls};
+use crate::model::delivery::{Mail, Outcome};
+
+/// Hands every mail to the configured relay, which finds the recipients' servers.
+pub struct Relay {
+    target: Target,
+    pool: Pool,
+}
+
+impl Relay {
+    /// Sets up delivery to `config.relay`. Connects to nothing yet.
+    pub fn new(config: &TransportConfig) -> Result<Self, SetupError> {
+        let relay = config.relay.clone().ok_or(SetupError::NoRelay)?;
+        let connector = Connector {
+            helo_name: config.helo_name.clone(),
+            timeouts: Arc::new(config.timeouts),
+            unverified: tls::unverified(),
+            verified: tls::verified(relay.ca_file.as_deref())?,
+        };
+        let target = Target {
+            host: relay.host,
+            port: relay.port,
+            tls: relay.tls,
+            login: relay.login,
+            addresses: None,
+        };
+        Ok(Self {
+            target,
+            pool: Pool::new(connector, config.pool),
+        })
+    }
+}
+
+#[async_trait]
+impl Transport for Relay {
+    async fn deliver(&self, mail: Mail) -> Outcome {
+        match self.pool.deliver(&self.target, &mail).await {
+            Attempt::Answered(outcome) | Attempt::Unreached(outcome) => outcome,
+        }
+    }
+
+    /// One lane for all domains: it is the relay that sets the pace.
+    fn lane(&self, _recipient_domain: &str) -> String {
+        format!("relay:{}", self.target.key())
+    }
+}

@@ -1,0 +1,224 @@
+//! One attempt: begin → build → sign → deliver → record.
+//!
+//! Everything before `begin` may be repeated freely. Between `begin` and `record` a crash leaves the
+//! delivery `sending`; the reaper then puts it back and marks that the recipient may get it twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postern_kit::backoff;
+use postern_kit::clock::Clock;
+use postern_proto::ids::{EventId, RecipientId};
+use prost::Message as _;
+use tokio::sync::Semaphore;
+
+use crate::directory::Directory;
+use crate::dkim;
+use crate::mime;
+use crate::model::content::{Content, domain_of};
+use crate::model::delivery::{Category, Mail, Outcome, Reply, State};
+use crate::model::event::{EventType, NewEvent};
+use crate::model::message::Claimed;
+use crate::queue::schedule::RetryPolicy;
+use crate::queue::state::{Transition, step};
+use crate::store::group::Group;
+use crate::store::queue::{Begun, Finish};
+use crate::store::{Error, Queue};
+use crate::transport::Transport;
+
+use super::{Job, Prepared};
+
+/// Longest pause between two tries at recording a result while the store is down.
+const RECORD_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// What an attempt needs.
+pub struct Lab {
+    /// For contents that are not in memory.
+    pub queue: Arc<dyn Queue>,
+    /// Begins attempts, many at a time.
+    pub begin: Group<RecipientId, Option<Begun>>,
+    /// Records results, many at a time.
+    pub finish: Group<Finish, bool>,
+    /// Signers, and compiling.
+    pub directory: Arc<Directory>,
+    /// Where mail goes.
+    pub transport: Arc<dyn Transport>,
+    /// Where mail of test keys goes.
+    pub sink: Arc<dyn Transport>,
+    /// When to try again.
+    pub retry: RetryPolicy,
+    /// The time.
+    pub clock: Clock,
+    /// How many mails are built and signed at once: as many as there are processors.
+    pub builders: Arc<Semaphore>,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempted {
+    /// It ended in this state, and that is recorded.
+    Ended(State),
+    /// It was canceled meanwhile, or another node has it.
+    NotOurs,
+    /// The store did not answer before the attempt began; the lease will be reaped.
+    Postponed,
+}
+
+/// Makes one attempt.
+pub async fn attempt(lab: &Lab, job: Job) -> Attempted {
+    let claimed = job.claimed;
+    let now_ms = lab.clock.now_ms();
+    if claimed.expire_ms <= now_ms {
+        let expired = Transition {
+            state: State::Expired,
+            due_ms: now_ms,
+            event: EventType::Expired,
+            reason: "",
+            reply: Reply::local("the message expired before it could be delivered"),
+            possible_duplicate: false,
+        };
+        return record(lab, &claimed, 0, expired).await;
+    }
+    let begun = match lab.begin.call(claimed.id).await {
+        Ok(Some(begun)) => begun,
+        Ok(None) => return Attempted::NotOurs,
+        Err(error) => {
+            tracing::warn!(message.id = %claimed.message_id, %error, "attempt not begun");
+            return Attempted::Postponed;
+        }
+    };
+    let outcome = match mail(lab, &claimed, job.prepared).await {
+        Ok(mail) => {
+            let transport = if claimed.test { &lab.sink } else { &lab.transport };
+            transport.deliver(mail).await
+        }
+        Err(outcome) => outcome,
+    };
+    let now_ms = lab.clock.now_ms();
+    let next = step(outcome, begun.attempt, now_ms, claimed.expire_ms, &lab.retry, rand::random());
+    record(lab, &claimed, begun.attempt, next).await
+}
+
+/// Builds and signs the mail, or says why that will never, or not now, be possible.
+async fn mail(
+    lab: &Lab,
+    claimed: &Claimed,
+    prepared: Option<Arc<Prepared>>,
+) -> Result<Mail, Outcome> {
+    let prepared = match prepared {
+        Some(prepared) => prepared,
+        None => load(lab, claimed).await?,
+    };
+    let content = &prepared.content;
+    let from_domain = content.from.as_ref().map(|from| domain_of(&from.email)).unwrap_or_default();
+    let signers = lab.directory.now().signer(&from_domain);
+    let envelope_from = content.envelope_from.clone();
+    let date_ms = lab.clock.now_ms();
+    let job = claimed.clone();
+    // Signing costs up to a millisecond of a processor: not on the threads that wait for sockets.
+    let slot = lab.builders.clone().acquire_owned().await;
+    let build = move || {
+        let bytes = build(&prepared, &job, date_ms, signers.as_deref().map(Vec::as_slice));
+        drop(slot);
+        bytes
+    };
+    let built = tokio::task::spawn_blocking(build).await;
+    let bytes = built.unwrap_or_else(|error| Err(format!("building panicked: {error}")));
+    let bytes = bytes.map_err(|text| refused(&text))?;
+    Ok(Mail {
+        delivery: claimed.id,
+        message: claimed.message_id,
+        from: envelope_from,
+        to: claimed.mailbox.email.clone(),
+        bytes: Bytes::from(bytes),
+    })
+}
+
+async fn load(lab: &Lab, claimed: &Claimed) -> Result<Arc<Prepared>, Outcome> {
+    let encoded = lab.queue.content(claimed.content_id).await.map_err(|error| {
+        tracing::warn!(message.id = %claimed.message_id, %error, "content not read");
+        let (reply, category) = (Reply::local("the store cannot be reached"), Category::Other);
+        Outcome::Deferred { reply, category, may_duplicate: false }
+    })?;
+    let encoded = encoded.ok_or_else(|| refused("the content is no longer stored"))?;
+    let content = Content::decode(encoded).map_err(|error| refused(&error.to_string()))?;
+    let compiled = Prepared::compile(&lab.directory, &content);
+    let compiled = compiled.map_err(|error| refused(&error.to_string()))?;
+    Ok(Arc::new(Prepared { content, compiled }))
+}
+
+fn build(
+    prepared: &Prepared,
+    job: &Claimed,
+    date_ms: i64,
+    signers: Option<&[dkim::Signer]>,
+) -> Result<Vec<u8>, String> {
+    let content = &prepared.content;
+    let message_id = job.rfc_message_id.as_str();
+    let bytes = if content.raw.is_empty() {
+        let rendered = prepared.render(&job.variables).map_err(|error| error.to_string())?;
+        mime::compose(&mime::Letter {
+            content,
+            to: &job.mailbox,
+            subject: &rendered.subject,
+            html: &rendered.html,
+            text: &rendered.text,
+            message_id,
+            date_ms,
+            boundary_seed: job.id.uuid().as_u128(),
+        })
+    } else {
+        let missing = mime::Missing { message_id, date_ms };
+        mime::prepare(&content.raw, missing).map_err(|error| error.to_string())?
+    };
+    let Some(signers) = signers else { return Ok(bytes) };
+    let seconds = u64::try_from(date_ms / 1000).unwrap_or_default();
+    let mut signed = dkim::sign(signers, &bytes, seconds).map_err(|error| error.to_string())?;
+    signed.extend_from_slice(&bytes);
+    Ok(signed)
+}
+
+fn refused(text: &str) -> Outcome {
+    Outcome::Refused { reply: Reply::local(text), category: Category::Content }
+}
+
+/// Records a result, for as long as it takes: it must not be lost while this process lives.
+async fn record(lab: &Lab, claimed: &Claimed, attempt: u32, next: Transition) -> Attempted {
+    let terminal = next.state.is_terminal();
+    let event = NewEvent {
+        id: EventId::generate(),
+        kind: next.event,
+        create_ms: lab.clock.now_ms(),
+        message_id: claimed.message_id,
+        delivery_id: claimed.id,
+        campaign_id: claimed.campaign_id.clone(),
+        attempt,
+        reason: next.reason.to_owned(),
+        reply: Some(next.reply),
+        possible_duplicate: next.possible_duplicate,
+        next_ms: (!terminal).then_some(next.due_ms),
+    };
+    let finish =
+        Finish { id: claimed.id, attempt, state: next.state, due_ms: next.due_ms, event };
+    for tries in 0.. {
+        match lab.finish.call(finish.clone()).await {
+            Ok(true) => return Attempted::Ended(next.state),
+            Ok(false) => {
+                tracing::warn!(message.id = %claimed.message_id, "lease lost; result not recorded");
+                return Attempted::NotOurs;
+            }
+            Err(Error::Unavailable(cause)) => {
+                tracing::warn!(message.id = %claimed.message_id, cause, "result not recorded yet");
+                let base = Duration::from_millis(100);
+                let pause = backoff::delay(tries, base, RECORD_PAUSE_MAX, 20, rand::random());
+                tokio::time::sleep(pause).await;
+            }
+            Err(error) => {
+                tracing::error!(message.id = %claimed.message_id, %error, "result cannot be recorded");
+                return Attempted::NotOurs;
+            }
+        }
+    }
+    Attempted::NotOurs
+}

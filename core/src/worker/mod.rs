@@ -1,0 +1,208 @@
+//! The loop in which time passes: deliveries come from acceptance in memory or from the store, wait
+//! for their turn in lanes, and are attempted.
+//!
+//! Wake-ups are hints, polling is the guarantee: whatever this loop forgets in a crash is in the
+//! store under a lease that the reaper takes away.
+
+mod prepared;
+pub mod attempt;
+pub mod keeper;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use postern_kit::shutdown;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::model::content::domain_of;
+use crate::model::message::Claimed;
+use crate::queue::lanes::{LaneLimits, Lanes};
+
+pub use self::prepared::{Prepared, Rendered};
+use self::attempt::{Lab, attempt};
+
+/// How many deliveries this node keeps in memory. What is accepted beyond that waits in the store.
+pub const HELD_MAX: usize = 20_000;
+/// How many deliveries are claimed at a time.
+const CLAIM_MAX: usize = 500;
+/// The store is asked for due deliveries at least this often.
+const POLL: Duration = Duration::from_secs(1);
+
+/// A delivery of this node, with its content where that is in memory.
+pub struct Job {
+    /// The delivery.
+    pub claimed: Claimed,
+    /// The content.
+    pub prepared: Option<Arc<Prepared>>,
+}
+
+/// Room for deliveries that are about to be handed over. Dropping it gives the room back.
+pub struct Reservation {
+    count: usize,
+    held: Arc<AtomicUsize>,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.count, Ordering::AcqRel);
+    }
+}
+
+/// How others reach the loop.
+#[derive(Clone)]
+pub struct Handle {
+    jobs: mpsc::UnboundedSender<Vec<Job>>,
+    held: Arc<AtomicUsize>,
+    wake: Arc<Notify>,
+}
+
+impl Handle {
+    /// Room for `count` deliveries, if there is.
+    pub fn reserve(&self, count: usize) -> Option<Reservation> {
+        let room = |held: usize| (held + count <= HELD_MAX).then_some(held + count);
+        let fits = self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok();
+        fits.then(|| Reservation { count, held: self.held.clone() })
+    }
+
+    /// Hands accepted deliveries over. There may be fewer than were reserved.
+    pub fn hand_over(&self, mut reservation: Reservation, jobs: Vec<Job>) {
+        // From here on each delivery gives its own room back when it ends.
+        let kept = jobs.len().min(reservation.count);
+        reservation.count -= kept;
+        drop(reservation);
+        if self.jobs.send(jobs).is_err() {
+            // The loop has stopped: the leases of this node will be released or reaped.
+            self.held.fetch_sub(kept, Ordering::AcqRel);
+        }
+    }
+
+    /// Says that the store may have something due.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+}
+
+/// The loop before it runs.
+pub struct Worker {
+    lab: Arc<Lab>,
+    node: Uuid,
+    limits: LaneLimits,
+    handle: Handle,
+    jobs: mpsc::UnboundedReceiver<Vec<Job>>,
+}
+
+/// A handle, and the end of it that [`Worker::new`] takes.
+pub fn handle() -> (Handle, mpsc::UnboundedReceiver<Vec<Job>>) {
+    let (jobs, receiver) = mpsc::unbounded_channel();
+    let held = Arc::new(AtomicUsize::new(0));
+    (Handle { jobs, held, wake: Arc::new(Notify::new()) }, receiver)
+}
+
+impl Worker {
+    /// A loop that delivers for `node`.
+    pub fn new(
+        lab: Arc<Lab>,
+        node: Uuid,
+        limits: LaneLimits,
+        (handle, jobs): (Handle, mpsc::UnboundedReceiver<Vec<Job>>),
+    ) -> Self {
+        Self { lab, node, limits, handle, jobs }
+    }
+
+    /// Runs until told to stop, then waits up to `drain` for attempts under way and gives the rest
+    /// back to the store.
+    pub async fn run(mut self, stop: CancellationToken, drain: Duration) {
+        let mut lanes = Lanes::new(self.limits);
+        let (ended, mut endings) = mpsc::unbounded_channel::<String>();
+        let tasks = TaskTracker::new();
+        let mut poll = tokio::time::interval(POLL);
+        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.start(&mut lanes, &ended, &tasks);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(lane) = endings.recv() => {
+                    lanes.done(&lane);
+                    while let Ok(lane) = endings.try_recv() {
+                        lanes.done(&lane);
+                    }
+                }
+                Some(jobs) = self.jobs.recv() => {
+                    self.enqueue(&mut lanes, jobs);
+                    while let Ok(jobs) = self.jobs.try_recv() {
+                        self.enqueue(&mut lanes, jobs);
+                    }
+                }
+                _ = poll.tick() => self.claim(&mut lanes).await,
+                () = self.handle.wake.notified() => self.claim(&mut lanes).await,
+            }
+        }
+        if !shutdown::drain(&tasks, drain).await {
+            tracing::warn!("attempts still under way at the end of the drain time");
+        }
+        self.give_back(lanes).await;
+    }
+
+    fn enqueue(&self, lanes: &mut Lanes<Job>, jobs: Vec<Job>) {
+        for job in jobs {
+            let claimed = &job.claimed;
+            let transport = if claimed.test { &self.lab.sink } else { &self.lab.transport };
+            let lane = transport.lane(&domain_of(&claimed.mailbox.email));
+            let (priority, campaign) = (claimed.priority as usize - 1, claimed.campaign_id.clone());
+            lanes.push(&lane, priority, &campaign, job);
+        }
+    }
+
+    fn start(
+        &self,
+        lanes: &mut Lanes<Job>,
+        ended: &mpsc::UnboundedSender<String>,
+        tasks: &TaskTracker,
+    ) {
+        while let Some((lane, job)) = lanes.pop() {
+            let (lab, ended, held) = (self.lab.clone(), ended.clone(), self.handle.held.clone());
+            tasks.spawn(async move {
+                attempt(&lab, job).await;
+                held.fetch_sub(1, Ordering::AcqRel);
+                // The loop only stops listening when it has ended.
+                let _stopped = ended.send(lane);
+            });
+        }
+    }
+
+    async fn claim(&self, lanes: &mut Lanes<Job>) {
+        let room = HELD_MAX.saturating_sub(self.handle.held.load(Ordering::Acquire));
+        let limit = room.min(CLAIM_MAX);
+        // With a backlog in memory there is no hurry to fetch more.
+        if limit == 0 || lanes.waiting() > CLAIM_MAX {
+            return;
+        }
+        match self.lab.queue.claim(self.node, self.lab.clock.now_ms(), limit).await {
+            Ok(claimed) => {
+                if claimed.len() == limit {
+                    self.handle.wake();
+                }
+                self.handle.held.fetch_add(claimed.len(), Ordering::AcqRel);
+                let job = |claimed| Job { claimed, prepared: None };
+                self.enqueue(lanes, claimed.into_iter().map(job).collect());
+            }
+            Err(error) => tracing::warn!(%error, "nothing claimed"),
+        }
+    }
+
+    async fn give_back(&mut self, mut lanes: Lanes<Job>) {
+        self.jobs.close();
+        let mut ids: Vec<_> = lanes.drain().into_iter().map(|job| job.claimed.id).collect();
+        while let Some(jobs) = self.jobs.recv().await {
+            ids.extend(jobs.into_iter().map(|job| job.claimed.id));
+        }
+        if let Err(error) = self.lab.queue.release(self.node, &ids).await {
+            tracing::warn!(%error, count = ids.len(), "leases not given back; they will be reaped");
+        }
+    }
+}

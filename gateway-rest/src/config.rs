@@ -1,0 +1,169 @@
+//! What the gateway is told from outside. Read once, before a port is opened; a mistake names its
+//! variable.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use postern_kit::env::{Env, EnvError};
+use postern_kit::listen::ListenAddr;
+
+/// The variables, for `--help`.
+pub const HELP: &str = "\
+Environment:
+  POSTERN_REST_LISTEN              address to listen on [127.0.0.1:8080]
+  POSTERN_CORE_URL                 the core's gRPC address [http://127.0.0.1:50051]
+  POSTERN_GATEWAY_TOKEN            secret shared with the core, at least 32 characters (required)
+  POSTERN_INBOX                    serve the local inbox page [on when listening on loopback]
+  POSTERN_INBOX_HOSTS              further host names the inbox answers to, by comma [none]
+  POSTERN_TRUSTED_PROXIES          CIDR list whose X-Forwarded-For is believed [none]
+  POSTERN_REST_BODY_MAX            largest request body in bytes, after gunzip [41943040]
+  POSTERN_REST_TIMEOUT             longest time for one request [30s]
+  POSTERN_REST_CONCURRENCY_MAX     requests under way before new ones get 503 [1024]
+  POSTERN_REST_CONNECTIONS_MAX     open connections before new ones wait [4096]
+  POSTERN_REST_WATCHERS_MAX        open event streams before new ones get 503 [256]
+  POSTERN_REST_HEADER_TIMEOUT      longest time for the head of a request [15s]
+  POSTERN_REST_DRAIN_TIMEOUT       longest time to finish requests when stopping [30s]
+  POSTERN_REST_LIMIT_KEY_PER_MINUTE       requests per API key [6000]
+  POSTERN_REST_LIMIT_IP_PER_MINUTE        requests without a key per address [1200]
+  POSTERN_REST_LIMIT_FAILURES_PER_MINUTE  refused credentials per address [60]
+  POSTERN_LEGACY_AMS_BAN           /api/v1 refuses sender domains with 'ams' in them [on]
+  POSTERN_LOG                      log filter [info]
+  POSTERN_LOG_FORMAT               text or json [text]";
+
+/// The settings of the REST gateway.
+#[derive(Debug, Clone)]
+pub struct RestConfig {
+    /// Where to listen.
+    pub listen: ListenAddr,
+    /// Whether the inbox page is served.
+    pub inbox: bool,
+    /// Host names the inbox answers to beside the loopback ones.
+    pub inbox_hosts: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Cidr>,
+    /// The largest body in octets, counted after decompression.
+    pub body_max: usize,
+    /// The longest time for one request.
+    pub timeout: Duration,
+    /// How many requests may be under way.
+    pub concurrency_max: usize,
+    /// How many connections may be open.
+    pub connections_max: usize,
+    /// How many event streams may be open.
+    pub watchers_max: usize,
+    /// The longest time for the head of a request.
+    pub header_timeout: Duration,
+    /// The longest time to finish when stopping.
+    pub drain_timeout: Duration,
+    /// Requests per minute of one API key.
+    pub key_per_minute: u32,
+    /// Requests per minute of one address that presents no key.
+    pub ip_per_minute: u32,
+    /// Refused credentials per minute of one address.
+    pub failures_per_minute: u32,
+    /// The old contract's refusal of sender domains that contain `ams`.
+    pub legacy_ams_ban: bool,
+}
+
+impl RestConfig {
+    /// Reads the settings; [`HELP`] lists them.
+    pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        let listen = ListenAddr::from_env(env, "POSTERN_REST_LISTEN", "127.0.0.1:8080")?;
+        let cidrs = env.list("POSTERN_TRUSTED_PROXIES");
+        let cidrs = cidrs.iter().map(|text| {
+            Cidr::parse(text).ok_or_else(|| {
+                let problem = format!("'{text}' is no network; write 10.0.0.0/8");
+                EnvError::new("POSTERN_TRUSTED_PROXIES", problem)
+            })
+        });
+        let count = |name, default| positive(env, name, default).map(|n| n as usize);
+        let seconds = Duration::from_secs;
+        Ok(Self {
+            inbox: env.switch("POSTERN_INBOX", listen.addr.ip().is_loopback())?,
+            listen,
+            inbox_hosts: env.list("POSTERN_INBOX_HOSTS"),
+            trusted_proxies: cidrs.collect::<Result<_, _>>()?,
+            body_max: count("POSTERN_REST_BODY_MAX", 40 << 20)?,
+            timeout: env.duration("POSTERN_REST_TIMEOUT", seconds(30))?,
+            concurrency_max: count("POSTERN_REST_CONCURRENCY_MAX", 1024)?,
+            connections_max: count("POSTERN_REST_CONNECTIONS_MAX", 4096)?,
+            watchers_max: count("POSTERN_REST_WATCHERS_MAX", 256)?,
+            header_timeout: env.duration("POSTERN_REST_HEADER_TIMEOUT", seconds(15))?,
+            drain_timeout: env.duration("POSTERN_REST_DRAIN_TIMEOUT", seconds(30))?,
+            key_per_minute: positive(env, "POSTERN_REST_LIMIT_KEY_PER_MINUTE", 6000)?,
+            ip_per_minute: positive(env, "POSTERN_REST_LIMIT_IP_PER_MINUTE", 1200)?,
+            failures_per_minute: positive(env, "POSTERN_REST_LIMIT_FAILURES_PER_MINUTE", 60)?,
+            legacy_ams_ban: env.switch("POSTERN_LEGACY_AMS_BAN", true)?,
+        })
+    }
+}
+
+fn positive(env: &Env, name: &str, default: u32) -> Result<u32, EnvError> {
+    match env.parsed(name, default)? {
+        0 => Err(EnvError::new(name, "must be at least 1")),
+        value => Ok(value),
+    }
+}
+
+/// A network, such as `10.0.0.0/8`, or one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    net: IpAddr,
+    bits: u8,
+}
+
+impl Cidr {
+    /// Reads the usual notation.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (net, bits) = match text.split_once('/') {
+            Some((net, bits)) => (net.parse::<IpAddr>().ok()?, Some(bits.parse().ok()?)),
+            None => (text.parse::<IpAddr>().ok()?, None),
+        };
+        let max = if net.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(max);
+        (bits <= max).then_some(Self { net, bits })
+    }
+
+    /// Whether the address is in the network.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.net, ip.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
+                net.to_bits() & mask == ip.to_bits() & mask
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let mask = u128::MAX
+                    .checked_shl(128 - u32::from(self.bits))
+                    .unwrap_or(0);
+                net.to_bits() & mask == ip.to_bits() & mask
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_hold_their_addresses() {
+        let inside = |net: &str, ip: &str| Cidr::parse(net).unwrap().contains(ip.parse().unwrap());
+        assert!(inside("10.0.0.0/8", "10.9.8.7") && !inside("10.0.0.0/8", "11.0.0.1"));
+        assert!(inside("0.0.0.0/0", "8.8.8.8") && inside("::1", "::1"));
+        assert!(inside("fd00::/8", "fd12::1") && inside("10.0.0.0/8", "::ffff:10.0.0.1"));
+        assert!(Cidr::parse("10.0.0.0/33").is_none() && Cidr::parse("x").is_none());
+    }
+
+    #[test]
+    fn the_inbox_is_off_by_default_outside_loopback() {
+        assert!(RestConfig::from_env(&Env::default()).unwrap().inbox);
+        let open = Env::from([("POSTERN_REST_LISTEN", "0.0.0.0:8080")]);
+        assert!(!RestConfig::from_env(&open).unwrap().inbox);
+        let zero = Env::from([("POSTERN_REST_BODY_MAX", "0")]);
+        assert_eq!(
+            RestConfig::from_env(&zero).unwrap_err().name,
+            "POSTERN_REST_BODY_MAX"
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! The documentation pages: the API page, which works offline, and one small page per reason.
+//!
+//! Static content; a crash has nothing to lose.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::Path;
+use axum::response::{Html, IntoResponse as _, Response};
+use axum::routing::get;
+use postern_proto::reason::{Meaning, Reason};
+use postern_proto::status::Failure;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::fault::Fault;
+use crate::{App, openapi};
+
+pub(crate) fn router(app: &Arc<App>) -> Router {
+    let document = openapi::document(&app.contract);
+    let ui: Router = SwaggerUi::new("/docs")
+        .external_url_unchecked("/openapi.json", document)
+        .into();
+    ui.route("/docs/errors/{code}", get(reason))
+}
+
+#[derive(Template)]
+#[template(path = "reason.html")]
+struct ReasonPage {
+    meaning: Meaning,
+    code: String,
+    grpc: String,
+}
+
+async fn reason(code: Result<Path<String>, axum::extract::rejection::PathRejection>) -> Response {
+    let found = code
+        .ok()
+        .and_then(|Path(code)| code.to_ascii_uppercase().parse::<Reason>().ok());
+    let Some(reason) = found else {
+        return Fault(Failure::new(
+            Reason::RouteNotFound,
+            "there is no such reason",
+        ))
+        .into_response();
+    };
+    let meaning = reason.meaning();
+    let (code, grpc) = (
+        meaning.name.to_ascii_lowercase(),
+        format!("{:?}", meaning.grpc),
+    );
+    match (ReasonPage {
+        meaning,
+        code,
+        grpc,
+    })
+    .render()
+    {
+        Ok(page) => Html(page).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "cannot render a page");
+            Fault(Failure::new(Reason::Internal, "the page cannot be shown")).into_response()
+        }
+    }
+}

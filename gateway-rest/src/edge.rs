@@ -1,0 +1,287 @@
+//! The edge that every request passes: who calls, within which limits, and in which shape a failure
+//! leaves. The handlers behind it only see well-formed callers and return bare failures.
+//!
+//! State: a semaphore. What a crash cuts off was not answered, so the client knows nothing of it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use postern_kit::core_client::Caller;
+use postern_proto::ids::RequestId;
+use postern_proto::reason::Reason;
+use postern_proto::status::Failure;
+
+use crate::App;
+use crate::config::Cidr;
+use crate::fault::{self, Fault};
+use crate::limits::Standing;
+use crate::{inbox, legacy};
+
+/// Waiting for a mail may take the contract's 60 s, whatever the limit for other requests is.
+const WAIT_SECONDS_MAX: u64 = 65;
+const CLIENT_REQUEST_ID_MAX: usize = 128;
+
+/// The other end of the connection; set by the listener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// What is known about a request before any handler runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) caller: Caller,
+    pub(crate) time_limit: Duration,
+}
+
+/// The outermost layer.
+pub(crate) async fn edge(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let context = context(&app, &request, &path);
+    request.extensions_mut().insert(context.clone());
+    let client_request_id = client_request_id(request.headers());
+    let (mut response, standing) = answer(&app, request, next, &context, &path).await;
+    response = dress(&app, response, &path, &context);
+    if let Some(standing) = standing {
+        standing.write(&mut response);
+    }
+    if response.status() == StatusCode::UNAUTHORIZED && !context.caller.authorization.is_empty() {
+        app.limits.count_failure(context.caller.client_ip);
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(&context.caller.request_id) {
+        headers.insert("request-id", id);
+    }
+    if let Some(id) = client_request_id {
+        headers.insert("x-request-id", id);
+    }
+    headers.insert(
+        "postern-version",
+        HeaderValue::from_static(env!("CARGO_PKG_VERSION")),
+    );
+    headers.insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
+    tracing::debug!(
+        request.id = %context.caller.request_id,
+        http.path = %path,
+        http.status = response.status().as_u16(),
+        "answered"
+    );
+    response
+}
+
+async fn answer(
+    app: &App,
+    request: Request,
+    next: Next,
+    context: &Context,
+    path: &str,
+) -> (Response, Option<Standing>) {
+    // Probes must see the truth even when everyone else has to wait.
+    let probe = matches!(
+        path,
+        "/livez" | "/readyz" | "/healthz" | "/health" | "/api/v1/health"
+    );
+    let mut standing = None;
+    if !probe {
+        match app.limits.take(&request) {
+            Ok(taken) => standing = taken,
+            Err(failure) => {
+                let standing = Standing::exhausted(&failure, &app.limits);
+                return (Fault(failure).into_response(), standing);
+            }
+        }
+    }
+    let _turn = match app.turns.try_acquire() {
+        Ok(turn) => Some(turn),
+        Err(_) if probe => None,
+        Err(_) => {
+            let failure = Failure::new(Reason::Overloaded, "too many requests are under way");
+            return (Fault(failure).into_response(), standing);
+        }
+    };
+    let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let response = match tokio::time::timeout(context.time_limit, run).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => {
+            tracing::error!(request.id = %context.caller.request_id, http.path = %path, "panicked");
+            Fault(Failure::new(
+                Reason::Internal,
+                "something went wrong on our side",
+            ))
+            .into_response()
+        }
+        Err(_) => Fault(Failure::new(
+            Reason::DeadlineExceeded,
+            "the request took too long",
+        ))
+        .into_response(),
+    };
+    (response, standing)
+}
+
+/// Gives a bare failure, ours or the router's, the shape its path has.
+fn dress(app: &App, response: Response, path: &str, context: &Context) -> Response {
+    let found = response
+        .extensions()
+        .get::<Fault>()
+        .map(|fault| fault.0.clone());
+    let failure = found.or_else(|| {
+        let finished = response.headers().contains_key("content-type");
+        let reason = match response.status().as_u16() {
+            _ if finished => return None,
+            404 => Reason::RouteNotFound,
+            405 => Reason::MethodNotAllowed,
+            413 => Reason::MessageTooLarge,
+            415 => Reason::UnsupportedMediaType,
+            500.. => Reason::Internal,
+            _ => return None,
+        };
+        Some(Failure::new(reason, reason.meaning().title))
+    });
+    let Some(mut failure) = failure else {
+        return response;
+    };
+    if failure.message.is_empty() {
+        failure.message = failure.reason.meaning().title.to_owned();
+    }
+    let allow = response.headers().get("allow").cloned();
+    let id = &context.caller.request_id;
+    let mut dressed = if path.starts_with("/api/v1") {
+        legacy::fault(&failure, path)
+    } else if app.config.inbox && (path == "/inbox" || path.starts_with("/inbox/")) {
+        inbox::fault(&failure, id)
+    } else {
+        fault::problem_response(&failure, id)
+    };
+    if let Some(allow) = allow {
+        dressed.headers_mut().insert("allow", allow);
+    }
+    dressed
+}
+
+fn context(app: &App, request: &Request, path: &str) -> Context {
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    let mut time_limit = app.config.timeout;
+    if path == "/v1/sink/wait" {
+        time_limit = time_limit.max(Duration::from_secs(WAIT_SECONDS_MAX));
+    }
+    let caller = Caller {
+        authorization: authorization(request.headers()),
+        client_ip: peer.map(|peer| client_ip(peer, request.headers(), &app.config.trusted_proxies)),
+        request_id: RequestId::generate().to_string(),
+    };
+    Context { caller, time_limit }
+}
+
+/// The credential as `Bearer <key>`. Basic brings the key as its password, and the old contract
+/// called it a token.
+fn authorization(headers: &HeaderMap) -> String {
+    let text = headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
+    let Some((scheme, rest)) = text.and_then(|text| text.trim().split_once(' ')) else {
+        return String::new();
+    };
+    let rest = rest.trim();
+    let key = match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => Some(rest.to_owned()),
+        "token" => {
+            let token = rest.strip_prefix("token=").unwrap_or(rest);
+            Some(
+                token
+                    .split(',')
+                    .next()
+                    .unwrap_or(token)
+                    .trim_matches('"')
+                    .to_owned(),
+            )
+        }
+        "basic" => {
+            let decoded = STANDARD
+                .decode(rest)
+                .ok()
+                .and_then(|b| String::from_utf8(b).ok());
+            decoded.and_then(|pair| Some(pair.split_once(':')?.1.to_owned()))
+        }
+        _ => None,
+    };
+    // A scheme that we do not know is a credential nevertheless, and the core refuses it.
+    format!("Bearer {}", key.unwrap_or_default())
+}
+
+/// The client's address. Each trusted proxy vouches for the address left of its own.
+fn client_ip(peer: IpAddr, headers: &HeaderMap, trusted: &[Cidr]) -> IpAddr {
+    let trusts = |ip: IpAddr| trusted.iter().any(|net| net.contains(ip));
+    let mut client = peer.to_canonical();
+    let lines = headers
+        .get_all("x-forwarded-for")
+        .into_iter()
+        .filter_map(|v| v.to_str().ok());
+    let hops: Vec<&str> = lines
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .collect();
+    for hop in hops.into_iter().rev() {
+        if !trusts(client) {
+            break;
+        }
+        let Ok(ip) = hop.parse::<IpAddr>() else { break };
+        client = ip.to_canonical();
+    }
+    client
+}
+
+fn client_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let id = headers.get("x-request-id")?;
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let fits = (1..=CLIENT_REQUEST_ID_MAX).contains(&id.len());
+    (fits && id.as_bytes().iter().all(plain)).then(|| id.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn every_scheme_becomes_a_bearer_credential() {
+        let of = |value: &str| authorization(&headers(&[("authorization", value)]));
+        assert_eq!(of("Bearer abc"), "Bearer abc");
+        assert_eq!(of("Token token=\"abc\""), "Bearer abc");
+        assert_eq!(
+            of(&format!("Basic {}", STANDARD.encode("any:abc"))),
+            "Bearer abc"
+        );
+        assert_eq!(of("Digest x"), "Bearer ");
+        assert_eq!(authorization(&HeaderMap::new()), "");
+    }
+
+    #[test]
+    fn a_forwarded_address_is_believed_only_from_a_trusted_proxy() {
+        let peer: IpAddr = "10.0.0.1".parse().unwrap();
+        let headers = headers(&[("x-forwarded-for", "6.6.6.6, 1.2.3.4")]);
+        assert_eq!(client_ip(peer, &headers, &[]), peer);
+        let trusted = [Cidr::parse("10.0.0.0/8").unwrap()];
+        assert_eq!(client_ip(peer, &headers, &trusted).to_string(), "1.2.3.4");
+    }
+}

@@ -1,0 +1,241 @@
+//! GET /api/v1/status/{id} and GET /api/v1/stats: views over what the core holds, in old words.
+//!
+//! Reads only; a crash has nothing to lose.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use http::StatusCode;
+use jiff::{Timestamp, ToSpan as _, civil, tz::TimeZone};
+use postern_proto::ids::MessageId;
+use postern_proto::reason::Reason;
+use postern_proto::status::Failure;
+use postern_proto::time;
+use postern_proto::v1::event_service_client::EventServiceClient;
+use postern_proto::v1::message_service_client::MessageServiceClient;
+use postern_proto::v1::stats_service_client::StatsServiceClient;
+use postern_proto::v1::{
+    Event, GetMessageRequest, ListEventsRequest, ListMessagesRequest, Message, QueryStatsRequest,
+    QueryStatsResponse, RecipientState,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Refusal, rules, seconds};
+use crate::App;
+use crate::edge::Context;
+use crate::fault::{Fault, json as answer};
+
+const UNEXPECTED: &str = "Internal error";
+const EVENTS_MAX: i32 = 1000;
+
+#[derive(Serialize)]
+struct Status {
+    message_id: String,
+    local_id: String,
+    status: &'static str,
+    recipient: String,
+    created_at: Option<String>,
+    sent_at: Option<String>,
+    delivered_at: Option<String>,
+    events: Vec<Value>,
+}
+
+pub(super) async fn status(
+    State(app): State<Arc<App>>,
+    Extension(context): Extension<Context>,
+    Path(id): Path<String>,
+) -> Response {
+    match look_up(&app, &context, &id).await {
+        Ok(status) => answer(StatusCode::OK, &status),
+        Err(refusal) => refusal.into(),
+    }
+}
+
+async fn look_up(app: &App, context: &Context, id: &str) -> Result<Status, Refusal> {
+    let message = find(app, context, id).await?;
+    let mut client = EventServiceClient::new(app.core.channel.clone());
+    let request = ListEventsRequest {
+        page_size: EVENTS_MAX,
+        message_id: message.id.clone(),
+        ..ListEventsRequest::default()
+    };
+    let mut request = app.core.request(request, &context.caller);
+    request.set_timeout(context.time_limit);
+    let events = client
+        .list_events(request)
+        .await
+        .map_err(refused)?
+        .into_inner()
+        .events;
+    let recipient = message.recipients.first();
+    let state = recipient.map_or(RecipientState::Unspecified, |recipient| recipient.state());
+    Ok(Status {
+        status: rules::word(state),
+        recipient: recipient.map(|r| rules::mask(&r.email)).unwrap_or_default(),
+        created_at: message.create_time.as_ref().and_then(second),
+        sent_at: first(&events, &["message.delivered", "message.bounced"]),
+        delivered_at: first(&events, &["message.delivered"]),
+        events: events.iter().filter_map(old_event).collect(),
+        message_id: message.external_id,
+        local_id: message.id,
+    })
+}
+
+async fn find(app: &App, context: &Context, id: &str) -> Result<Message, Refusal> {
+    let mut client = MessageServiceClient::new(app.core.channel.clone());
+    if id.parse::<MessageId>().is_ok() {
+        let request = GetMessageRequest { id: id.to_owned() };
+        let mut request = app.core.request(request, &context.caller);
+        request.set_timeout(context.time_limit);
+        let found = client
+            .get_message(request)
+            .await
+            .map_err(refused)?
+            .into_inner();
+        return found.message.ok_or_else(not_found);
+    }
+    let request = ListMessagesRequest {
+        page_size: 1,
+        external_id: id.to_owned(),
+        ..ListMessagesRequest::default()
+    };
+    let mut request = app.core.request(request, &context.caller);
+    request.set_timeout(context.time_limit);
+    let found = client
+        .list_messages(request)
+        .await
+        .map_err(refused)?
+        .into_inner();
+    found.messages.into_iter().next().ok_or_else(not_found)
+}
+
+fn refused(status: tonic::Status) -> Refusal {
+    Refusal::Core(Fault::from(status).0, UNEXPECTED)
+}
+
+fn not_found() -> Refusal {
+    Refusal::Core(
+        Failure::new(Reason::MessageNotFound, "Message not found"),
+        UNEXPECTED,
+    )
+}
+
+fn second(stamp: &prost_types::Timestamp) -> Option<String> {
+    Some(seconds(Timestamp::from_second(stamp.seconds).ok()?))
+}
+
+fn first(events: &[Event], types: &[&str]) -> Option<String> {
+    let event = events
+        .iter()
+        .find(|event| types.contains(&event.r#type.as_str()))?;
+    event.create_time.as_ref().and_then(second)
+}
+
+fn old_event(event: &Event) -> Option<Value> {
+    let kind = match event.r#type.as_str() {
+        "message.delivered" => "delivered",
+        "message.bounced" => "bounce",
+        _ => return None,
+    };
+    let timestamp = event.create_time.as_ref().and_then(second);
+    Some(json!({"type": kind, "timestamp": timestamp, "ip": null, "user_agent": null}))
+}
+
+#[derive(Serialize)]
+struct Stats {
+    period: String,
+    date_from: String,
+    date_to: String,
+    summary: Value,
+    rates: Value,
+    hourly: Vec<Value>,
+}
+
+pub(super) async fn stats(
+    State(app): State<Arc<App>>,
+    Extension(context): Extension<Context>,
+    query: Result<Query<HashMap<String, String>>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let Query(mut query) = query.unwrap_or_default();
+    let period = query.remove("period").unwrap_or_else(|| "today".to_owned());
+    let (from, to) = span(&period, Timestamp::now());
+    let request = QueryStatsRequest {
+        since: Some(time::timestamp(from.as_millisecond())),
+        until: Some(time::timestamp(to.as_millisecond())),
+        campaign_id: query.remove("campaign_id").unwrap_or_default(),
+    };
+    let mut request = app.core.request(request, &context.caller);
+    request.set_timeout(context.time_limit);
+    let mut client = StatsServiceClient::new(app.core.channel.clone());
+    match client.query_stats(request).await {
+        Ok(found) => {
+            let (date_from, date_to) = (seconds(from), seconds(to));
+            answer(
+                StatusCode::OK,
+                &summary(period, date_from, date_to, &found.into_inner()),
+            )
+        }
+        Err(status) => refused(status).into(),
+    }
+}
+
+/// From when to when a period goes; whatever is no period is today.
+fn span(period: &str, now: Timestamp) -> (Timestamp, Timestamp) {
+    let today = now.to_zoned(TimeZone::UTC).date();
+    let midnight = |date: civil::Date| {
+        // Years near 1970 to 9999 always have a midnight in UTC.
+        date.to_zoned(TimeZone::UTC)
+            .map_or(now, |zoned| zoned.timestamp())
+    };
+    match period {
+        "yesterday" => (midnight(today.saturating_sub(1.day())), midnight(today)),
+        "week" => (midnight(today.saturating_sub(7.days())), now),
+        "month" => (midnight(today.saturating_sub(30.days())), now),
+        _ => (midnight(today), now),
+    }
+}
+
+fn summary(
+    period: String,
+    date_from: String,
+    date_to: String,
+    found: &QueryStatsResponse,
+) -> Stats {
+    let total = found.total.unwrap_or_default();
+    let rate = |part: i64| match total.accepted {
+        0 => 0.0,
+        all => (part as f64 * 10_000.0 / all as f64).round() / 100.0,
+    };
+    let mut hours = [(0i64, 0i64); 24];
+    for bucket in &found.buckets {
+        let hour = bucket
+            .start_time
+            .as_ref()
+            .map_or(0, |t| t.seconds.rem_euclid(86_400) / 3600);
+        let counts = bucket.counts.unwrap_or_default();
+        let hour = &mut hours[hour as usize];
+        hour.0 += counts.accepted;
+        hour.1 += counts.delivered;
+    }
+    let hourly = hours.iter().enumerate().map(
+        |(hour, (sent, delivered))| json!({"hour": hour, "sent": sent, "delivered": delivered}),
+    );
+    Stats {
+        period,
+        date_from,
+        date_to,
+        summary: json!({
+            "total_sent": total.accepted, "delivered": total.delivered, "bounced": total.bounced,
+            "failed": total.failed + total.suppressed, "opened": 0, "clicked": 0, "complained": 0,
+        }),
+        rates: json!({
+            "delivery_rate": rate(total.delivered), "bounce_rate": rate(total.bounced),
+            "open_rate": 0.0, "click_rate": 0.0, "complaint_rate": 0.0,
+        }),
+        hourly: hourly.collect(),
+    }
+}

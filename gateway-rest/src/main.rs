@@ -1,0 +1,31 @@
+//! The REST gateway as a process of its own.
+
+use anyhow::Context as _;
+use clap::Parser;
+use postern_gateway_rest::{HELP, RestConfig, build};
+use postern_kit::core_client::CoreClient;
+use postern_kit::env::Env;
+use postern_kit::{shutdown, telemetry};
+
+/// HTTP gateway of Postern: REST API, the old /api/v1, documentation and the inbox page.
+#[derive(Debug, Parser)]
+#[command(version, after_help = HELP)]
+struct Args {}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Args {} = Args::parse();
+    let env = Env::process();
+    telemetry::init(&env)?;
+    let config = RestConfig::from_env(&env)?;
+    let core = CoreClient::from_env(&env, "rest")?;
+    let listener = config.listen.bind().await?;
+    let addr = listener
+        .local_addr()
+        .context("the listener has no address")?;
+    tracing::info!(%addr, inbox = config.inbox, "rest gateway listens");
+    build(config, core)
+        .serve(listener, shutdown::token_on_signal()?)
+        .await;
+    Ok(())
+}

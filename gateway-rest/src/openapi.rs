@@ -1,0 +1,250 @@
+//! The OpenAPI 3.1 document, made from the route table and from the contract's descriptors with
+//! their comments, so that it cannot drift from either.
+//!
+//! Pure; a crash has nothing to lose.
+
+use std::collections::BTreeMap;
+
+use prost_reflect::{
+    DescriptorPool, FieldDescriptor, FileDescriptor, Kind as Type, MessageDescriptor,
+    MethodDescriptor,
+};
+use serde_json::{Value, json};
+
+use crate::json::words::enum_words;
+use crate::routes::{Body, Kind, Shown};
+use crate::v1::{Bound, bound};
+
+/// The document.
+pub(crate) fn document(pool: &DescriptorPool) -> Value {
+    let mut schemas = BTreeMap::new();
+    let mut paths: BTreeMap<&str, serde_json::Map<String, Value>> = BTreeMap::new();
+    for row in bound(pool) {
+        let verb = row.route.method.as_str().to_ascii_lowercase();
+        let operation = operation(&row, &mut schemas);
+        paths
+            .entry(row.route.path)
+            .or_default()
+            .insert(verb, operation);
+    }
+    schemas.insert("Problem".to_owned(), problem());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Postern",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Sends mail. Names are snake_case in answers; requests may also use \
+                lowerCamelCase. Unknown fields are refused. Clients must tolerate new fields and \
+                new enum words in answers.",
+        },
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearer": {
+                "type": "http", "scheme": "bearer",
+                "description": "An API key. HTTP Basic with the key as password works too.",
+            }},
+            "responses": {"Problem": {
+                "description": "The request failed.",
+                "content": {"application/problem+json": {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                }},
+            }},
+            "schemas": schemas,
+        },
+    })
+}
+
+type Schemas = BTreeMap<String, Value>;
+
+fn operation(row: &Bound, schemas: &mut Schemas) -> Value {
+    let route = &row.route;
+    let description = comment(&row.rpc.parent_file(), row.rpc.path());
+    let summary = description
+        .split(". ")
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('.');
+    let source = if route.kind == Kind::Source {
+        "Source"
+    } else {
+        ""
+    };
+    let mut operation = json!({
+        "operationId": format!("{}{source}", row.rpc.name()),
+        "tags": [row.rpc.parent_service().name().trim_end_matches("Service")],
+        "summary": summary,
+        "description": description,
+        "parameters": parameters(row, schemas),
+        "responses": {
+            route.status.to_string(): success(row, schemas),
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+    });
+    if route.body != Body::None {
+        let schema = body_schema(&row.rpc, route.body, schemas);
+        let mut content = json!({"application/json": {"schema": schema}});
+        if route.path == "/v1/messages" {
+            content["message/rfc822"] = json!({"schema": {"type": "string"}});
+        }
+        operation["requestBody"] = json!({"required": true, "content": content});
+    }
+    operation
+}
+
+fn parameters(row: &Bound, schemas: &mut Schemas) -> Vec<Value> {
+    let mut list = Vec::new();
+    if row.route.path.contains("{id}") {
+        list.push(json!({
+            "name": "id", "in": "path", "required": true, "schema": {"type": "string"},
+        }));
+    }
+    let input = row.rpc.input();
+    if row.route.body == Body::None {
+        for field in input.fields().filter(|field| field.name() != "id") {
+            list.push(json!({
+                "name": field.name(), "in": "query",
+                "description": comment(&input.parent_file(), field.path()),
+                "schema": field_schema(&field, schemas),
+            }));
+        }
+    }
+    if input.get_field_by_name("request_id").is_some() {
+        list.push(json!({
+            "name": "Idempotency-Key", "in": "header", "schema": {"type": "string"},
+            "description": "The same key with the same request returns the first answer.",
+        }));
+    }
+    if row.route.kind == Kind::Watch {
+        list.push(json!({
+            "name": "Last-Event-ID", "in": "header", "schema": {"type": "string"},
+            "description": "Go on behind the event with this id.",
+        }));
+    }
+    list
+}
+
+fn success(row: &Bound, schemas: &mut Schemas) -> Value {
+    let output = row.rpc.output();
+    let (kind, schema) = match (row.route.kind, row.route.shown) {
+        (_, Shown::Nothing) => return json!({"description": "Done."}),
+        (Kind::Source, _) => ("message/rfc822", json!({"type": "string"})),
+        (Kind::Watch, Shown::Flat(inner)) => {
+            ("text/event-stream", flat_schema(&output, inner, schemas))
+        }
+        (_, Shown::Flat(inner)) => ("application/json", flat_schema(&output, inner, schemas)),
+        (_, Shown::Whole) => ("application/json", reference(&output, schemas)),
+    };
+    json!({"description": "OK", "content": {kind: {"schema": schema}}})
+}
+
+fn body_schema(rpc: &MethodDescriptor, body: Body, schemas: &mut Schemas) -> Value {
+    match body {
+        Body::Flat(inner) => flat_schema(&rpc.input(), inner, schemas),
+        Body::Whole | Body::None => reference(&rpc.input(), schemas),
+    }
+}
+
+/// A field's own schema, with the fields beside it.
+fn flat_schema(outer: &MessageDescriptor, inner: &str, schemas: &mut Schemas) -> Value {
+    let mut parts = Vec::new();
+    let mut beside = serde_json::Map::new();
+    for field in outer.fields().filter(|field| field.name() != "replayed") {
+        if field.name() == inner {
+            parts.push(field_schema(&field, schemas));
+        } else {
+            beside.insert(field.name().to_owned(), described(&field, schemas));
+        }
+    }
+    if !beside.is_empty() {
+        parts.push(json!({"type": "object", "properties": beside}));
+    }
+    json!({"allOf": parts})
+}
+
+fn reference(message: &MessageDescriptor, schemas: &mut Schemas) -> Value {
+    let name = message.name().to_owned();
+    if !schemas.contains_key(&name) {
+        // Stands in while the fields are walked, for messages that contain themselves.
+        schemas.insert(name.clone(), Value::Null);
+        let fields = message.fields();
+        let properties: serde_json::Map<_, _> = fields
+            .map(|field| (field.name().to_owned(), described(&field, schemas)))
+            .collect();
+        let description = comment(&message.parent_file(), message.path());
+        let schema = json!({
+            "type": "object", "description": description, "properties": properties,
+        });
+        schemas.insert(name.clone(), schema);
+    }
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn described(field: &FieldDescriptor, schemas: &mut Schemas) -> Value {
+    let mut schema = field_schema(field, schemas);
+    let file = field.parent_message().parent_file();
+    schema["description"] = Value::String(comment(&file, field.path()));
+    schema
+}
+
+fn field_schema(field: &FieldDescriptor, schemas: &mut Schemas) -> Value {
+    if field.is_map() {
+        return json!({"type": "object", "additionalProperties": {"type": "string"}});
+    }
+    let schema = type_schema(&field.kind(), schemas);
+    if field.is_list() {
+        json!({"type": "array", "items": schema})
+    } else {
+        schema
+    }
+}
+
+fn type_schema(kind: &Type, schemas: &mut Schemas) -> Value {
+    match kind {
+        Type::Bool => json!({"type": "boolean"}),
+        Type::Int32 => json!({"type": "integer", "format": "int32"}),
+        Type::Int64 => json!({"type": "integer", "format": "int64"}),
+        Type::Bytes => json!({"type": "string", "contentEncoding": "base64"}),
+        Type::Enum(values) => {
+            json!({"type": "string", "enum": enum_words(values).collect::<Vec<_>>()})
+        }
+        Type::Message(message) => match message.full_name() {
+            "google.protobuf.Timestamp" => json!({"type": "string", "format": "date-time"}),
+            "google.protobuf.Duration" => json!({"type": "string", "examples": ["3.5s"]}),
+            "google.protobuf.Struct" => json!({"type": "object", "additionalProperties": true}),
+            "google.rpc.Status" => json!({"$ref": "#/components/schemas/Problem"}),
+            "postern.v1.EmailAddress" | "postern.v1.Recipient" => json!({"anyOf": [
+                {"type": "string", "examples": ["Ann <ann@example.com>"]},
+                reference(message, schemas),
+            ]}),
+            _ => reference(message, schemas),
+        },
+        _ => json!({"type": "string"}),
+    }
+}
+
+fn problem() -> Value {
+    let text = json!({"type": "string"});
+    json!({
+        "type": "object",
+        "description": "What went wrong (RFC 9457). Branch on `code`.",
+        "properties": {
+            "type": text, "title": text, "status": {"type": "integer"}, "detail": text,
+            "instance": text, "code": text, "grpc_code": text, "request_id": text,
+            "retryable": {"type": "boolean"},
+            "errors": {"type": "array", "items": {"type": "object", "properties": {
+                "field": text, "code": text, "message": text,
+            }}},
+            "meta": {"type": "object", "additionalProperties": text},
+            "help": {"type": "array", "items": {"type": "object"}},
+        },
+    })
+}
+
+/// The comment above a declaration, as one paragraph.
+fn comment(file: &FileDescriptor, path: &[i32]) -> String {
+    let info = file.file_descriptor_proto().source_code_info.as_ref();
+    let location = info.and_then(|info| info.location.iter().find(|at| at.path == path));
+    let text = location.map(|at| at.leading_comments()).unwrap_or_default();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

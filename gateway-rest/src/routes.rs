@@ -1,0 +1,272 @@
+//! The native API as a table: every row is served, documented and tested from here.
+//!
+//! Constant data; a crash has nothing to lose.
+
+use http::Method;
+
+/// Where the body of a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// There is none; the query fills the request.
+    None,
+    /// It is the request.
+    Whole,
+    /// It is this field of the request; the other fields may stand beside.
+    Flat(&'static str),
+}
+
+/// What of the response is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// All of it.
+    Whole,
+    /// This field, with the other fields beside.
+    Flat(&'static str),
+    /// Nothing.
+    Nothing,
+}
+
+/// What serves a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One call, one answer.
+    Call,
+    /// A stream of server sent events.
+    Watch,
+    /// The `raw` field of the answer as `message/rfc822`.
+    Source,
+}
+
+/// One route.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    /// `Service.Method` in `postern.v1`.
+    pub(crate) rpc: &'static str,
+    /// The field of the request that `{id}` fills.
+    pub(crate) id: &'static str,
+    pub(crate) body: Body,
+    pub(crate) shown: Shown,
+    pub(crate) status: u16,
+    pub(crate) kind: Kind,
+}
+
+const fn get(path: &'static str, rpc: &'static str, shown: Shown) -> Route {
+    let (id, body, kind) = ("id", Body::None, Kind::Call);
+    Route {
+        method: Method::GET,
+        path,
+        rpc,
+        id,
+        body,
+        shown,
+        status: 200,
+        kind,
+    }
+}
+
+const fn post(
+    path: &'static str,
+    rpc: &'static str,
+    body: Body,
+    shown: Shown,
+    status: u16,
+) -> Route {
+    Route {
+        method: Method::POST,
+        path,
+        rpc,
+        id: "id",
+        body,
+        shown,
+        status,
+        kind: Kind::Call,
+    }
+}
+
+const fn delete(path: &'static str, rpc: &'static str) -> Route {
+    let (id, body, shown, kind) = ("id", Body::None, Shown::Nothing, Kind::Call);
+    Route {
+        method: Method::DELETE,
+        path,
+        rpc,
+        id,
+        body,
+        shown,
+        status: 204,
+        kind,
+    }
+}
+
+/// Every route of the native API.
+pub(crate) fn all() -> Vec<Route> {
+    [mail(), content(), administration()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Sending, and what became of it.
+fn mail() -> Vec<Route> {
+    use Body::{Flat as Into, None as Empty, Whole as All};
+    use Shown::{Flat, Whole};
+    vec![
+        post(
+            "/v1/messages",
+            "MessageService.SendMessage",
+            Into("message"),
+            Flat("message"),
+            202,
+        ),
+        post(
+            "/v1/messages/batch",
+            "MessageService.BatchSendMessages",
+            All,
+            Whole,
+            202,
+        ),
+        get("/v1/messages", "MessageService.ListMessages", Whole),
+        get(
+            "/v1/messages/{id}",
+            "MessageService.GetMessage",
+            Flat("message"),
+        ),
+        post(
+            "/v1/messages/{id}/cancel",
+            "MessageService.CancelMessage",
+            Empty,
+            Flat("message"),
+            200,
+        ),
+        get("/v1/events", "EventService.ListEvents", Whole),
+        Route {
+            kind: Kind::Watch,
+            ..get(
+                "/v1/events/watch",
+                "EventService.WatchEvents",
+                Flat("event"),
+            )
+        },
+    ]
+}
+
+/// Templates and suppressions.
+fn content() -> Vec<Route> {
+    use Body::{Flat as Into, Whole as All};
+    use Shown::{Flat, Whole};
+    vec![
+        post(
+            "/v1/templates",
+            "TemplateService.CreateTemplate",
+            Into("template"),
+            Flat("template"),
+            201,
+        ),
+        get("/v1/templates", "TemplateService.ListTemplates", Whole),
+        get(
+            "/v1/templates/{id}",
+            "TemplateService.GetTemplate",
+            Flat("template"),
+        ),
+        Route {
+            method: Method::PUT,
+            id: "template.id",
+            ..post(
+                "/v1/templates/{id}",
+                "TemplateService.UpdateTemplate",
+                Into("template"),
+                Flat("template"),
+                200,
+            )
+        },
+        delete("/v1/templates/{id}", "TemplateService.DeleteTemplate"),
+        post(
+            "/v1/templates/{id}/render",
+            "TemplateService.RenderTemplate",
+            All,
+            Whole,
+            200,
+        ),
+        post(
+            "/v1/suppressions",
+            "SuppressionService.CreateSuppression",
+            Into("suppression"),
+            Flat("suppression"),
+            201,
+        ),
+        get(
+            "/v1/suppressions",
+            "SuppressionService.ListSuppressions",
+            Whole,
+        ),
+        get(
+            "/v1/suppressions/{id}",
+            "SuppressionService.GetSuppression",
+            Flat("suppression"),
+        ),
+        delete(
+            "/v1/suppressions/{id}",
+            "SuppressionService.DeleteSuppression",
+        ),
+    ]
+}
+
+/// Domains, counts, keys and the local inbox.
+fn administration() -> Vec<Route> {
+    use Body::{Flat as Into, None as Empty, Whole as All};
+    use Shown::{Flat, Whole};
+    vec![
+        post(
+            "/v1/domains",
+            "DomainService.CreateDomain",
+            All,
+            Flat("domain"),
+            201,
+        ),
+        get("/v1/domains", "DomainService.ListDomains", Whole),
+        get(
+            "/v1/domains/{id}",
+            "DomainService.GetDomain",
+            Flat("domain"),
+        ),
+        delete("/v1/domains/{id}", "DomainService.DeleteDomain"),
+        get("/v1/stats", "StatsService.QueryStats", Whole),
+        get("/v1/queue", "StatsService.GetQueue", Whole),
+        post(
+            "/v1/keys",
+            "CredentialService.CreateApiKey",
+            Into("api_key"),
+            Flat("api_key"),
+            201,
+        ),
+        get("/v1/keys", "CredentialService.ListApiKeys", Whole),
+        post(
+            "/v1/keys/{id}/revoke",
+            "CredentialService.RevokeApiKey",
+            Empty,
+            Flat("api_key"),
+            200,
+        ),
+        get("/v1/sink/messages", "SinkService.ListSinkMessages", Whole),
+        delete("/v1/sink/messages", "SinkService.DeleteSinkMessages"),
+        get(
+            "/v1/sink/messages/{id}",
+            "SinkService.GetSinkMessage",
+            Flat("message"),
+        ),
+        Route {
+            kind: Kind::Source,
+            ..get(
+                "/v1/sink/messages/{id}/raw",
+                "SinkService.GetSinkMessage",
+                Flat("message"),
+            )
+        },
+        get(
+            "/v1/sink/wait",
+            "SinkService.WaitForSinkMessage",
+            Flat("message"),
+        ),
+    ]
+}

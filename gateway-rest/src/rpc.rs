@@ -1,0 +1,117 @@
+//! Calls any method of the contract by its descriptor: messages travel as bytes, so that one
+//! function serves every route.
+//!
+//! No state; a call that a crash cuts off is repeated by the client under its idempotency key.
+
+use bytes::{Buf as _, BufMut as _, Bytes};
+use postern_proto::reason::Reason;
+use postern_proto::status::Failure;
+use prost::Message as _;
+use prost_reflect::{DynamicMessage, MethodDescriptor};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
+use tonic::{Request, Status};
+
+use crate::App;
+use crate::edge::Context;
+use crate::fault::Fault;
+
+/// Answers with attachments inside are larger than gRPC's default of 4 MiB.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Calls a method that answers once.
+pub(crate) async fn unary(
+    app: &App,
+    method: &MethodDescriptor,
+    request: &DynamicMessage,
+    context: &Context,
+) -> Result<DynamicMessage, Fault> {
+    let (mut client, request, path) = prepare(app, method, request, context, true).await?;
+    let response = client.unary(request, path, Raw).await?;
+    DynamicMessage::decode(method.output(), response.into_inner())
+        .map_err(|_| Failure::new(Reason::Internal, "the core's answer cannot be read").into())
+}
+
+/// Calls a method that answers with a stream.
+pub(crate) async fn stream(
+    app: &App,
+    method: &MethodDescriptor,
+    request: &DynamicMessage,
+    context: &Context,
+) -> Result<Streaming<Bytes>, Fault> {
+    let (mut client, request, path) = prepare(app, method, request, context, false).await?;
+    Ok(client
+        .server_streaming(request, path, Raw)
+        .await?
+        .into_inner())
+}
+
+type Prepared = (
+    tonic::client::Grpc<tonic::transport::Channel>,
+    Request<Bytes>,
+    http::uri::PathAndQuery,
+);
+
+async fn prepare(
+    app: &App,
+    method: &MethodDescriptor,
+    request: &DynamicMessage,
+    context: &Context,
+    deadline: bool,
+) -> Result<Prepared, Fault> {
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let path = path
+        .parse()
+        .map_err(|_| Failure::new(Reason::Internal, "a method name is no path"))?;
+    let mut request = app
+        .core
+        .request(Bytes::from(request.encode_to_vec()), &context.caller);
+    if deadline {
+        request.set_timeout(context.time_limit);
+    }
+    let mut client = tonic::client::Grpc::new(app.core.channel.clone())
+        .max_decoding_message_size(ANSWER_BYTES_MAX);
+    client.ready().await.map_err(|_| {
+        Failure::new(
+            Reason::CoreUnavailable,
+            Reason::CoreUnavailable.meaning().title,
+        )
+    })?;
+    Ok((client, request, path))
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Raw;
+    type Decoder = Raw;
+
+    fn encoder(&mut self) -> Raw {
+        Raw
+    }
+
+    fn decoder(&mut self) -> Raw {
+        Raw
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}

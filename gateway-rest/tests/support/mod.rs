@@ -1,0 +1,217 @@
+//! A stand-in for the core: takes any gRPC call, records it, and gives the answer it was told to
+//! give. It tests the gateway's translation; the real core is tested end to end elsewhere.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a stand-in for tests; a panic is a failed test"
+)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its part of this"
+)]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use futures_util::StreamExt as _;
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use postern_gateway_rest::{Gateway, RestConfig, build};
+use postern_kit::core_client::{CoreClient, GatewayToken};
+use postern_kit::env::Env;
+use postern_kit::in_process;
+use tonic::Status;
+use tower::ServiceExt as _;
+
+/// One call that the core got.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub method: String,
+    pub headers: HeaderMap,
+    pub message: Vec<u8>,
+}
+
+impl Call {
+    pub fn read<M: prost::Message + Default>(&self) -> M {
+        M::decode(self.message.as_slice()).unwrap()
+    }
+}
+
+type Answer = Result<Vec<Vec<u8>>, Status>;
+
+/// The stand-in and the gateway in front of it.
+#[derive(Clone)]
+pub struct Stage {
+    pub router: Router,
+    gateway: Arc<Mutex<Option<Gateway>>>,
+    calls: Arc<Mutex<Vec<Call>>>,
+    answers: Arc<Mutex<HashMap<String, Vec<Answer>>>>,
+}
+
+impl Stage {
+    pub fn new(vars: &[(&str, &str)]) -> Self {
+        let mut env = Env::default();
+        for (name, value) in vars {
+            env = env.with(name, *value);
+        }
+        let (channel, incoming) = in_process::connection();
+        let token = GatewayToken::new(&"t".repeat(32)).unwrap();
+        let core = CoreClient::new(channel, token, "rest");
+        let gateway = build(RestConfig::from_env(&env).unwrap(), core);
+        let router = gateway.router();
+        let gateway = Arc::new(Mutex::new(Some(gateway)));
+        let stage = Self {
+            router,
+            gateway,
+            calls: Arc::default(),
+            answers: Arc::default(),
+        };
+        let fake = stage.clone();
+        tokio::spawn(incoming.for_each_concurrent(None, move |stream| {
+            let fake = fake.clone();
+            async move {
+                let service = hyper::service::service_fn(move |request| {
+                    let fake = fake.clone();
+                    async move { Ok::<_, std::convert::Infallible>(fake.take(request).await) }
+                });
+                let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                let _ended = server
+                    .serve_connection(TokioIo::new(stream.unwrap()), service)
+                    .await;
+            }
+        }));
+        stage
+    }
+
+    /// The gateway itself, to be served; only once.
+    pub fn gateway(&self) -> Gateway {
+        self.gateway.lock().unwrap().take().expect("taken once")
+    }
+
+    /// The next answer to `Service/Method`; the last one is repeated.
+    pub fn answer(&self, method: &str, message: &impl prost::Message) -> &Self {
+        self.answer_all(method, Ok(vec![message.encode_to_vec()]))
+    }
+
+    pub fn refuse(&self, method: &str, status: impl Into<Status>) -> &Self {
+        self.answer_all(method, Err(status.into()))
+    }
+
+    pub fn answer_all(&self, method: &str, answer: Answer) -> &Self {
+        self.answers
+            .lock()
+            .unwrap()
+            .entry(method.to_owned())
+            .or_default()
+            .push(answer);
+        self
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    pub fn last(&self) -> Call {
+        self.calls().pop().expect("the core was called")
+    }
+
+    /// Sends a request with the usual key and reads the whole answer.
+    pub async fn send(&self, request: &str, body: &str) -> Got {
+        self.send_with(request, body, &[("authorization", "Bearer k")])
+            .await
+    }
+
+    pub async fn send_with(&self, request: &str, body: &str, headers: &[(&str, &str)]) -> Got {
+        let (method, path) = request.split_once(' ').unwrap();
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost");
+        if !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/json");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Got {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            text: String::from_utf8_lossy(&body).into_owned(),
+        }
+    }
+
+    async fn take(&self, request: Request<hyper::body::Incoming>) -> Response {
+        let (parts, body) = request.into_parts();
+        let message = body.collect().await.unwrap().to_bytes();
+        let path = parts
+            .uri
+            .path()
+            .trim_start_matches("/postern.v1.")
+            .to_owned();
+        let message = message.get(5..).unwrap_or_default().to_vec();
+        let call = Call {
+            method: path.clone(),
+            headers: parts.headers,
+            message,
+        };
+        self.calls.lock().unwrap().push(call);
+        let answer = {
+            let mut answers = self.answers.lock().unwrap();
+            match answers.get_mut(&path) {
+                None => Err(Status::unimplemented(path)),
+                Some(list) if list.len() > 1 => list.remove(0),
+                Some(list) => list[0].clone(),
+            }
+        };
+        let messages = match answer {
+            Ok(messages) => messages,
+            Err(status) => return status.into_http(),
+        };
+        let framed = messages.into_iter().map(|message| {
+            let mut frame = vec![0];
+            frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+            frame.extend(message);
+            hyper::body::Frame::data(bytes::Bytes::from(frame))
+        });
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().unwrap());
+        let frames = framed.chain([hyper::body::Frame::trailers(trailers)]);
+        let frames = frames
+            .map(Ok::<_, std::convert::Infallible>)
+            .collect::<Vec<_>>();
+        let body = Body::new(StreamBody::new(futures_util::stream::iter(frames)));
+        Response::builder()
+            .header("content-type", "application/grpc")
+            .body(body)
+            .unwrap()
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Got {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Got {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+}

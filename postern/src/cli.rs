@@ -1,0 +1,176 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// Postern sends mail. Without a command it starts everything in one process, for development: the
+/// core, the REST gateway and a local inbox that catches all mail.
+#[derive(Debug, Parser)]
+#[command(version, after_help = crate::roles::HELP)]
+pub(crate) struct Args {
+    /// What to do; nothing: `up`.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Starts everything in one process (the default).
+    Up,
+    /// Starts the core alone.
+    Core,
+    /// Starts the REST gateway alone; the core is at POSTERN_CORE_URL.
+    Rest,
+    /// Sends a mail.
+    Send(Send),
+    /// Shows what became of a message.
+    Status(Status),
+    /// Follows the event feed.
+    Watch(Watch),
+    /// Makes, lists and revokes API keys.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Adds sender domains and shows the DNS records to publish.
+    #[command(subcommand)]
+    Domains(Domains),
+}
+
+/// How the operator's commands reach the core.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Connection {
+    /// The core's address.
+    #[arg(long, default_value = "http://127.0.0.1:50051", value_name = "URL")]
+    pub(crate) core: String,
+    /// The API key; otherwise POSTERN_API_KEY, otherwise the first key in the data folder.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Send {
+    /// The sender, for example `Shop <hi@shop.example>`.
+    #[arg(long)]
+    pub(crate) from: String,
+    /// A recipient; may be given several times, each gets a mail of their own.
+    #[arg(long, required = true)]
+    pub(crate) to: Vec<String>,
+    /// The subject.
+    #[arg(long, default_value = "")]
+    pub(crate) subject: String,
+    /// The plain text body; `-` reads standard input.
+    #[arg(long)]
+    pub(crate) text: Option<String>,
+    /// The html body; `-` reads standard input.
+    #[arg(long)]
+    pub(crate) html: Option<String>,
+    /// A file to attach; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) attach: Vec<PathBuf>,
+    /// A template's id or alias instead of bodies.
+    #[arg(long)]
+    pub(crate) template: Option<String>,
+    /// A variable of the template as name=value; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) var: Vec<String>,
+    /// A label; may be given several times.
+    #[arg(long)]
+    pub(crate) tag: Vec<String>,
+    /// An idempotency key: repeating the command with it sends nothing twice.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    /// Check everything and send nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Status {
+    /// The message: `msg_…`, or the id you gave it.
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Watch {
+    /// Only events of this type, for example message.bounced; may be given several times.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) types: Vec<String>,
+    /// Only events of this message.
+    #[arg(long, default_value = "")]
+    pub(crate) message: String,
+    /// Begin with the oldest event that is kept.
+    #[arg(long)]
+    pub(crate) from_beginning: bool,
+    /// Go on behind this token, as printed with --json.
+    #[arg(long, default_value = "")]
+    pub(crate) resume: String,
+    /// Stop after so many events.
+    #[arg(long)]
+    pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Makes a key and prints its secret, once.
+    Create(KeyCreate),
+    /// Lists the keys.
+    List(ListArgs),
+    /// Revokes a key at once.
+    Revoke(Named),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct KeyCreate {
+    /// The name for people.
+    pub(crate) name: String,
+    /// What it may do; may be given several times.
+    #[arg(long = "scope", default_value = "messages:send")]
+    pub(crate) scopes: Vec<String>,
+    /// A domain it may send from; may be given several times. None: any.
+    #[arg(long = "domain")]
+    pub(crate) domains: Vec<String>,
+    /// Recipients per day; 0 for no limit.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) daily_limit: i64,
+    /// Mail of this key goes to the local inbox only.
+    #[arg(long)]
+    pub(crate) test: bool,
+    /// The key never expires; otherwise it does after 90 days.
+    #[arg(long)]
+    pub(crate) never_expires: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Domains {
+    /// Adds a domain, makes its DKIM keys and prints the records to publish.
+    Add(Named),
+    /// Prints the records to publish.
+    Records(Named),
+    /// Lists the domains.
+    List(ListArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Named {
+    /// The id, or the domain name.
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}

@@ -1,0 +1,98 @@
+//! The JSON that `--json` prints: the names of the contract, in snake case.
+
+use jiff::Timestamp;
+use postern_proto::v1;
+use serde_json::{Value, json};
+
+/// A time as RFC 3339 with milliseconds.
+pub(super) fn time(time: Option<&prost_types::Timestamp>) -> Value {
+    let millis = time.and_then(postern_proto::time::millis);
+    let time = millis.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    time.map_or(Value::Null, |time| format!("{time:.3}").into())
+}
+
+/// A state as in the REST API: `delivered`.
+pub(super) fn state(state: v1::RecipientState) -> String {
+    let name = state.as_str_name();
+    name.trim_start_matches("RECIPIENT_STATE_").to_ascii_lowercase()
+}
+
+/// A message.
+pub(super) fn message(message: &v1::Message) -> Value {
+    let recipient = |recipient: &v1::RecipientStatus| {
+        json!({
+            "id": recipient.id,
+            "email": recipient.email,
+            "state": state(recipient.state()),
+            "reason": recipient.reason,
+            "attempts": recipient.attempts,
+            "last_reply": recipient.last_reply.as_ref().map(reply),
+            "next_attempt_time": time(recipient.next_attempt_time.as_ref()),
+            "update_time": time(recipient.update_time.as_ref()),
+        })
+    };
+    json!({
+        "id": message.id,
+        "create_time": time(message.create_time.as_ref()),
+        "from": message.from.as_ref().map(|from| from.email.clone()),
+        "subject": message.subject,
+        "external_id": message.external_id,
+        "campaign_id": message.campaign_id,
+        "test": message.test,
+        "recipients": message.recipients.iter().map(recipient).collect::<Vec<_>>(),
+    })
+}
+
+/// An event.
+pub(super) fn event(event: &v1::Event) -> Value {
+    json!({
+        "id": event.id,
+        "sequence": event.sequence,
+        "type": event.r#type,
+        "create_time": time(event.create_time.as_ref()),
+        "message_id": event.message_id,
+        "recipient": event.recipient,
+        "attempt": event.attempt,
+        "reason": event.reason,
+        "possible_duplicate": event.possible_duplicate,
+        "reply": event.reply.as_ref().map(reply),
+    })
+}
+
+/// A key without its secret.
+pub(super) fn key(key: &v1::ApiKey) -> Value {
+    json!({
+        "id": key.id,
+        "display_name": key.display_name,
+        "scopes": key.scopes,
+        "sender_domains": key.sender_domains,
+        "daily_limit": key.daily_limit,
+        "hint": key.hint,
+        "test": key.test,
+        "create_time": time(key.create_time.as_ref()),
+        "expire_time": time(key.expire_time.as_ref()),
+        "revoke_time": time(key.revoke_time.as_ref()),
+    })
+}
+
+/// A domain with the records to publish.
+pub(super) fn domain(domain: &v1::Domain) -> Value {
+    let record = |record: &v1::DnsRecord| {
+        json!({"type": record.r#type, "name": record.name, "value": record.value})
+    };
+    json!({
+        "id": domain.id,
+        "name": domain.name,
+        "dns_records": domain.dns_records.iter().map(record).collect::<Vec<_>>(),
+    })
+}
+
+fn reply(reply: &v1::SmtpReply) -> Value {
+    json!({
+        "code": reply.code,
+        "enhanced_code": reply.enhanced_code,
+        "text": reply.text,
+        "host": reply.host,
+        "phase": reply.phase,
+    })
+}

@@ -1,0 +1,30 @@
+//! What each command does.
+
+mod send;
+mod status;
+mod watch;
+mod keys;
+mod domains;
+mod json;
+
+use std::process::ExitCode;
+
+use postern_kit::env::Env;
+
+use crate::cli::{Args, Command};
+use crate::{roles, up};
+
+/// Runs the command and says how the process ends.
+pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
+    match args.command {
+        None | Some(Command::Up) => up::up(env).await?,
+        Some(Command::Core) => roles::core(&env).await?,
+        Some(Command::Rest) => roles::rest(&env).await?,
+        Some(Command::Send(args)) => send::send(args, &env).await?,
+        Some(Command::Status(args)) => status::status(&args, &env).await?,
+        Some(Command::Watch(args)) => watch::watch(args, &env).await?,
+        Some(Command::Keys(command)) => keys::keys(command, &env).await?,
+        Some(Command::Domains(command)) => domains::domains(command, &env).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,41 @@
+//! Single roles: one part of the system in this process.
+
+use anyhow::Context as _;
+use postern_core::app::Core;
+use postern_core::config::CoreConfig;
+use postern_gateway_rest::RestConfig;
+use postern_kit::core_client::CoreClient;
+use postern_kit::env::Env;
+use postern_kit::{shutdown, telemetry};
+
+/// Behind `--help`.
+pub(crate) const HELP: &str = "\
+`postern core --help` and `postern rest --help` name the commands; their environment variables are
+listed in docs/CONFIGURATION.md. Without any, everything binds to loopback, keeps its data in ./data
+and catches all mail in the local inbox.";
+
+/// The core alone.
+pub(crate) async fn core(env: &Env) -> anyhow::Result<()> {
+    telemetry::init(env)?;
+    let config = CoreConfig::from_env(env)?;
+    let listener = config.listen.bind().await?;
+    let core = Core::build(config).await?;
+    if let Some(secret) = core.first_key().await? {
+        crate::output::line(&format!("first API key, shown only now: {secret}"));
+    }
+    tracing::info!(address = %listener.local_addr()?, "core listens");
+    let stop = shutdown::token_on_signal()?;
+    core.run(listener, None, stop).await.context("the gRPC server failed")
+}
+
+/// The REST gateway alone.
+pub(crate) async fn rest(env: &Env) -> anyhow::Result<()> {
+    telemetry::init(env)?;
+    let config = RestConfig::from_env(env)?;
+    let core = CoreClient::from_env(env, "rest")?;
+    let listener = config.listen.bind().await?;
+    tracing::info!(address = %listener.local_addr()?, "rest gateway listens");
+    let gateway = postern_gateway_rest::build(config, core);
+    gateway.serve(listener, shutdown::token_on_signal()?).await;
+    Ok(())
+}
