@@ -108,14 +108,24 @@ impl Core {
         };
         let (router, health) = server::router(context.clone(), &config.server).await?;
         let worker = Worker::new(Arc::new(lab), node, config.lanes, loop_ends);
-        Ok(Self { context, router, health, worker, keeper, config })
+        Ok(Self {
+            context,
+            router,
+            health,
+            worker,
+            keeper,
+            config,
+        })
     }
 
     /// Makes an API key that may do everything and never expires, if there is no key yet. Returns
     /// its secret, which is nowhere else.
     pub async fn first_key(&self) -> Result<Option<String>, store::Error> {
         let context = &self.context;
-        if !store::directory::keys(&*context.db, None, 1).await?.is_empty() {
+        if !store::directory::keys(&*context.db, None, 1)
+            .await?
+            .is_empty()
+        {
             return Ok(None);
         }
         let secret = credential::generate(false);
@@ -144,7 +154,14 @@ impl Core {
         in_process: Option<Incoming>,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { context, router, health, worker, keeper, config } = self;
+        let Self {
+            context,
+            router,
+            health,
+            worker,
+            keeper,
+            config,
+        } = self;
         let follower = context.directory.clone();
         let follow = tokio::spawn({
             let stop = stop.clone();
@@ -159,7 +176,9 @@ impl Core {
             let stop = stop.clone();
             async move {
                 stop.cancelled().await;
-                health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+                health
+                    .set_service_status("", tonic_health::ServingStatus::NotServing)
+                    .await;
                 draining.cancel();
             }
         };
@@ -185,7 +204,11 @@ async fn serve(
     let tcp = router.clone().serve_with_incoming_shutdown(tcp, stopped());
     let local = async {
         match in_process {
-            Some(incoming) => router.serve_with_incoming_shutdown(incoming, stopped()).await,
+            Some(incoming) => {
+                router
+                    .serve_with_incoming_shutdown(incoming, stopped())
+                    .await
+            }
             None => Ok(()),
         }
     };
@@ -228,9 +251,17 @@ fn accepting(
 ) -> Group<crate::model::message::Submission, Vec<crate::model::message::Accepted>> {
     let (intake, clock) = (stores.intake.clone(), clock.clone());
     // A transaction of PostgreSQL has room for 4096 events.
-    let limits = GroupLimits { weight_max: 2000, parallel: 2, waiting_max: 4096 };
+    let limits = GroupLimits {
+        weight_max: 2000,
+        parallel: 2,
+        waiting_max: 4096,
+    };
     let weight = |submission: &crate::model::message::Submission| {
-        submission.messages.iter().map(|message| message.recipients.len()).sum()
+        submission
+            .messages
+            .iter()
+            .map(|message| message.recipients.len())
+            .sum()
     };
     Group::start(limits, weight, move |submissions| {
         let (intake, now_ms) = (intake.clone(), clock.now_ms());
@@ -245,22 +276,34 @@ fn lab(
     node: Uuid,
     clock: &Clock,
 ) -> Result<Lab, BuildError> {
-    let limits = GroupLimits { weight_max: 1000, parallel: 2, waiting_max: 4096 };
+    let limits = GroupLimits {
+        weight_max: 1000,
+        parallel: 2,
+        waiting_max: 4096,
+    };
     let (queue, time) = (stores.queue.clone(), clock.clone());
-    let begin = Group::start(limits, |_| 1, move |ids: Vec<_>| {
-        let (queue, now_ms) = (queue.clone(), time.now_ms());
-        async move {
-            let begun = queue.begin(node, &ids, now_ms).await?;
-            let mut by_id: std::collections::HashMap<_, _> =
-                begun.into_iter().map(|begun| (begun.id, begun)).collect();
-            Ok(ids.iter().map(|id| by_id.remove(id)).collect())
-        }
-    });
+    let begin = Group::start(
+        limits,
+        |_| 1,
+        move |ids: Vec<_>| {
+            let (queue, now_ms) = (queue.clone(), time.now_ms());
+            async move {
+                let begun = queue.begin(node, &ids, now_ms).await?;
+                let mut by_id: std::collections::HashMap<_, _> =
+                    begun.into_iter().map(|begun| (begun.id, begun)).collect();
+                Ok(ids.iter().map(|id| by_id.remove(id)).collect())
+            }
+        },
+    );
     let (queue, time) = (stores.queue.clone(), clock.clone());
-    let finish = Group::start(limits, |_| 1, move |results: Vec<_>| {
-        let (queue, now_ms) = (queue.clone(), time.now_ms());
-        async move { queue.finish(node, &results, now_ms).await }
-    });
+    let finish = Group::start(
+        limits,
+        |_| 1,
+        move |results: Vec<_>| {
+            let (queue, now_ms) = (queue.clone(), time.now_ms());
+            async move { queue.finish(node, &results, now_ms).await }
+        },
+    );
     let sink: Arc<dyn Transport> = Arc::new(Capture::new(stores.db.clone(), clock.clone()));
     let transport: Arc<dyn Transport> = match config.transport_kind {
         TransportKind::Sink => sink.clone(),

@@ -70,7 +70,11 @@ impl Directory {
     /// Reads everything.
     pub async fn load(db: Arc<dyn Database>) -> Result<Self, Error> {
         let engine = Engine::new().map_err(|error| Error::Corrupt(error.to_string()))?;
-        let directory = Self { db, engine, current: ArcSwap::default() };
+        let directory = Self {
+            db,
+            engine,
+            current: ArcSwap::default(),
+        };
         directory.refresh().await?;
         Ok(directory)
     }
@@ -94,7 +98,12 @@ impl Directory {
         let keys = self.keys().await?;
         let domains = self.domains().await?;
         let templates = self.templates().await?;
-        self.current.store(Arc::new(Snapshot { version, keys, domains, templates }));
+        self.current.store(Arc::new(Snapshot {
+            version,
+            keys,
+            domains,
+            templates,
+        }));
         Ok(())
     }
 
@@ -147,7 +156,9 @@ impl Directory {
             let full = page.len() == PAGE;
             for template in page {
                 after.clone_from(&template.alias);
-                let Some(compiled) = self.compiled(template) else { continue };
+                let Some(compiled) = self.compiled(template) else {
+                    continue;
+                };
                 let compiled = Arc::new(compiled);
                 templates.insert(compiled.template.id.to_string(), compiled.clone());
                 templates.insert(compiled.template.alias.clone(), compiled);
@@ -165,8 +176,11 @@ impl Directory {
                 tracing::error!(alias = template.alias, %error, "stored template is unusable");
             })
         };
-        let parts =
-            [part(&template.subject).ok()?, part(&template.html).ok()?, part(&template.text).ok()?];
+        let parts = [
+            part(&template.subject).ok()?,
+            part(&template.html).ok()?,
+            part(&template.text).ok()?,
+        ];
         Some(CompiledTemplate { template, parts })
     }
 }

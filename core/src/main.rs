@@ -20,8 +20,12 @@ async fn main() -> anyhow::Result<()> {
     let listener = config.listen.bind().await?;
     let core = Core::build(config).await?;
     if core.first_key().await?.is_some() {
-        tracing::warn!("the store had no API key and the first one was not shown: start with `postern core`");
+        tracing::warn!(
+            "the store had no API key and the first one was not shown: start with `postern core`"
+        );
     }
     tracing::info!(address = %listener.local_addr()?, "core listens");
-    core.run(listener, None, shutdown::token_on_signal()?).await.context("the gRPC server failed")
+    core.run(listener, None, shutdown::token_on_signal()?)
+        .await
+        .context("the gRPC server failed")
 }

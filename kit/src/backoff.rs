@@ -4,7 +4,13 @@ use std::time::Duration;
 
 /// A delay that doubles from `base` up to `max`, with ±`jitter_percent`. Pure: `random` is a number
 /// in 0..1 that the caller draws.
-pub fn delay(attempt: u32, base: Duration, max: Duration, jitter_percent: u32, random: f64) -> Duration {
+pub fn delay(
+    attempt: u32,
+    base: Duration,
+    max: Duration,
+    jitter_percent: u32,
+    random: f64,
+) -> Duration {
     let factor = 2u32.saturating_pow(attempt.min(30));
     jitter(base.saturating_mul(factor).min(max), jitter_percent, random)
 }
@@ -21,8 +27,20 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_the_maximum() {
-        let at = |n| delay(n, Duration::from_millis(100), Duration::from_secs(1), 0, 0.5).as_millis();
-        assert_eq!([at(0), at(1), at(2), at(3), at(4), at(99)], [100, 200, 400, 800, 1000, 1000]);
+        let at = |n| {
+            delay(
+                n,
+                Duration::from_millis(100),
+                Duration::from_secs(1),
+                0,
+                0.5,
+            )
+            .as_millis()
+        };
+        assert_eq!(
+            [at(0), at(1), at(2), at(3), at(4), at(99)],
+            [100, 200, 400, 800, 1000, 1000]
+        );
     }
 
     #[test]

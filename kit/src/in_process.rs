@@ -26,5 +26,8 @@ pub fn connection() -> (Channel, Incoming) {
         }
     });
     let endpoint = crate::core_client::tuned(Endpoint::from_static("http://in.process"));
-    (endpoint.connect_with_connector_lazy(connector), ReceiverStream::new(incoming))
+    (
+        endpoint.connect_with_connector_lazy(connector),
+        ReceiverStream::new(incoming),
+    )
 }

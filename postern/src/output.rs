@@ -28,5 +28,9 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
         let _gone = writeln!(out, "  {}: {}", violation.field, violation.message);
     }
     let _gone = writeln!(out, "  ({})", failure.reason.meaning().name);
-    if failure.reason.meaning().retryable { ExitCode::from(TRY_AGAIN) } else { ExitCode::from(REFUSED) }
+    if failure.reason.meaning().retryable {
+        ExitCode::from(TRY_AGAIN)
+    } else {
+        ExitCode::from(REFUSED)
+    }
 }

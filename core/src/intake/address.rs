@@ -12,11 +12,16 @@ pub fn parse(text: &str) -> Result<String, &'static str> {
     if text.is_empty() {
         return Err("is empty; write local@domain");
     }
-    let (local, domain) = text.rsplit_once('@').ok_or("has no @; write local@domain")?;
+    let (local, domain) = text
+        .rsplit_once('@')
+        .ok_or("has no @; write local@domain")?;
     if local.is_empty() || local.len() > LOCAL_BYTES_MAX {
         return Err("needs 1 to 64 octets before the @");
     }
-    if !local.split('.').all(|part| !part.is_empty() && part.chars().all(is_atom)) {
+    if !local
+        .split('.')
+        .all(|part| !part.is_empty() && part.chars().all(is_atom))
+    {
         return Err("has characters before the @ that are not allowed, or dots in the wrong place");
     }
     let domain = parse_domain(domain)?;
@@ -37,7 +42,10 @@ pub fn parse_domain(text: &str) -> Result<String, &'static str> {
     if labels.len() < 2 || !labels.iter().all(label_fits) || ascii.len() > 253 {
         return Err("needs a full domain name such as example.com");
     }
-    if labels.last().is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit())) {
+    if labels
+        .last()
+        .is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit()))
+    {
         return Err("has a domain that ends in a number");
     }
     Ok(ascii)
@@ -45,8 +53,8 @@ pub fn parse_domain(text: &str) -> Result<String, &'static str> {
 
 fn is_atom(c: char) -> bool {
     match c {
-        '!' | '#' | '$' | '%' | '&' | '\'' | '*' | '+' | '-' | '/' | '=' | '?' | '^' | '_' | '`'
-        | '{' | '|' | '}' | '~' => true,
+        '!' | '#' | '$' | '%' | '&' | '\'' | '*' | '+' | '-' | '/' | '=' | '?' | '^' | '_'
+        | '`' | '{' | '|' | '}' | '~' => true,
         c if c.is_ascii() => c.is_ascii_alphanumeric(),
         // Line separators and other controls hide in Unicode too.
         c => !c.is_control() && !c.is_whitespace() && !('\u{2028}'..='\u{202e}').contains(&c),
@@ -72,10 +80,25 @@ mod tests {
     #[test]
     fn bad_addresses_are_refused() {
         for text in [
-            "", "ann", "@example.com", "ann@", "a b@example.com", "ann@localhost", ".a@example.com",
-            "a..b@example.com", "a@example..com", "a@[127.0.0.1]", "a@-x.example", "a@127.0.0.1",
-            "a\r\nBcc: x@example.com", "a@example.com\r\nBcc: x", "a\0@example.com", "<a@b.example>",
-            "a@b.example,c@d.example", "\"a b\"@example.com", "a\u{2028}@example.com",
+            "",
+            "ann",
+            "@example.com",
+            "ann@",
+            "a b@example.com",
+            "ann@localhost",
+            ".a@example.com",
+            "a..b@example.com",
+            "a@example..com",
+            "a@[127.0.0.1]",
+            "a@-x.example",
+            "a@127.0.0.1",
+            "a\r\nBcc: x@example.com",
+            "a@example.com\r\nBcc: x",
+            "a\0@example.com",
+            "<a@b.example>",
+            "a@b.example,c@d.example",
+            "\"a b\"@example.com",
+            "a\u{2028}@example.com",
         ] {
             assert!(parse(text).is_err(), "{text:?}");
         }

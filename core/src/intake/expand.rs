@@ -60,7 +60,8 @@ impl Intake {
         let prepared = self.prepare(&draft)?;
         let recipients = draft.recipients();
         for (n, (_, recipient)) in recipients.iter().enumerate() {
-            check_rendering(&prepared, recipient).map_err(|e| unrendered(&e, &format!("to[{n}]")))?;
+            check_rendering(&prepared, recipient)
+                .map_err(|e| unrendered(&e, &format!("to[{n}]")))?;
         }
         let id = MessageId::generate();
         let mut row = self.row(key, &draft.from, &draft.subject, &draft.labels, id, now_ms);
@@ -70,8 +71,16 @@ impl Intake {
         }
         let idempotency = self.idempotency(key, "send", request, row.send_ms, now_ms);
         let recipients = recipients.into_iter().map(new_recipient).collect();
-        let messages = vec![NewMessage { row, recipients, idempotency }];
-        Ok(Ready { content_id: id.uuid(), prepared: Arc::new(prepared), messages })
+        let messages = vec![NewMessage {
+            row,
+            recipients,
+            idempotency,
+        }];
+        Ok(Ready {
+            content_id: id.uuid(),
+            prepared: Arc::new(prepared),
+            messages,
+        })
     }
 
     /// Checks a batch: what all items share must be right, each item stands for itself. Returns the
@@ -86,7 +95,11 @@ impl Intake {
         let now_ms = self.clock.now_ms();
         draft.check(true, now_ms)?;
         if items.is_empty() {
-            return Err(Failure::field(Reason::MissingField, "items", "is empty; give 1 to 1000"));
+            return Err(Failure::field(
+                Reason::MissingField,
+                "items",
+                "is empty; give 1 to 1000",
+            ));
         }
         if items.len() > INDIVIDUAL_RECIPIENTS_MAX {
             let text = format!("has {} items; at most 1000 are allowed", items.len());
@@ -110,20 +123,37 @@ impl Intake {
             (row.batch_id, row.content_id) = (Some(batch), batch.uuid());
             let idempotency = self.idempotency(key, "batch", item.request, row.send_ms, now_ms);
             let recipients = vec![new_recipient((Kind::To, item.recipient))];
-            messages.push(NewMessage { row, recipients, idempotency });
+            messages.push(NewMessage {
+                row,
+                recipients,
+                idempotency,
+            });
             good.push(n);
         }
         let prepared = Arc::new(prepared);
-        Ok((batch, Ready { content_id: batch.uuid(), prepared, messages }, good, bad))
+        Ok((
+            batch,
+            Ready {
+                content_id: batch.uuid(),
+                prepared,
+                messages,
+            },
+            good,
+            bad,
+        ))
     }
 
     /// Checks a message the client composed and makes it ready.
-    pub fn raw(&self, key: &ApiKey, draft: RawDraft, request: RequestKey) -> Result<Ready, Failure> {
+    pub fn raw(
+        &self,
+        key: &ApiKey,
+        draft: RawDraft,
+        request: RequestKey,
+    ) -> Result<Ready, Failure> {
         let now_ms = self.clock.now_ms();
         self.check_size(draft.raw.len())?;
-        let inspection = mime::inspect(&draft.raw).map_err(|error| {
-            Failure::field(Reason::MalformedMessage, "raw", error.to_string())
-        })?;
+        let inspection = mime::inspect(&draft.raw)
+            .map_err(|error| Failure::field(Reason::MalformedMessage, "raw", error.to_string()))?;
         let mut faults = Faults::default();
         let mut from = inspection.from.first().cloned().unwrap_or_default();
         faults.mailbox("raw.from", &mut from);
@@ -146,12 +176,28 @@ impl Intake {
         if let Some(message_id) = inspection.message_id {
             row.rfc_message_id = message_id;
         }
-        let content =
-            Content { from: Some(from), raw: draft.raw, envelope_from, shared: true, ..Content::default() };
+        let content = Content {
+            from: Some(from),
+            raw: draft.raw,
+            envelope_from,
+            shared: true,
+            ..Content::default()
+        };
         let idempotency = self.idempotency(key, "raw", request, row.send_ms, now_ms);
-        let messages = vec![NewMessage { row, recipients, idempotency }];
-        let prepared = Arc::new(Prepared { content, compiled: None });
-        Ok(Ready { content_id: id.uuid(), prepared, messages })
+        let messages = vec![NewMessage {
+            row,
+            recipients,
+            idempotency,
+        }];
+        let prepared = Arc::new(Prepared {
+            content,
+            compiled: None,
+        });
+        Ok(Ready {
+            content_id: id.uuid(),
+            prepared,
+            messages,
+        })
     }
 
     fn check_size(&self, bytes: usize) -> Result<(), Failure> {
@@ -182,14 +228,26 @@ impl Intake {
             ..Content::default()
         };
         if content.shared {
-            content.to = draft.to.iter().map(|recipient| recipient.mailbox.clone()).collect();
+            content.to = draft
+                .to
+                .iter()
+                .map(|recipient| recipient.mailbox.clone())
+                .collect();
             content.cc.clone_from(&draft.cc);
         }
         if !draft.template.is_empty() {
             self.fill_from_template(&draft.template, &mut content)?;
         }
-        let compiled = Prepared::compile(&self.directory, &content)
-            .map_err(|error| unrendered(&error, if draft.template.is_empty() { "html" } else { "template" }))?;
+        let compiled = Prepared::compile(&self.directory, &content).map_err(|error| {
+            unrendered(
+                &error,
+                if draft.template.is_empty() {
+                    "html"
+                } else {
+                    "template"
+                },
+            )
+        })?;
         Ok(Prepared { content, compiled })
     }
 
@@ -197,8 +255,13 @@ impl Intake {
     fn fill_from_template(&self, name: &str, content: &mut Content) -> Result<(), Failure> {
         let snapshot = self.directory.now();
         let Some(found) = snapshot.template(name) else {
-            let text = format!("there is no template '{name}'; list templates to see what there is");
-            return Err(Failure::field(Reason::TemplateNotFound, "template.id", text));
+            let text =
+                format!("there is no template '{name}'; list templates to see what there is");
+            return Err(Failure::field(
+                Reason::TemplateNotFound,
+                "template.id",
+                text,
+            ));
         };
         let template = &found.template;
         if content.subject.is_empty() {
@@ -213,7 +276,9 @@ impl Intake {
         }
         if !content.variables.is_empty() {
             let own: BTreeMap<String, serde_json::Value> = serde_json::from_str(&content.variables)
-                .map_err(|error| Failure::field(Reason::InvalidValue, "variables", error.to_string()))?;
+                .map_err(|error| {
+                    Failure::field(Reason::InvalidValue, "variables", error.to_string())
+                })?;
             variables.extend(own);
         }
         if !variables.is_empty() {
@@ -266,7 +331,11 @@ impl Intake {
         // A scheduled message may be asked about again until a day after it went.
         let after_send = send_ms.map_or(0, |send_ms| send_ms + 86_400_000);
         let expire_ms = (now_ms + self.policy.idempotency_ttl.as_millis() as i64).max(after_send);
-        Some(Idempotency { key: format!("{mode}/{operation}/{text}"), fingerprint, expire_ms })
+        Some(Idempotency {
+            key: format!("{mode}/{operation}/{text}"),
+            fingerprint,
+            expire_ms,
+        })
     }
 }
 
@@ -289,10 +358,12 @@ fn check_rendering(prepared: &Prepared, recipient: &DraftRecipient) -> Result<()
 fn unrendered(error: &TemplateError, field: &str) -> Failure {
     let text = error.to_string();
     match error {
-        TemplateError::MissingVariable(name) => {
-            Failure::field(Reason::TemplateVariableMissing, format!("{field}.variables.{name}"), text)
-                .with("variable", name)
-        }
+        TemplateError::MissingVariable(name) => Failure::field(
+            Reason::TemplateVariableMissing,
+            format!("{field}.variables.{name}"),
+            text,
+        )
+        .with("variable", name),
         TemplateError::Forbidden(_) => Failure::field(Reason::ForbiddenCharacter, field, text),
         TemplateError::Syntax(_) | TemplateError::TooMuch(_) => {
             Failure::field(Reason::TemplateSyntax, field, text)
@@ -302,15 +373,28 @@ fn unrendered(error: &TemplateError, field: &str) -> Failure {
 
 fn new_recipient((kind, recipient): (Kind, DraftRecipient)) -> NewRecipient {
     let (mailbox, variables) = (recipient.mailbox, recipient.variables);
-    NewRecipient { id: RecipientId::generate(), kind, mailbox, variables }
+    NewRecipient {
+        id: RecipientId::generate(),
+        kind,
+        mailbox,
+        variables,
+    }
 }
 
 fn raw_recipients(recipients: &[String], faults: &mut Faults) -> Vec<NewRecipient> {
     if recipients.is_empty() {
-        faults.add(Reason::MissingField, "recipients", "names no recipient; give at least one");
+        faults.add(
+            Reason::MissingField,
+            "recipients",
+            "names no recipient; give at least one",
+        );
     }
     if recipients.len() > INDIVIDUAL_RECIPIENTS_MAX {
-        faults.add(Reason::TooManyRecipients, "recipients", "names more than 1000 recipients");
+        faults.add(
+            Reason::TooManyRecipients,
+            "recipients",
+            "names more than 1000 recipients",
+        );
         return Vec::new();
     }
     let mut seen = std::collections::BTreeSet::new();
@@ -320,8 +404,14 @@ fn raw_recipients(recipients: &[String], faults: &mut Faults) -> Vec<NewRecipien
             // An envelope may name a recipient twice; one mail is enough.
             Ok(email) if !seen.insert(email.to_lowercase()) => {}
             Ok(email) => {
-                let mailbox = Mailbox { email, name: String::new() };
-                let recipient = DraftRecipient { mailbox, ..Default::default() };
+                let mailbox = Mailbox {
+                    email,
+                    name: String::new(),
+                };
+                let recipient = DraftRecipient {
+                    mailbox,
+                    ..Default::default()
+                };
                 list.push(new_recipient((Kind::To, recipient)));
             }
             Err(text) => faults.add(Reason::InvalidAddress, format!("recipients[{n}]"), text),

@@ -105,9 +105,13 @@ impl Intake {
     ) -> Result<Vec<Result<Answer, Failure>>, Failure> {
         let now_ms = self.clock.now_ms();
         let recipients: usize = ready.messages.iter().map(|m| m.recipients.len()).sum();
-        let limits =
-            [(key.id.to_string(), key.daily_limit), ("total".to_owned(), self.policy.daily_limit)];
-        self.quota.spend(&*self.db, &limits, recipients as i64, now_ms).await?;
+        let limits = [
+            (key.id.to_string(), key.daily_limit),
+            ("total".to_owned(), self.policy.daily_limit),
+        ];
+        self.quota
+            .spend(&*self.db, &limits, recipients as i64, now_ms)
+            .await?;
         let reservation = self.worker.reserve(recipients);
         let submission = Submission {
             content_id: ready.content_id,
@@ -154,7 +158,9 @@ impl Intake {
         if known {
             return Ok(());
         }
-        refused(format!("{domain} is not a sender domain here; add it first"))
+        refused(format!(
+            "{domain} is not a sender domain here; add it first"
+        ))
     }
 }
 
@@ -162,7 +168,9 @@ impl Intake {
 fn jobs(ready: &Ready, accepted: &[Accepted], now_ms: i64) -> Vec<Job> {
     let mut jobs = Vec::new();
     for (message, accepted) in ready.messages.iter().zip(accepted) {
-        let Accepted::New(receipt) = accepted else { continue };
+        let Accepted::New(receipt) = accepted else {
+            continue;
+        };
         let row = &message.row;
         for (recipient, stored) in message.recipients.iter().zip(&receipt.recipients) {
             if stored.state != State::Queued as u32 {
@@ -182,7 +190,10 @@ fn jobs(ready: &Ready, accepted: &[Accepted], now_ms: i64) -> Vec<Job> {
                 test: row.test,
                 rfc_message_id: row.rfc_message_id.clone(),
             };
-            jobs.push(Job { claimed, prepared: Some(ready.prepared.clone()) });
+            jobs.push(Job {
+                claimed,
+                prepared: Some(ready.prepared.clone()),
+            });
         }
     }
     jobs
@@ -190,8 +201,14 @@ fn jobs(ready: &Ready, accepted: &[Accepted], now_ms: i64) -> Vec<Job> {
 
 fn answer(accepted: Accepted) -> Result<Answer, Failure> {
     match accepted {
-        Accepted::New(receipt) => Ok(Answer { receipt, replayed: false }),
-        Accepted::Replayed(receipt) => Ok(Answer { receipt, replayed: true }),
+        Accepted::New(receipt) => Ok(Answer {
+            receipt,
+            replayed: false,
+        }),
+        Accepted::Replayed(receipt) => Ok(Answer {
+            receipt,
+            replayed: true,
+        }),
         Accepted::KeyReused => {
             let text = "this idempotency key was used for another request; use a new key";
             Err(Failure::new(Reason::IdempotencyKeyReused, text))

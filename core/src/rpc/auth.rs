@@ -51,12 +51,22 @@ impl Gate {
             return Err(Failure::new(Reason::MissingCredentials, text));
         };
         let key = self.directory.now().key(&hash(secret));
-        let key = key.ok_or_else(|| Failure::new(Reason::InvalidKey, "the API key is not valid"))?;
+        let key =
+            key.ok_or_else(|| Failure::new(Reason::InvalidKey, "the API key is not valid"))?;
         if key.revoke_ms.is_some() {
-            return Err(Failure::new(Reason::KeyRevoked, "the API key was revoked; use another"));
+            return Err(Failure::new(
+                Reason::KeyRevoked,
+                "the API key was revoked; use another",
+            ));
         }
-        if key.expire_ms.is_some_and(|expire_ms| expire_ms <= self.clock.now_ms()) {
-            return Err(Failure::new(Reason::KeyExpired, "the API key has expired; make a new one"));
+        if key
+            .expire_ms
+            .is_some_and(|expire_ms| expire_ms <= self.clock.now_ms())
+        {
+            return Err(Failure::new(
+                Reason::KeyExpired,
+                "the API key has expired; make a new one",
+            ));
         }
         if !has_scope(&key, scope) {
             let text = format!("the API key lacks the scope {scope}");
@@ -66,12 +76,17 @@ impl Gate {
     }
 
     fn is_gateway(&self, metadata: &MetadataMap) -> Result<bool, Failure> {
-        let Some(token) = metadata.get(metadata::GATEWAY_TOKEN) else { return Ok(false) };
+        let Some(token) = metadata.get(metadata::GATEWAY_TOKEN) else {
+            return Ok(false);
+        };
         let expected = self.gateway_token.reveal().as_bytes();
         if bool::from(token.as_encoded_bytes().ct_eq(expected)) {
             return Ok(true);
         }
-        Err(Failure::new(Reason::InvalidKey, "the gateway token is not valid"))
+        Err(Failure::new(
+            Reason::InvalidKey,
+            "the gateway token is not valid",
+        ))
     }
 }
 
@@ -81,9 +96,15 @@ pub fn has_scope(key: &ApiKey, scope: &str) -> bool {
 }
 
 fn bearer(metadata: &MetadataMap) -> Result<Option<&str>, Failure> {
-    let Some(value) = metadata.get(metadata::AUTHORIZATION) else { return Ok(None) };
-    let malformed =
-        || Failure::new(Reason::InvalidKey, "the credential is malformed; send Bearer <API key>");
+    let Some(value) = metadata.get(metadata::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let malformed = || {
+        Failure::new(
+            Reason::InvalidKey,
+            "the credential is malformed; send Bearer <API key>",
+        )
+    };
     let text = value.to_str().map_err(|_| malformed())?;
     let (scheme, secret) = text.split_once(' ').ok_or_else(malformed)?;
     if !scheme.eq_ignore_ascii_case("bearer") || secret.trim().is_empty() {

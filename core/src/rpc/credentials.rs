@@ -36,10 +36,15 @@ impl CredentialService for Credentials {
     ) -> Result<Response<v1::CreateApiKeyResponse>, Status> {
         let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
         let (key, secret) = checked(&caller, request.into_inner(), self.0.clock.now_ms())?;
-        directory::create_key(&*self.0.db, &key).await.map_err(Failure::from)?;
+        directory::create_key(&*self.0.db, &key)
+            .await
+            .map_err(Failure::from)?;
         self.0.directory.refresh().await.map_err(Failure::from)?;
         tracing::info!(key.id = %key.id, by = %caller.id, "api key made");
-        Ok(Response::new(v1::CreateApiKeyResponse { api_key: Some(shown(key)), secret }))
+        Ok(Response::new(v1::CreateApiKeyResponse {
+            api_key: Some(shown(key)),
+            secret,
+        }))
     }
 
     async fn list_api_keys(
@@ -56,10 +61,14 @@ impl CredentialService for Credentials {
         let more = list.len() > size;
         list.truncate(size);
         let last = list.last().filter(|_| more);
-        let next_page_token =
-            last.map(|last| pages.token(b"keys", &last.id.to_string())).unwrap_or_default();
+        let next_page_token = last
+            .map(|last| pages.token(b"keys", &last.id.to_string()))
+            .unwrap_or_default();
         let api_keys = list.into_iter().map(shown).collect();
-        Ok(Response::new(v1::ListApiKeysResponse { api_keys, next_page_token }))
+        Ok(Response::new(v1::ListApiKeysResponse {
+            api_keys,
+            next_page_token,
+        }))
     }
 
     async fn revoke_api_key(
@@ -72,7 +81,9 @@ impl CredentialService for Credentials {
         let key = revoked.map_err(Failure::from)?.ok_or_else(missing)?;
         self.0.directory.refresh().await.map_err(Failure::from)?;
         tracing::info!(key.id = %key.id, by = %caller.id, "api key revoked");
-        Ok(Response::new(v1::RevokeApiKeyResponse { api_key: Some(shown(key)) }))
+        Ok(Response::new(v1::RevokeApiKeyResponse {
+            api_key: Some(shown(key)),
+        }))
     }
 }
 
@@ -83,40 +94,22 @@ fn checked(
 ) -> Result<(ApiKey, String), Failure> {
     let asked = request.api_key.unwrap_or_default();
     let mut faults = Faults::default();
-    if asked.display_name.is_empty() || asked.display_name.chars().count() > NAME_MAX {
-        faults.add(Reason::InvalidValue, "api_key.display_name", "needs 1 to 128 characters");
-    }
-    if asked.scopes.is_empty() {
-        let text = "is empty; name what the key may do, or * for everything";
-        faults.add(Reason::MissingField, "api_key.scopes", text);
-    }
-    for (n, scope) in asked.scopes.iter().enumerate() {
-        let field = format!("api_key.scopes[{n}]");
-        if scope != "*" && !SCOPES.contains(&scope.as_str()) {
-            let text = format!("is no scope; there are {}", SCOPES.join(", "));
-            faults.add(Reason::InvalidValue, field, text);
-        } else if !has_scope(caller, scope) {
-            faults.add(Reason::ScopeMissing, field, "is a scope that your own key lacks");
-        }
-    }
-    let mut sender_domains = Vec::new();
-    for (n, domain) in asked.sender_domains.iter().take(DOMAINS_MAX).enumerate() {
-        match address::parse_domain(domain) {
-            Ok(domain) => sender_domains.push(domain),
-            Err(text) => {
-                faults.add(Reason::InvalidValue, format!("api_key.sender_domains[{n}]"), text);
-            }
-        }
-    }
-    if asked.sender_domains.len() > DOMAINS_MAX {
-        faults.add(Reason::ValueOutOfRange, "api_key.sender_domains", "names more than 100 domains");
-    }
+    check_name_and_scopes(caller, &asked, &mut faults);
+    let sender_domains = check_domains(&asked, &mut faults);
     if asked.daily_limit < 0 {
-        faults.add(Reason::ValueOutOfRange, "api_key.daily_limit", "is negative; 0 means no limit");
+        faults.add(
+            Reason::ValueOutOfRange,
+            "api_key.daily_limit",
+            "is negative; 0 means no limit",
+        );
     }
     let asked_ms = convert::time("api_key.expire_time", asked.expire_time)?;
     if asked_ms.is_some() && request.never_expires {
-        faults.add(Reason::InvalidValue, "never_expires", "contradicts api_key.expire_time");
+        faults.add(
+            Reason::InvalidValue,
+            "never_expires",
+            "contradicts api_key.expire_time",
+        );
     }
     if asked_ms.is_some_and(|expire_ms| expire_ms <= now_ms) {
         faults.add(Reason::ValueOutOfRange, "api_key.expire_time", "is past");
@@ -138,6 +131,57 @@ fn checked(
         revoke_ms: None,
     };
     Ok((key, secret))
+}
+
+fn check_name_and_scopes(caller: &ApiKey, asked: &v1::ApiKey, faults: &mut Faults) {
+    if asked.display_name.is_empty() || asked.display_name.chars().count() > NAME_MAX {
+        faults.add(
+            Reason::InvalidValue,
+            "api_key.display_name",
+            "needs 1 to 128 characters",
+        );
+    }
+    if asked.scopes.is_empty() {
+        let text = "is empty; name what the key may do, or * for everything";
+        faults.add(Reason::MissingField, "api_key.scopes", text);
+    }
+    for (n, scope) in asked.scopes.iter().enumerate() {
+        let field = format!("api_key.scopes[{n}]");
+        if scope != "*" && !SCOPES.contains(&scope.as_str()) {
+            let text = format!("is no scope; there are {}", SCOPES.join(", "));
+            faults.add(Reason::InvalidValue, field, text);
+        } else if !has_scope(caller, scope) {
+            faults.add(
+                Reason::ScopeMissing,
+                field,
+                "is a scope that your own key lacks",
+            );
+        }
+    }
+}
+
+fn check_domains(asked: &v1::ApiKey, faults: &mut Faults) -> Vec<String> {
+    let mut sender_domains = Vec::new();
+    for (n, domain) in asked.sender_domains.iter().take(DOMAINS_MAX).enumerate() {
+        match address::parse_domain(domain) {
+            Ok(domain) => sender_domains.push(domain),
+            Err(text) => {
+                faults.add(
+                    Reason::InvalidValue,
+                    format!("api_key.sender_domains[{n}]"),
+                    text,
+                );
+            }
+        }
+    }
+    if asked.sender_domains.len() > DOMAINS_MAX {
+        faults.add(
+            Reason::ValueOutOfRange,
+            "api_key.sender_domains",
+            "names more than 100 domains",
+        );
+    }
+    sender_domains
 }
 
 fn parse_id(text: &str) -> Result<KeyId, Failure> {

@@ -7,6 +7,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 
+use super::Context;
 use super::credentials::Credentials;
 use super::domains::Domains;
 use super::events::Events;
@@ -15,7 +16,6 @@ use super::sink::Sink;
 use super::stats::Stats;
 use super::suppressions::Suppressions;
 use super::templates::Templates;
-use super::Context;
 
 /// What a request may weigh and take.
 #[derive(Debug, Clone)]
@@ -46,9 +46,12 @@ pub async fn router(
         .max_decoding_message_size(limits.message_bytes_max + ENVELOPE_BYTES);
     let sink = v1::sink_service_server::SinkServiceServer::new(Sink(context.clone()))
         .max_encoding_message_size(limits.message_bytes_max * 2 + ENVELOPE_BYTES);
-    let templates = v1::template_service_server::TemplateServiceServer::new(Templates(context.clone()))
-        .max_decoding_message_size(REQUEST_BYTES_MAX);
-    reporter.set_serving::<v1::message_service_server::MessageServiceServer<Messages>>().await;
+    let templates =
+        v1::template_service_server::TemplateServiceServer::new(Templates(context.clone()))
+            .max_decoding_message_size(REQUEST_BYTES_MAX);
+    reporter
+        .set_serving::<v1::message_service_server::MessageServiceServer<Messages>>()
+        .await;
     let reflection = |builder: tonic_reflection::server::Builder<'static>| {
         builder
             .register_encoded_file_descriptor_set(postern_proto::DESCRIPTORS)
@@ -64,13 +67,23 @@ pub async fn router(
         .add_service(messages)
         .add_service(sink)
         .add_service(templates)
-        .add_service(v1::event_service_server::EventServiceServer::new(Events(context.clone())))
-        .add_service(v1::suppression_service_server::SuppressionServiceServer::new(Suppressions(
+        .add_service(v1::event_service_server::EventServiceServer::new(Events(
             context.clone(),
         )))
-        .add_service(v1::domain_service_server::DomainServiceServer::new(Domains(context.clone())))
-        .add_service(v1::stats_service_server::StatsServiceServer::new(Stats(context.clone())))
-        .add_service(v1::credential_service_server::CredentialServiceServer::new(Credentials(context)));
+        .add_service(
+            v1::suppression_service_server::SuppressionServiceServer::new(Suppressions(
+                context.clone(),
+            )),
+        )
+        .add_service(v1::domain_service_server::DomainServiceServer::new(
+            Domains(context.clone()),
+        ))
+        .add_service(v1::stats_service_server::StatsServiceServer::new(Stats(
+            context.clone(),
+        )))
+        .add_service(v1::credential_service_server::CredentialServiceServer::new(
+            Credentials(context),
+        ));
     let router = Server::builder()
         .timeout(limits.timeout)
         .tcp_nodelay(true)

@@ -19,7 +19,9 @@ pub struct Group<T, R> {
 
 impl<T, R> Clone for Group<T, R> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone() }
+        Self {
+            sender: self.sender.clone(),
+        }
     }
 }
 
@@ -47,7 +49,9 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
             let mut held_over = None;
             loop {
                 // Waiting for the slot first is what lets a group grow.
-                let Ok(slot) = slots.clone().acquire_owned().await else { return };
+                let Ok(slot) = slots.clone().acquire_owned().await else {
+                    return;
+                };
                 let first = match held_over.take() {
                     Some(item) => item,
                     None => match receiver.recv().await {
@@ -80,7 +84,10 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
     pub async fn call(&self, item: T) -> Result<R, Error> {
         let (answer, result) = oneshot::channel();
         let stopped = || Error::Unavailable("the store is closed".to_owned());
-        self.sender.send((item, answer)).await.map_err(|_| stopped())?;
+        self.sender
+            .send((item, answer))
+            .await
+            .map_err(|_| stopped())?;
         result.await.map_err(|_| stopped())?
     }
 }

@@ -44,7 +44,9 @@ pub async fn put(db: &dyn Database, mails: Vec<(RecipientId, SinkMail)>) -> Resu
         ];
         Statement::new(sql, params)
     };
-    db.write(mails.into_iter().map(insert).collect()).await.map(|_| ())
+    db.write(mails.into_iter().map(insert).collect())
+        .await
+        .map(|_| ())
 }
 
 /// Mails that fit, newest first, without their source.
@@ -68,7 +70,11 @@ pub async fn list(
         conditions.and("subject LIKE ?", format!("%{escaped}%"));
     }
     let rest = format!("ORDER BY id DESC LIMIT {limit}");
-    db.read(conditions.statement(MAIL, &rest)).await?.iter().map(mail).collect()
+    db.read(conditions.statement(MAIL, &rest))
+        .await?
+        .iter()
+        .map(mail)
+        .collect()
 }
 
 /// One mail with its source.
@@ -77,7 +83,9 @@ pub async fn find(db: &dyn Database, id: SinkId) -> Result<Option<SinkMail>, Err
     conditions.and("id = ?", id.uuid());
     let with_raw = MAIL.replace("message_id FROM", "message_id, raw FROM");
     let rows = db.read(conditions.statement(&with_raw, "")).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
     let mut found = mail(row)?;
     found.raw = row.blob(8)?;
     Ok(Some(found))
@@ -89,17 +97,21 @@ pub async fn delete(db: &dyn Database, ids: Option<Vec<SinkId>>) -> Result<u64, 
     if let Some(ids) = ids {
         conditions.and_in("id", ids.iter().map(|id| Value::Uuid(id.uuid())).collect());
     }
-    let done = db.write(vec![conditions.statement("DELETE FROM sink_messages", "")]).await?;
+    let done = db
+        .write(vec![conditions.statement("DELETE FROM sink_messages", "")])
+        .await?;
     Ok(done[0].changed)
 }
 
 /// Keeps the newest `keep` mails and deletes the others.
 pub async fn trim(db: &dyn Database, keep: usize) -> Result<(), Error> {
     let sql = format!(
-        "DELETE FROM sink_messages WHERE id < \
+        "DELETE FROM sink_messages WHERE id <= \
          (SELECT id FROM sink_messages ORDER BY id DESC LIMIT 1 OFFSET {keep})"
     );
-    db.write(vec![Statement::new(sql, Vec::new())]).await.map(|_| ())
+    db.write(vec![Statement::new(sql, Vec::new())])
+        .await
+        .map(|_| ())
 }
 
 fn mail(row: &Row) -> Result<SinkMail, Error> {

@@ -9,9 +9,9 @@ use prost::Message as _;
 use crate::model::delivery::Reply;
 use crate::model::event::{EventFilter, EventRow, EventType, NewEvent};
 
+use super::Error;
 use super::db::{Database, Statement, Where};
 use super::value::{Row, Value};
-use super::Error;
 
 const COLUMNS: &str = "SELECT e.sequence, e.id, e.type, e.create_ms, e.message_id, e.delivery_id, \
     e.attempt, e.reason, e.reply, e.possible_duplicate, e.next_ms, m.campaign_id, m.external_id, \
@@ -32,7 +32,11 @@ pub async fn events(
         conditions.and("e.message_id = ?", id.uuid());
     }
     if !filter.kinds.is_empty() {
-        let kinds = filter.kinds.iter().map(|kind| Value::Int(*kind as i64)).collect();
+        let kinds = filter
+            .kinds
+            .iter()
+            .map(|kind| Value::Int(*kind as i64))
+            .collect();
         conditions.and_in("e.type", kinds);
     }
     if !filter.campaign_id.is_empty() {
@@ -45,13 +49,19 @@ pub async fn events(
         conditions.and("e.create_ms < ?", until);
     }
     let rest = format!("ORDER BY e.sequence LIMIT {limit}");
-    db.read(conditions.statement(COLUMNS, &rest)).await?.iter().map(event).collect()
+    db.read(conditions.statement(COLUMNS, &rest))
+        .await?
+        .iter()
+        .map(event)
+        .collect()
 }
 
 /// The sequence behind which the feed goes on: of the newest event that a reader may see.
 pub async fn tail(db: &dyn Database) -> Result<i64, Error> {
-    let sql =
-        format!("SELECT COALESCE(MAX(sequence), 0) FROM events WHERE sequence < {}", db.horizon_sql());
+    let sql = format!(
+        "SELECT COALESCE(MAX(sequence), 0) FROM events WHERE sequence < {}",
+        db.horizon_sql()
+    );
     let rows = db.read(Statement::new(sql, Vec::new())).await?;
     rows.first().map_or(Ok(0), |row| row.int(0))
 }
@@ -86,7 +96,11 @@ pub async fn stats(
     let counted = rows.iter().map(|row| {
         let kind = EventType::from_number(row.int(1)?);
         let kind = kind.ok_or_else(|| Error::Corrupt("unknown event type".to_owned()))?;
-        Ok(Counted { hour_ms: row.int(0)?, kind, count: row.int(2)? })
+        Ok(Counted {
+            hour_ms: row.int(0)?,
+            kind,
+            count: row.int(2)?,
+        })
     });
     counted.collect()
 }
@@ -120,5 +134,7 @@ pub(super) fn reply(row: &Row, column: usize) -> Result<Option<Reply>, Error> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    Reply::decode(&*bytes).map(Some).map_err(|error| Error::Corrupt(error.to_string()))
+    Reply::decode(&*bytes)
+        .map(Some)
+        .map_err(|error| Error::Corrupt(error.to_string()))
 }

@@ -90,6 +90,8 @@ pub enum TlsPolicy {
 pub struct Timeouts {
     /// `POSTERN_SMTP_TIMEOUT_CONNECT`, default 30s: for each address.
     pub connect: Duration,
+    /// `POSTERN_SMTP_TIMEOUT_REACH`, default 5m: after this no further address or server is tried.
+    pub reach: Duration,
     /// `POSTERN_SMTP_TIMEOUT_GREETING`, default 5m: also for the TLS handshake.
     pub greeting: Duration,
     /// `POSTERN_SMTP_TIMEOUT_EHLO`, default 5m: also for STARTTLS and AUTH.
@@ -111,6 +113,7 @@ impl Default for Timeouts {
         let minutes = |count: u64| Duration::from_secs(count * 60);
         Self {
             connect: Duration::from_secs(30),
+            reach: minutes(5),
             greeting: minutes(5),
             ehlo: minutes(5),
             mail: minutes(5),
@@ -203,6 +206,7 @@ fn timeouts(env: &Env) -> Result<Timeouts, EnvError> {
     let read = |name: &str, default| env.duration(&format!("POSTERN_SMTP_TIMEOUT_{name}"), default);
     Ok(Timeouts {
         connect: read("CONNECT", default.connect)?,
+        reach: read("REACH", default.reach)?,
         greeting: read("GREETING", default.greeting)?,
         ehlo: read("EHLO", default.ehlo)?,
         mail: read("MAIL", default.mail)?,

@@ -58,8 +58,8 @@ enum Failed {
 }
 
 impl Connector {
-    /// Tries the addresses of a target in turn.
-    pub(super) async fn open(&self, target: &Target) -> Result<Session, Outcome> {
+    /// Tries the addresses of a target in turn, and begins no further try after `until`.
+    pub(super) async fn open(&self, target: &Target, until: Instant) -> Result<Session, Outcome> {
         let mut failure = None;
         for address in self
             .addresses(target)
@@ -70,6 +70,9 @@ impl Connector {
             match self.open_at(target, address).await {
                 Ok(session) => return Ok(session),
                 Err(outcome) => failure = Some(better(failure, outcome)),
+            }
+            if Instant::now() >= until {
+                break;
             }
         }
         let peer = Peer {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use tokio::time::{Duration, Instant};
 
 use super::config::{TlsPolicy, TransportConfig};
 use super::connect::{Connector, Target};
@@ -20,6 +21,7 @@ pub struct Mx {
     router: Router,
     pool: Pool,
     port: u16,
+    reach: Duration,
     /// Decides between servers of equal preference.
     seed: AtomicU64,
 }
@@ -49,6 +51,7 @@ impl Mx {
             router: Router::new(dns, &config.helo_name, config.mx_allow_private),
             pool: Pool::new(connector, config.pool),
             port: config.mx_port,
+            reach: config.timeouts.reach,
             seed: AtomicU64::new(seed),
         }
     }
@@ -71,6 +74,7 @@ impl Transport for Mx {
             Err(outcome) => return outcome,
         };
         let seed = mix(self.seed.fetch_add(1, Ordering::Relaxed));
+        let until = Instant::now() + self.reach;
         let mut failure = None;
         for host in route.hosts(seed) {
             let outcome = match self.router.addresses(host).await {
@@ -82,7 +86,7 @@ impl Transport for Mx {
                         login: None,
                         addresses: Some(addresses),
                     };
-                    match self.pool.deliver(&target, &mail).await {
+                    match self.pool.deliver(&target, &mail, until).await {
                         Attempt::Answered(outcome) => return outcome,
                         Attempt::Unreached(outcome) => outcome,
                     }
@@ -90,6 +94,9 @@ impl Transport for Mx {
                 Err(outcome) => outcome,
             };
             failure = Some(better(failure, outcome));
+            if Instant::now() >= until {
+                break;
+            }
         }
         failure.expect("a route has at least one host")
     }

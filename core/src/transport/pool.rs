@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Semaphore;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
 use super::config::PoolLimits;
 use super::connect::{Connector, Target};
@@ -54,8 +54,9 @@ impl Pool {
         }
     }
 
-    /// Sends a mail over a kept connection, or a new one.
-    pub(super) async fn deliver(&self, target: &Target, mail: &Mail) -> Attempt {
+    /// Sends a mail over a kept connection, or a new one. Of several addresses no further one is
+    /// tried after `until`.
+    pub(super) async fn deliver(&self, target: &Target, mail: &Mail, until: Instant) -> Attempt {
         let shared = &self.shared;
         let site = shared.site(&target.key());
         let permit = timeout(shared.limits.wait, site.permits.acquire()).await;
@@ -81,7 +82,7 @@ impl Pool {
                 }
             }
         }
-        let mut session = match shared.connector.open(target).await {
+        let mut session = match shared.connector.open(target, until).await {
             Ok(session) => session,
             Err(outcome) => return Attempt::Unreached(outcome),
         };

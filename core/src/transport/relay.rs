@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::time::{Duration, Instant};
 
 use super::config::TransportConfig;
 use super::connect::{Connector, Target};
@@ -14,6 +15,7 @@ use crate::model::delivery::{Mail, Outcome};
 pub struct Relay {
     target: Target,
     pool: Pool,
+    reach: Duration,
 }
 
 impl Relay {
@@ -36,6 +38,7 @@ impl Relay {
         Ok(Self {
             target,
             pool: Pool::new(connector, config.pool),
+            reach: config.timeouts.reach,
         })
     }
 }
@@ -43,7 +46,8 @@ impl Relay {
 #[async_trait]
 impl Transport for Relay {
     async fn deliver(&self, mail: Mail) -> Outcome {
-        match self.pool.deliver(&self.target, &mail).await {
+        let until = Instant::now() + self.reach;
+        match self.pool.deliver(&self.target, &mail, until).await {
             Attempt::Answered(outcome) | Attempt::Unreached(outcome) => outcome,
         }
     }

@@ -42,7 +42,11 @@ impl Prepared {
         let content = &self.content;
         let Some([subject, html, text]) = &self.compiled else {
             let (subject, html) = (content.subject.clone(), content.html.clone());
-            return Ok(Rendered { subject, html, text: content.text.clone() });
+            return Ok(Rendered {
+                subject,
+                html,
+                text: content.text.clone(),
+            });
         };
         let mut variables = template::variables(&content.variables)?;
         variables.extend(template::variables(own)?);
@@ -52,6 +56,10 @@ impl Prepared {
             return Err(TemplateError::Forbidden(text.to_owned()));
         }
         let html = html.render(&variables, content.lenient)?;
-        Ok(Rendered { subject, html, text: text.render(&variables, content.lenient)? })
+        Ok(Rendered {
+            subject,
+            html,
+            text: text.render(&variables, content.lenient)?,
+        })
     }
 }

@@ -14,7 +14,8 @@ pub(super) fn time(time: Option<&prost_types::Timestamp>) -> Value {
 /// A state as in the REST API: `delivered`.
 pub(super) fn state(state: v1::RecipientState) -> String {
     let name = state.as_str_name();
-    name.trim_start_matches("RECIPIENT_STATE_").to_ascii_lowercase()
+    name.trim_start_matches("RECIPIENT_STATE_")
+        .to_ascii_lowercase()
 }
 
 /// A message.
@@ -77,9 +78,7 @@ pub(super) fn key(key: &v1::ApiKey) -> Value {
 
 /// A domain with the records to publish.
 pub(super) fn domain(domain: &v1::Domain) -> Value {
-    let record = |record: &v1::DnsRecord| {
-        json!({"type": record.r#type, "name": record.name, "value": record.value})
-    };
+    let record = |record: &v1::DnsRecord| json!({"type": record.r#type, "name": record.name, "value": record.value});
     json!({
         "id": domain.id,
         "name": domain.name,

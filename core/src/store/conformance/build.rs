@@ -1,6 +1,7 @@
 //! Small makers of what the tests store.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use postern_proto::ids::{EventId, KeyId, MessageId, RecipientId};
@@ -8,15 +9,18 @@ use uuid::Uuid;
 
 use crate::model::content::Mailbox;
 use crate::model::delivery::{Kind, Reply, State};
-use crate::model::event::{EventType, NewEvent};
+use crate::model::event::{EventFilter, EventRow, EventType, NewEvent};
 use crate::model::message::{
     Accepted, Idempotency, MessageRow, NewMessage, NewRecipient, Priority, Receipt, Submission,
 };
-use crate::store::Stores;
 use crate::store::queue::{Begun, Finish};
+use crate::store::{Stores, ledger};
 
 /// The time at which the tests happen.
 pub(super) const NOW: i64 = 1_800_000_000_000;
+
+/// How long a reader looks again.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A message to these addresses.
 pub(super) fn message(to: &[&str]) -> NewMessage {
@@ -24,7 +28,10 @@ pub(super) fn message(to: &[&str]) -> NewMessage {
     let recipient = |email: &&str| NewRecipient {
         id: RecipientId::generate(),
         kind: Kind::To,
-        mailbox: Mailbox { email: (*email).to_owned(), name: "Ann".to_owned() },
+        mailbox: Mailbox {
+            email: (*email).to_owned(),
+            name: "Ann".to_owned(),
+        },
         variables: String::new(),
     };
     NewMessage {
@@ -33,7 +40,10 @@ pub(super) fn message(to: &[&str]) -> NewMessage {
             content_id: id.uuid(),
             batch_id: None,
             key_id: KeyId::generate(),
-            from: Mailbox { email: "shop@example.com".to_owned(), name: "Shop".to_owned() },
+            from: Mailbox {
+                email: "shop@example.com".to_owned(),
+                name: "Shop".to_owned(),
+            },
             subject: "Hello".to_owned(),
             external_id: "order-1".to_owned(),
             campaign_id: "spring".to_owned(),
@@ -65,13 +75,28 @@ pub(super) fn keyed(key: &str, fingerprint: u8) -> NewMessage {
 /// A submission of one message.
 pub(super) fn submission(message: NewMessage, lease: Option<Uuid>) -> Submission {
     let content = Bytes::from_static(b"content");
-    Submission { content_id: message.row.content_id, content, messages: vec![message], lease }
+    Submission {
+        content_id: message.row.content_id,
+        content,
+        messages: vec![message],
+        lease,
+    }
 }
 
 /// Accepts one message and returns its answer.
 pub(super) async fn accept(stores: &Stores, message: NewMessage, lease: Option<Uuid>) -> Accepted {
-    let answers = stores.intake.accept(&[submission(message, lease)], NOW).await.unwrap();
-    answers.into_iter().next().unwrap().into_iter().next().unwrap()
+    let answers = stores
+        .intake
+        .accept(&[submission(message, lease)], NOW)
+        .await
+        .unwrap();
+    answers
+        .into_iter()
+        .next()
+        .unwrap()
+        .into_iter()
+        .next()
+        .unwrap()
 }
 
 /// The receipt of a message that must have been stored now.
@@ -115,7 +140,11 @@ pub(super) fn finish(message: MessageId, begun: Begun, state: State, kind: Event
             campaign_id: "spring".to_owned(),
             attempt: begun.attempt,
             reason: "because".to_owned(),
-            reply: Some(Reply { code: 250, text: "fine".to_owned(), ..Reply::default() }),
+            reply: Some(Reply {
+                code: 250,
+                text: "fine".to_owned(),
+                ..Reply::default()
+            }),
             possible_duplicate: false,
             next_ms: None,
         },
@@ -124,6 +153,26 @@ pub(super) fn finish(message: MessageId, begun: Begun, state: State, kind: Event
 
 /// The state of a message's only recipient.
 pub(super) async fn state(stores: &Stores, id: MessageId) -> State {
-    let (_, recipients) = crate::store::messages::message(&*stores.db, id).await.unwrap().unwrap();
+    let (_, recipients) = crate::store::messages::message(&*stores.db, id)
+        .await
+        .unwrap()
+        .unwrap();
     recipients[0].state
+}
+
+/// The events that fit, once there are `count` of them. A test's neighbours on the same PostgreSQL
+/// may hold the horizon back for a moment, so a reader looks again, as followers of the feed do.
+pub(super) async fn events(stores: &Stores, filter: &EventFilter, count: usize) -> Vec<EventRow> {
+    let read = async {
+        loop {
+            let rows = ledger::events(&*stores.db, filter, 0, 100).await.unwrap();
+            if rows.len() >= count {
+                return rows;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .expect("the events become visible")
 }

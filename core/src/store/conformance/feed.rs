@@ -1,23 +1,33 @@
 //! The event feed: ordered, complete, resumable, also while many write at once.
 
-use super::build::{accept, message};
+use super::build::{PATIENCE, accept, events, message};
 use super::promises;
 use crate::model::event::EventFilter;
 use crate::store::{Stores, ledger};
 
-promises![pages_join_without_gap_or_overlap, a_reader_never_misses_an_event_of_concurrent_writers];
+promises![
+    pages_join_without_gap_or_overlap,
+    a_reader_never_misses_an_event_of_concurrent_writers
+];
 
 async fn pages_join_without_gap_or_overlap(stores: Stores) {
     for _ in 0..7 {
         accept(&stores, message(&["ann@example.net"]), None).await;
     }
-    let all = ledger::events(&*stores.db, &EventFilter::default(), 0, 100).await.unwrap();
+    let all = events(&stores, &EventFilter::default(), 7).await;
     assert_eq!(all.len(), 7);
-    assert!(all.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
+    assert!(
+        all.windows(2)
+            .all(|pair| pair[0].sequence < pair[1].sequence)
+    );
     let mut paged = Vec::new();
     loop {
-        let after = paged.last().map_or(0, |row: &crate::model::event::EventRow| row.sequence);
-        let page = ledger::events(&*stores.db, &EventFilter::default(), after, 3).await.unwrap();
+        let after = paged
+            .last()
+            .map_or(0, |row: &crate::model::event::EventRow| row.sequence);
+        let page = ledger::events(&*stores.db, &EventFilter::default(), after, 3)
+            .await
+            .unwrap();
         if page.is_empty() {
             break;
         }
@@ -40,16 +50,19 @@ async fn a_reader_never_misses_an_event_of_concurrent_writers(stores: Stores) {
             })
         })
         .collect();
-    let mut seen = Vec::new();
+    let mut seen: Vec<i64> = Vec::new();
     // Reads as fast as it can while the writers write, always behind what it has seen.
-    while seen.len() < WRITERS * EACH {
-        let after = seen.last().copied().unwrap_or(0);
-        let rows = ledger::events(&*stores.db, &EventFilter::default(), after, 50).await.unwrap();
-        seen.extend(rows.iter().map(|row| row.sequence));
-        if writers.iter().all(tokio::task::JoinHandle::is_finished) && rows.is_empty() {
-            break;
+    let read = async {
+        while seen.len() < WRITERS * EACH {
+            let after = seen.last().copied().unwrap_or(0);
+            let rows = ledger::events(&*stores.db, &EventFilter::default(), after, 50).await;
+            seen.extend(rows.unwrap().iter().map(|row| row.sequence));
+            tokio::task::yield_now().await;
         }
-    }
+    };
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .expect("every event becomes visible");
     for writer in writers {
         writer.await.unwrap();
     }

@@ -12,10 +12,10 @@ use crate::model::delivery::State;
 use crate::model::event::{EventType, NewEvent};
 use crate::model::message::{Claimed, Priority};
 
-use super::super::queue::{Begun, Depth, Finish, Queue};
 use super::super::Error;
-use super::intake::insert_events;
+use super::super::queue::{Begun, Depth, Finish, Queue};
 use super::Embedded;
+use super::intake::insert_events;
 
 /// How many leases are taken away in one transaction.
 const REAP_MAX: usize = 1000;
@@ -35,7 +35,9 @@ impl Queue for Embedded {
     }
 
     async fn claim(&self, node: Uuid, now_ms: i64, limit: usize) -> Result<Vec<Claimed>, Error> {
-        self.writer.run(move |connection| claim(connection, node, now_ms, limit)).await
+        self.writer
+            .run(move |connection| claim(connection, node, now_ms, limit))
+            .await
     }
 
     async fn begin(
@@ -183,7 +185,9 @@ impl Embedded {
     async fn depth_of_due(&self) -> Result<Option<i64>, Error> {
         let sql = "SELECT MIN(due_ms) FROM deliveries WHERE lease IS NULL AND state < 5";
         self.reading(move |connection| {
-            Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+            Ok(connection
+                .prepare_cached(sql)?
+                .query_row([], |row| row.get(0))?)
         })
         .await
     }
@@ -201,7 +205,9 @@ fn claim(
          RETURNING id",
     )?;
     let ids = leased
-        .query_map(params![node, now_ms, limit as i64], |row| row.get::<_, Uuid>(0))?
+        .query_map(params![node, now_ms, limit as i64], |row| {
+            row.get::<_, Uuid>(0)
+        })?
         .collect::<Result<Vec<_>, _>>()?;
     let mut select = connection.prepare_cached(
         "SELECT d.id, d.message_id, m.content_id, d.email, d.name, d.variables, m.campaign_id, \
@@ -221,7 +227,10 @@ fn claimed_of(row: &Row<'_>) -> Result<Claimed, rusqlite::Error> {
         id: RecipientId::from_uuid(row.get(0)?),
         message_id: MessageId::from_uuid(row.get(1)?),
         content_id: row.get(2)?,
-        mailbox: Mailbox { email: row.get(3)?, name: row.get(4)? },
+        mailbox: Mailbox {
+            email: row.get(3)?,
+            name: row.get(4)?,
+        },
         variables: row.get(5)?,
         campaign_id: row.get(6)?,
         priority: Priority::from_number(row.get(7)?),
@@ -235,7 +244,9 @@ fn claimed_of(row: &Row<'_>) -> Result<Claimed, rusqlite::Error> {
 
 fn finish(connection: &Connection, node: Uuid, result: &Finish) -> Result<bool, Error> {
     // A delivery that was not begun is in any open state but `sending`.
-    let fence = if result.attempt == 0 { "state IN (1, 2, 4) AND 0 = ?" } else {
+    let fence = if result.attempt == 0 {
+        "state IN (1, 2, 4) AND 0 = ?"
+    } else {
         "state = 3 AND attempts = ?"
     };
     let sql = format!(
@@ -273,7 +284,10 @@ fn reap(connection: &Connection, stale_before_ms: i64, now_ms: i64) -> Result<us
     })?;
     let freed = rows.collect::<Result<Vec<_>, _>>()?;
     let count = freed.len();
-    let sending = freed.into_iter().filter(|(_, sending)| *sending).map(|(event, _)| event);
+    let sending = freed
+        .into_iter()
+        .filter(|(_, sending)| *sending)
+        .map(|(event, _)| event);
     let events: Vec<NewEvent> = sending.collect();
     for event in &events {
         connection
@@ -284,11 +298,7 @@ fn reap(connection: &Connection, stale_before_ms: i64, now_ms: i64) -> Result<us
     Ok(count)
 }
 
-fn event_of(
-    row: &Row<'_>,
-    kind: EventType,
-    now_ms: i64,
-) -> Result<NewEvent, rusqlite::Error> {
+fn event_of(row: &Row<'_>, kind: EventType, now_ms: i64) -> Result<NewEvent, rusqlite::Error> {
     Ok(NewEvent {
         id: EventId::generate(),
         kind,

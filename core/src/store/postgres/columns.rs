@@ -30,8 +30,16 @@ pub(super) struct Columns<'p> {
     messages: Messages<'p>,
     bodies: (Vec<Uuid>, Vec<i64>, Vec<&'p [u8]>),
     deliveries: Deliveries<'p>,
-    keys: (Vec<&'p str>, Vec<&'p [u8]>, Vec<i64>, Vec<&'p [u8]>),
+    keys: Keys<'p>,
     tags: (Vec<&'p str>, Vec<Uuid>),
+}
+
+#[derive(Default)]
+struct Keys<'p> {
+    key: Vec<&'p str>,
+    fingerprint: Vec<&'p [u8]>,
+    expire_ms: Vec<i64>,
+    receipt: Vec<&'p [u8]>,
 }
 
 #[derive(Default)]
@@ -94,10 +102,10 @@ impl<'p> Columns<'p> {
             columns.deliveries.push(delivery);
         }
         for key in &plan.keys {
-            columns.keys.0.push(key.key);
-            columns.keys.1.push(key.fingerprint);
-            columns.keys.2.push(key.expire_ms);
-            columns.keys.3.push(&key.receipt);
+            columns.keys.key.push(key.key);
+            columns.keys.fingerprint.push(key.fingerprint);
+            columns.keys.expire_ms.push(key.expire_ms);
+            columns.keys.receipt.push(&key.receipt);
         }
         columns
     }
@@ -112,7 +120,7 @@ impl<'p> Columns<'p> {
             &self.bodies.0, &self.bodies.1, &self.bodies.2,
             &d.id, &d.message_id, &d.ordinal, &d.kind, &d.email, &d.name, &d.variables, &d.state,
             &d.reason, &d.due_ms, &d.priority, &d.lease, &d.update_ms,
-            &self.keys.0, &self.keys.1, &self.keys.2, &self.keys.3,
+            &self.keys.key, &self.keys.fingerprint, &self.keys.expire_ms, &self.keys.receipt,
             &self.tags.0, &self.tags.1,
         ]
     }

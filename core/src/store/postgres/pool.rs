@@ -15,7 +15,7 @@ mod migrations {
 }
 
 /// The number under which nodes take turns at migrating.
-const MIGRATION_LOCK: i64 = 0x706f_7374_6572_6e;
+const MIGRATION_LOCK: i64 = 0x0070_6f73_7465_726e;
 
 /// How to reach the database.
 #[derive(Debug, Clone)]
@@ -69,7 +69,11 @@ impl Postgres {
         });
         store.check_durable().await?;
         store.migrate().await?;
-        Ok(Stores { intake: store.clone(), queue: store.clone(), db: store })
+        Ok(Stores {
+            intake: store.clone(),
+            queue: store.clone(),
+            db: store,
+        })
     }
 
     /// A connection. Fails with [`Error::Unavailable`] within the configured time.
@@ -98,7 +102,10 @@ impl Postgres {
     async fn migrate(&self) -> Result<(), OpenError> {
         let mut client = self.client().await?;
         let sql = "SELECT pg_advisory_lock($1)";
-        client.execute(sql, &[&MIGRATION_LOCK]).await.map_err(Error::from)?;
+        client
+            .execute(sql, &[&MIGRATION_LOCK])
+            .await
+            .map_err(Error::from)?;
         let plain: &mut tokio_postgres::Client = &mut client;
         let migrated = migrations::migrations::runner().run_async(plain).await;
         // After a restore from a dump, transaction ids may begin again below the stored sequences.
@@ -112,7 +119,10 @@ impl Postgres {
             Err(_) => Ok(0),
         };
         let sql = "SELECT pg_advisory_unlock($1)";
-        client.execute(sql, &[&MIGRATION_LOCK]).await.map_err(Error::from)?;
+        client
+            .execute(sql, &[&MIGRATION_LOCK])
+            .await
+            .map_err(Error::from)?;
         migrated?;
         raised?;
         Ok(())
@@ -120,8 +130,10 @@ impl Postgres {
 }
 
 fn pool(config: &PostgresConfig) -> Result<Pool, OpenError> {
-    let mut parsed: tokio_postgres::Config =
-        config.url.parse().map_err(|error: tokio_postgres::Error| OpenError::Url(error.to_string()))?;
+    let mut parsed: tokio_postgres::Config = config
+        .url
+        .parse()
+        .map_err(|error: tokio_postgres::Error| OpenError::Url(error.to_string()))?;
     parsed.connect_timeout(config.timeout);
     parsed.application_name("postern");
     if !config.schema.is_empty() {
@@ -138,7 +150,9 @@ fn pool(config: &PostgresConfig) -> Result<Pool, OpenError> {
         .map_err(|error| OpenError::Url(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let recycle = ManagerConfig {
+        recycling_method: RecyclingMethod::Fast,
+    };
     let manager = Manager::from_config(parsed, MakeRustlsConnect::new(tls), recycle);
     Pool::builder(manager)
         .max_size(config.connections)

@@ -198,7 +198,7 @@ async fn what_is_no_smtp_is_a_breach_of_protocol() {
         .await;
     assert_eq!(
         brief(&send(&relay(&server.url())).await),
-        "deferred protocol ehlo"
+        "deferred protocol mail"
     );
 }
 

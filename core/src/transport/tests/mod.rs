@@ -5,6 +5,7 @@ mod sending;
 mod failing;
 mod encrypted;
 mod routing;
+mod resolving;
 mod pooling;
 mod judging;
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::super::dns::{Dns, DnsError, MxAnswer, MxRecord};
 use super::super::route::is_public;
-use super::server::{CLOSE, GREETING, Script};
+use super::server::{CLOSE, GREETING, SILENCE, Script};
 use super::*;
 use crate::transport::Mx;
 
@@ -168,6 +168,24 @@ async fn domains_that_lead_nowhere() {
     }
     let outcome = transport.deliver(mail_to("b@null.example")).await;
     assert_eq!(reply_of(&outcome).enhanced, "5.1.10");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_search_for_a_server_that_talks_ends() {
+    let first = Script::default().on(GREETING, SILENCE).start().await;
+    let port = first.port();
+    let second = Script::default().on(GREETING, SILENCE);
+    let second = second.start_at(Ipv4Addr::new(127, 0, 0, 2), port).await;
+    let table = Table::default()
+        .mx("x.example", &[(5, "one.example"), (10, "two.example")])
+        .host("one.example", 1)
+        .host("two.example", 2);
+    let transport = table.mx_transport(port, &[("POSTERN_SMTP_TIMEOUT_REACH", "1m")]);
+    assert_eq!(
+        to(&transport, "x.example").await,
+        "deferred timeout connect"
+    );
+    assert_eq!((first.connections(), second.connections()), (1, 0));
 }
 
 #[tokio::test]
