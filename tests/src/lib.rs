@@ -1,1 +1,12 @@
-//! x
+//! What the end-to-end tests share: the real binary as a child process, servers that are not ours
+//! on the other side, and waiting that ends when the thing happened.
+//!
+//! Every piece belongs to one test and dies with it, so tests run side by side in any order.
+
+pub mod wait;
+pub mod stack;
+pub mod answer;
+pub mod peer;
+pub mod smtp_receiver;
+pub mod dns;
+pub mod proxy;

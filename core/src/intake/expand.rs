@@ -155,8 +155,15 @@ impl Intake {
         let inspection = mime::inspect(&draft.raw)
             .map_err(|error| Failure::field(Reason::MalformedMessage, "raw", error.to_string()))?;
         let mut faults = Faults::default();
-        let mut from = inspection.from.first().cloned().unwrap_or_default();
-        faults.mailbox("raw.from", &mut from);
+        // Each author is shown to the recipient, so each must be one the key may use.
+        let mut authors = inspection.from.clone();
+        for author in &mut authors {
+            faults.mailbox("raw.from", author);
+        }
+        let from = authors.first().cloned().unwrap_or_default();
+        if authors.is_empty() {
+            faults.add(Reason::MissingField, "raw.from", "has no From field that can be read");
+        }
         let mut envelope_from = String::new();
         if !draft.envelope_from.is_empty() {
             match address::parse(&draft.envelope_from) {
@@ -167,7 +174,9 @@ impl Intake {
         let recipients = raw_recipients(&draft.recipients, &mut faults);
         draft.labels.check(now_ms, &mut faults);
         faults.into_result()?;
-        self.authorise_sender(key, &from.email)?;
+        for author in &authors {
+            self.authorise_sender(key, &author.email)?;
+        }
         if !envelope_from.is_empty() {
             self.authorise_sender(key, &envelope_from)?;
         }

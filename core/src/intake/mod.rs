@@ -131,7 +131,7 @@ impl Intake {
             self.quota.refund(&limits, unused as i64, now_ms).await;
         }
         if let Some(reservation) = reservation {
-            let jobs = jobs(&ready, &accepted, now_ms);
+            let jobs = jobs(&ready, &accepted);
             self.worker.hand_over(reservation, jobs);
         } else {
             self.worker.wake();
@@ -165,7 +165,7 @@ impl Intake {
 }
 
 /// What the scheduler gets right away: everything that was stored now and is due.
-fn jobs(ready: &Ready, accepted: &[Accepted], now_ms: i64) -> Vec<Job> {
+fn jobs(ready: &Ready, accepted: &[Accepted]) -> Vec<Job> {
     let mut jobs = Vec::new();
     for (message, accepted) in ready.messages.iter().zip(accepted) {
         let Accepted::New(receipt) = accepted else {
@@ -185,7 +185,7 @@ fn jobs(ready: &Ready, accepted: &[Accepted], now_ms: i64) -> Vec<Job> {
                 campaign_id: row.campaign_id.clone(),
                 priority: row.priority,
                 attempts: 0,
-                create_ms: now_ms,
+                date_ms: row.create_ms,
                 expire_ms: row.expire_ms,
                 test: row.test,
                 rfc_message_id: row.rfc_message_id.clone(),

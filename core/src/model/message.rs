@@ -201,8 +201,9 @@ pub struct Claimed {
     pub priority: Priority,
     /// How many attempts were started before.
     pub attempts: u32,
-    /// When the message was accepted.
-    pub create_ms: i64,
+    /// The Date of the mail: when the message was accepted, or was to be sent. The same at every
+    /// attempt, so that every attempt makes the same bytes.
+    pub date_ms: i64,
     /// When to give up.
     pub expire_ms: i64,
     /// Accepted with a test key.

@@ -129,7 +129,7 @@ async fn mail(
         .unwrap_or_default();
     let signers = lab.directory.now().signer(&from_domain);
     let envelope_from = content.envelope_from.clone();
-    let date_ms = lab.clock.now_ms();
+    let date_ms = claimed.date_ms;
     let job = claimed.clone();
     // Signing costs up to a millisecond of a processor: not on the threads that wait for sockets.
     let slot = lab.builders.clone().acquire_owned().await;

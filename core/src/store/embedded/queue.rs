@@ -211,7 +211,7 @@ fn claim(
         .collect::<Result<Vec<_>, _>>()?;
     let mut select = connection.prepare_cached(
         "SELECT d.id, d.message_id, m.content_id, d.email, d.name, d.variables, m.campaign_id, \
-         m.priority, d.attempts, m.create_ms, m.expire_ms, m.test, m.rfc_message_id \
+         m.priority, d.attempts, COALESCE(m.send_ms, m.create_ms), m.expire_ms, m.test, m.rfc_message_id \
          FROM deliveries d JOIN messages m ON m.id = d.message_id WHERE d.id = ?",
     )?;
     let mut claimed = Vec::with_capacity(ids.len());
@@ -235,7 +235,7 @@ fn claimed_of(row: &Row<'_>) -> Result<Claimed, rusqlite::Error> {
         campaign_id: row.get(6)?,
         priority: Priority::from_number(row.get(7)?),
         attempts: row.get(8)?,
-        create_ms: row.get(9)?,
+        date_ms: row.get(9)?,
         expire_ms: row.get(10)?,
         test: row.get(11)?,
         rfc_message_id: row.get(12)?,

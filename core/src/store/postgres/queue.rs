@@ -38,7 +38,7 @@ impl Queue for Postgres {
                    taken AS (UPDATE deliveries SET lease = $1 FROM free \
                    WHERE deliveries.id = free.id RETURNING deliveries.*) \
                    SELECT d.id, d.message_id, m.content_id, d.email, d.name, d.variables, \
-                   m.campaign_id, m.priority, d.attempts, m.create_ms, m.expire_ms, m.test, \
+                   m.campaign_id, m.priority, d.attempts, COALESCE(m.send_ms, m.create_ms), m.expire_ms, m.test, \
                    m.rfc_message_id FROM taken d JOIN messages m ON m.id = d.message_id \
                    ORDER BY d.priority, d.due_ms";
         let client = self.client().await?;
@@ -240,7 +240,7 @@ fn claimed(row: &Row) -> Claimed {
         campaign_id: row.get(6),
         priority: Priority::from_number(row.get(7)),
         attempts: row.get::<_, i64>(8) as u32,
-        create_ms: row.get(9),
+        date_ms: row.get(9),
         expire_ms: row.get(10),
         test: row.get(11),
         rfc_message_id: row.get(12),

@@ -1,0 +1,8 @@
+//! The system from outside: the real binary, mail servers and clients that are not ours.
+//!
+//! Every test has a stack of its own. `POSTERN_BIN` names the binary under test.
+
+mod idempotency;
+mod relay;
+mod retries;
+mod crash;
