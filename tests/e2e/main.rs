@@ -6,3 +6,7 @@ mod idempotency;
 mod relay;
 mod retries;
 mod crash;
+mod mx;
+mod watch;
+mod legacy;
+mod drain;

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """An authoritative name server for the end-to-end tests, over UDP, in the standard library alone.
 
-Arguments: HOST PORT. Port 0 takes a free one. Prints `listening PORT` and serves until killed.
+Arguments: HOST PORT. Port 0 takes a free one. Prints `listening PORT` and serves until its
+stdin is closed.
 
   good.test      MX 10 mx.good.test; mx.good.test has A 127.0.0.1
   nullmx.test    MX 0 . (RFC 7505)
@@ -9,11 +10,13 @@ Arguments: HOST PORT. Port 0 takes a free one. Prints `listening PORT` and serve
   everything else does not exist
 """
 
+import os
 import socket
 import struct
 import sys
+import threading
 
-A, SOA, MX, OPT = 1, 6, 15, 41
+A, SOA, MX = 1, 6, 15
 ZONE = {
     "good.test": {MX: [(10, "mx.good.test")]},
     "mx.good.test": {A: ["127.0.0.1"]},
@@ -58,7 +61,13 @@ def answer(packet):
     return head + packet[12:end] + b"".join(answers + authority)
 
 
+def end_with_stdin():
+    sys.stdin.read()
+    os._exit(0)
+
+
 def main():
+    threading.Thread(target=end_with_stdin, daemon=True).start()
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind((sys.argv[1], int(sys.argv[2])))
     print("listening", server.getsockname()[1], flush=True)

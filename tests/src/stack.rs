@@ -112,6 +112,13 @@ impl Stack {
         Answer::read(request.bearer_auth(&self.key).send().await?).await
     }
 
+    /// The body behind a path as text, with the first key.
+    pub async fn get_text(&self, path: &str) -> anyhow::Result<String> {
+        let request = self.http.get(format!("{}{path}", self.rest));
+        let response = request.bearer_auth(&self.key).send().await?;
+        Ok(response.error_for_status()?.text().await?)
+    }
+
     /// POST of JSON with the first key.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
         self.post_with(path, body, &[]).await

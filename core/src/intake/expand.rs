@@ -162,7 +162,11 @@ impl Intake {
         }
         let from = authors.first().cloned().unwrap_or_default();
         if authors.is_empty() {
-            faults.add(Reason::MissingField, "raw.from", "has no From field that can be read");
+            faults.add(
+                Reason::MissingField,
+                "raw.from",
+                "has no From field that can be read",
+            );
         }
         let mut envelope_from = String::new();
         if !draft.envelope_from.is_empty() {

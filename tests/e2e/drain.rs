@@ -1,0 +1,46 @@
+//! A polite stop finishes what it began.
+
+use std::time::Duration;
+
+use postern_tests::smtp_receiver::Receiver;
+use postern_tests::stack::Stack;
+
+const DRAIN: Duration = Duration::from_secs(25);
+
+#[tokio::test]
+async fn sigterm_waits_for_the_attempt_under_way_and_exits_with_success() {
+    let receiver = Receiver::start().await.unwrap();
+    let url = receiver.relay_url();
+    let vars = [
+        ("POSTERN_TRANSPORT", "relay"),
+        ("POSTERN_RELAY_URL", url.as_str()),
+        ("POSTERN_SENDER_POLICY", "any"),
+        ("POSTERN_DRAIN", "25s"),
+    ];
+    let mut stack = Stack::start(&vars).await.unwrap();
+    let id = stack.send_to("slow@good.test").await.unwrap();
+    receiver.wait_until_held("slow@good.test").await.unwrap();
+    stack.sigterm().await.unwrap();
+    receiver.release().unwrap();
+    let exit = stack.wait_exit(DRAIN).await.unwrap();
+    assert_eq!(exit.code(), Some(0), "{exit}");
+    stack.restart().await.unwrap();
+    let message = stack.message(&id).await.unwrap();
+    assert_eq!(message["recipients"][0]["state"], "delivered", "{message}");
+    let queue = stack.get("/v1/queue").await.unwrap();
+    assert_eq!(queue.body["sending"], 0, "{queue:?}");
+    let events = stack.events(&id).await.unwrap();
+    assert!(
+        events.iter().all(|e| e["type"] != "message.recovered"),
+        "{events:?}"
+    );
+    assert_eq!(receiver.mails().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_idle_system_stops_at_once_with_success() {
+    let mut stack = Stack::start(&[]).await.unwrap();
+    stack.sigterm().await.unwrap();
+    let exit = stack.wait_exit(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(exit.code(), Some(0), "{exit}");
+}
