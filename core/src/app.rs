@@ -108,24 +108,14 @@ impl Core {
         };
         let (router, health) = server::router(context.clone(), &config.server).await?;
         let worker = Worker::new(Arc::new(lab), node, config.lanes, loop_ends);
-        Ok(Self {
-            context,
-            router,
-            health,
-            worker,
-            keeper,
-            config,
-        })
+        Ok(Self { context, router, health, worker, keeper, config })
     }
 
     /// Makes an API key that may do everything and never expires, if there is no key yet. Returns
     /// its secret, which is nowhere else.
     pub async fn first_key(&self) -> Result<Option<String>, store::Error> {
         let context = &self.context;
-        if !store::directory::keys(&*context.db, None, 1)
-            .await?
-            .is_empty()
-        {
+        if !store::directory::keys(&*context.db, None, 1).await?.is_empty() {
             return Ok(None);
         }
         let secret = credential::generate(false);
@@ -154,14 +144,7 @@ impl Core {
         in_process: Option<Incoming>,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self {
-            context,
-            router,
-            health,
-            worker,
-            keeper,
-            config,
-        } = self;
+        let Self { context, router, health, worker, keeper, config } = self;
         let follower = context.directory.clone();
         let follow = tokio::spawn({
             let stop = stop.clone();
@@ -176,9 +159,7 @@ impl Core {
             let stop = stop.clone();
             async move {
                 stop.cancelled().await;
-                health
-                    .set_service_status("", tonic_health::ServingStatus::NotServing)
-                    .await;
+                health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
                 draining.cancel();
             }
         };
@@ -204,11 +185,7 @@ async fn serve(
     let tcp = router.clone().serve_with_incoming_shutdown(tcp, stopped());
     let local = async {
         match in_process {
-            Some(incoming) => {
-                router
-                    .serve_with_incoming_shutdown(incoming, stopped())
-                    .await
-            }
+            Some(incoming) => router.serve_with_incoming_shutdown(incoming, stopped()).await,
             None => Ok(()),
         }
     };
@@ -251,17 +228,9 @@ fn accepting(
 ) -> Group<crate::model::message::Submission, Vec<crate::model::message::Accepted>> {
     let (intake, clock) = (stores.intake.clone(), clock.clone());
     // A transaction of PostgreSQL has room for 4096 events.
-    let limits = GroupLimits {
-        weight_max: 2000,
-        parallel: 2,
-        waiting_max: 4096,
-    };
+    let limits = GroupLimits { weight_max: 2000, parallel: 2, waiting_max: 4096 };
     let weight = |submission: &crate::model::message::Submission| {
-        submission
-            .messages
-            .iter()
-            .map(|message| message.recipients.len())
-            .sum()
+        submission.messages.iter().map(|message| message.recipients.len()).sum()
     };
     Group::start(limits, weight, move |submissions| {
         let (intake, now_ms) = (intake.clone(), clock.now_ms());
@@ -276,11 +245,7 @@ fn lab(
     node: Uuid,
     clock: &Clock,
 ) -> Result<Lab, BuildError> {
-    let limits = GroupLimits {
-        weight_max: 1000,
-        parallel: 2,
-        waiting_max: 4096,
-    };
+    let limits = GroupLimits { weight_max: 1000, parallel: 2, waiting_max: 4096 };
     let (queue, time) = (stores.queue.clone(), clock.clone());
     let begin = Group::start(
         limits,

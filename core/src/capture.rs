@@ -24,24 +24,16 @@ pub struct Capture {
 impl Capture {
     /// Catches mail in `db`.
     pub fn new(db: Arc<dyn Database>, clock: Clock) -> Self {
-        let limits = GroupLimits {
-            weight_max: 4 << 20,
-            parallel: 1,
-            waiting_max: 1024,
-        };
+        let limits = GroupLimits { weight_max: 4 << 20, parallel: 1, waiting_max: 1024 };
         let weight = |(_, mail): &(RecipientId, SinkMail)| mail.raw.len();
-        let group = Group::start(
-            limits,
-            weight,
-            move |mails: Vec<(RecipientId, SinkMail)>| {
-                let db = db.clone();
-                async move {
-                    let count = mails.len();
-                    inbox::put(&*db, mails).await?;
-                    Ok(vec![(); count])
-                }
-            },
-        );
+        let group = Group::start(limits, weight, move |mails: Vec<(RecipientId, SinkMail)>| {
+            let db = db.clone();
+            async move {
+                let count = mails.len();
+                inbox::put(&*db, mails).await?;
+                Ok(vec![(); count])
+            }
+        });
         Self { group, clock }
     }
 }
@@ -69,17 +61,11 @@ impl Transport for Capture {
             ..Reply::default()
         };
         match self.group.call((mail.delivery, caught)).await {
-            Ok(()) => Outcome::Delivered {
-                reply: reply(250, "caught in the local inbox"),
-            },
+            Ok(()) => Outcome::Delivered { reply: reply(250, "caught in the local inbox") },
             Err(error) => {
                 tracing::warn!(message.id = %mail.message, %error, "mail not caught");
                 let reply = reply(451, "the local inbox cannot be written");
-                Outcome::Deferred {
-                    reply,
-                    category: Category::Other,
-                    may_duplicate: false,
-                }
+                Outcome::Deferred { reply, category: Category::Other, may_duplicate: false }
             }
         }
     }
@@ -94,12 +80,9 @@ fn shown(mail: &Mail) -> (String, String) {
     let Ok(inspection) = mime::inspect(&mail.bytes) else {
         return Default::default();
     };
-    let from = inspection
-        .from
-        .first()
-        .map(|from| match from.name.as_str() {
-            "" => from.email.clone(),
-            name => format!("{name} <{}>", from.email),
-        });
+    let from = inspection.from.first().map(|from| match from.name.as_str() {
+        "" => from.email.clone(),
+        name => format!("{name} <{}>", from.email),
+    });
     (inspection.subject, from.unwrap_or_default())
 }

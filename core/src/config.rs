@@ -114,10 +114,7 @@ impl CoreConfig {
             gateway_token: GatewayToken::new(env.required("POSTERN_GATEWAY_TOKEN")?)?,
             transport_kind,
             transport: TransportConfig::from_env(env)?,
-            retry: RetryPolicy {
-                delays: delays(env)?,
-                ..RetryPolicy::default()
-            },
+            retry: RetryPolicy { delays: delays(env)?, ..RetryPolicy::default() },
             lanes: LaneLimits {
                 total: env.parsed("POSTERN_CONCURRENCY", 256)?,
                 per_lane: env.parsed("POSTERN_LANE_CONCURRENCY", 20)?,
@@ -140,11 +137,7 @@ impl CoreConfig {
 }
 
 fn policy(env: &Env, transport: TransportKind) -> Result<Policy, EnvError> {
-    let default = if transport == TransportKind::Sink {
-        "any"
-    } else {
-        "registered"
-    };
+    let default = if transport == TransportKind::Sink { "any" } else { "registered" };
     let senders = match env.text("POSTERN_SENDER_POLICY", default).as_str() {
         "any" => SenderPolicy::Any,
         "registered" => SenderPolicy::Registered,
@@ -165,9 +158,7 @@ fn policy(env: &Env, transport: TransportKind) -> Result<Policy, EnvError> {
 
 fn store(env: &Env) -> Result<StoreConfig, EnvError> {
     let Some(url) = env.get("DATABASE_URL") else {
-        return Ok(StoreConfig::Embedded(
-            env.text("POSTERN_DATA", "./data").into(),
-        ));
+        return Ok(StoreConfig::Embedded(env.text("POSTERN_DATA", "./data").into()));
     };
     Ok(StoreConfig::Postgres(PostgresConfig {
         url: url.to_owned(),

@@ -18,9 +18,7 @@ pub fn generate(test: bool) -> String {
 pub fn random_text(length: usize) -> String {
     use rand::RngExt as _;
     let mut rng = rand::rng();
-    (0..length)
-        .map(|_| char::from(BASE62[rng.random_range(0..BASE62.len())]))
-        .collect()
+    (0..length).map(|_| char::from(BASE62[rng.random_range(0..BASE62.len())])).collect()
 }
 
 /// The first characters of a secret, to tell keys apart without giving one away.
@@ -51,11 +49,7 @@ fn checksum(text: &str) -> String {
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 {
-                crc >> 1 ^ 0xedb8_8320
-            } else {
-                crc >> 1
-            }
+            if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
         })
     };
     !bytes.iter().fold(!0, step)

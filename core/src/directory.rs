@@ -70,11 +70,7 @@ impl Directory {
     /// Reads everything.
     pub async fn load(db: Arc<dyn Database>) -> Result<Self, Error> {
         let engine = Engine::new().map_err(|error| Error::Corrupt(error.to_string()))?;
-        let directory = Self {
-            db,
-            engine,
-            current: ArcSwap::default(),
-        };
+        let directory = Self { db, engine, current: ArcSwap::default() };
         directory.refresh().await?;
         Ok(directory)
     }
@@ -98,12 +94,7 @@ impl Directory {
         let keys = self.keys().await?;
         let domains = self.domains().await?;
         let templates = self.templates().await?;
-        self.current.store(Arc::new(Snapshot {
-            version,
-            keys,
-            domains,
-            templates,
-        }));
+        self.current.store(Arc::new(Snapshot { version, keys, domains, templates }));
         Ok(())
     }
 
@@ -176,11 +167,8 @@ impl Directory {
                 tracing::error!(alias = template.alias, %error, "stored template is unusable");
             })
         };
-        let parts = [
-            part(&template.subject).ok()?,
-            part(&template.html).ok()?,
-            part(&template.text).ok()?,
-        ];
+        let parts =
+            [part(&template.subject).ok()?, part(&template.html).ok()?, part(&template.text).ok()?];
         Some(CompiledTemplate { template, parts })
     }
 }

@@ -25,7 +25,5 @@ async fn main() -> anyhow::Result<()> {
         );
     }
     tracing::info!(address = %listener.local_addr()?, "core listens");
-    core.run(listener, None, shutdown::token_on_signal()?)
-        .await
-        .context("the gRPC server failed")
+    core.run(listener, None, shutdown::token_on_signal()?).await.context("the gRPC server failed")
 }

@@ -50,9 +50,7 @@ impl Engine {
     /// An engine with the standard tags and filters; includes are not possible.
     pub fn new() -> Result<Self, TemplateError> {
         let parser = ParserBuilder::with_stdlib().build();
-        Ok(Self {
-            parser: parser.map_err(|error| TemplateError::Syntax(error.to_string()))?,
-        })
+        Ok(Self { parser: parser.map_err(|error| TemplateError::Syntax(error.to_string()))? })
     }
 
     /// Compiles a part.
@@ -60,10 +58,7 @@ impl Engine {
         check_bounds(source)?;
         let template = self.parser.parse(source);
         let template = template.map_err(|error| TemplateError::Syntax(one_line(&error)))?;
-        Ok(Compiled {
-            template,
-            optional: optional_variables(source),
-        })
+        Ok(Compiled { template, optional: optional_variables(source) })
     }
 }
 
@@ -93,9 +88,7 @@ impl Compiled {
                 None => return Err(TemplateError::Syntax(one_line(&error))),
             }
         }
-        Err(TemplateError::TooMuch(
-            "too many variables have no value".to_owned(),
-        ))
+        Err(TemplateError::TooMuch("too many variables have no value".to_owned()))
     }
 }
 
@@ -152,14 +145,8 @@ fn check_bounds(source: &str) -> Result<(), TemplateError> {
             return Err(TemplateError::TooMuch(text));
         }
         if let Some((before, after)) = inside.split_once("..") {
-            let low = before
-                .rsplit('(')
-                .next()
-                .and_then(|text| text.trim().parse::<i64>().ok());
-            let high = after
-                .split(')')
-                .next()
-                .and_then(|text| text.trim().parse::<i64>().ok());
+            let low = before.rsplit('(').next().and_then(|text| text.trim().parse::<i64>().ok());
+            let high = after.split(')').next().and_then(|text| text.trim().parse::<i64>().ok());
             let fits = low.zip(high).and_then(|(low, high)| high.checked_sub(low));
             if fits.is_none_or(|length| length > RANGE_MAX) {
                 let text = format!("a range needs two numbers at most {RANGE_MAX} apart");
@@ -174,24 +161,19 @@ fn check_bounds(source: &str) -> Result<(), TemplateError> {
 fn optional_variables(source: &str) -> BTreeSet<String> {
     let mut optional = BTreeSet::new();
     for (is_tag, inside) in tags(source) {
-        let mut words = inside
-            .split(|c: char| !c.is_alphanumeric() && c != '_')
-            .filter(|w| !w.is_empty());
+        let mut words =
+            inside.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty());
         if is_tag {
             if matches!(words.next(), Some("if" | "elsif" | "unless" | "case")) {
                 optional.extend(words.map(str::to_owned));
             }
         } else if inside.contains('|')
-            && inside
-                .split('|')
-                .any(|f| f.trim_start().starts_with("default"))
+            && inside.split('|').any(|f| f.trim_start().starts_with("default"))
         {
             optional.extend(words.next().map(str::to_owned));
         }
     }
-    for word in [
-        "and", "or", "contains", "true", "false", "nil", "empty", "blank",
-    ] {
+    for word in ["and", "or", "contains", "true", "false", "nil", "empty", "blank"] {
         optional.remove(word);
     }
     optional
@@ -203,20 +185,13 @@ fn missing_variable(error: &str) -> Option<Vec<String>> {
         return None;
     }
     let value = |name: &str| {
-        let line = error
-            .lines()
-            .find_map(|line| line.trim().strip_prefix(name))?;
+        let line = error.lines().find_map(|line| line.trim().strip_prefix(name))?;
         Some(line.trim().trim_matches('"').to_owned())
     };
-    let requested = value("requested variable=")
-        .into_iter()
-        .chain(value("requested index="))
-        .next()?;
-    let mut path: Vec<String> = value("variable=")
-        .iter()
-        .flat_map(|v| v.split('.'))
-        .map(str::to_owned)
-        .collect();
+    let requested =
+        value("requested variable=").into_iter().chain(value("requested index=")).next()?;
+    let mut path: Vec<String> =
+        value("variable=").iter().flat_map(|v| v.split('.')).map(str::to_owned).collect();
     path.push(requested);
     Some(path)
 }
@@ -267,34 +242,19 @@ mod tests {
     fn a_variable_without_a_value_is_named() {
         let missing = |name: &str| Err(TemplateError::MissingVariable(name.to_owned()));
         assert_eq!(render("Hi {{ name }}", "", false), missing("name"));
-        assert_eq!(
-            render("{{ user.city }}", r#"{"user":{"a":1}}"#, false),
-            missing("user.city")
-        );
+        assert_eq!(render("{{ user.city }}", r#"{"user":{"a":1}}"#, false), missing("user.city"));
     }
 
     #[test]
     fn lenient_rendering_leaves_it_empty() {
-        assert_eq!(
-            render("Hi {{ name }}{{ user.city }}!", "", true).unwrap(),
-            "Hi !"
-        );
-        assert_eq!(
-            render("{{ user.city }}!", r#"{"user":{"a":1}}"#, true).unwrap(),
-            "!"
-        );
+        assert_eq!(render("Hi {{ name }}{{ user.city }}!", "", true).unwrap(), "Hi !");
+        assert_eq!(render("{{ user.city }}!", r#"{"user":{"a":1}}"#, true).unwrap(), "!");
     }
 
     #[test]
     fn a_template_may_be_prepared_for_absence() {
-        assert_eq!(
-            render("{{ name | default: 'you' }}", "", false).unwrap(),
-            "you"
-        );
-        assert_eq!(
-            render("{% if vip %}VIP{% endif %}.", "", false).unwrap(),
-            "."
-        );
+        assert_eq!(render("{{ name | default: 'you' }}", "", false).unwrap(), "you");
+        assert_eq!(render("{% if vip %}VIP{% endif %}.", "", false).unwrap(), ".");
     }
 
     #[test]
@@ -304,15 +264,9 @@ mod tests {
             "{% for a in (1..n) %}x{% endfor %}",
             "{% for a in b %}{% for c in d %}{% for e in f %}{% endfor %}{% endfor %}{% endfor %}",
         ] {
-            assert!(
-                matches!(render(greedy, "", true), Err(TemplateError::TooMuch(_))),
-                "{greedy}"
-            );
+            assert!(matches!(render(greedy, "", true), Err(TemplateError::TooMuch(_))), "{greedy}");
         }
-        assert!(matches!(
-            render("{% if %}", "", true),
-            Err(TemplateError::Syntax(_))
-        ));
+        assert!(matches!(render("{% if %}", "", true), Err(TemplateError::Syntax(_))));
     }
 
     proptest::proptest! {

@@ -17,11 +17,7 @@ const MAIL: &str = "From: Shop <hi@shop.example>\r\nTo: Ann <ann@example.com>\r\
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let stage = support::Stage::new(&[]);
-    let subjects = [
-        "Your order has left",
-        "Reset your password",
-        "News of the week",
-    ];
+    let subjects = ["Your order has left", "Reset your password", "News of the week"];
     let messages: Vec<_> = subjects
         .iter()
         .enumerate()
@@ -38,14 +34,8 @@ async fn main() -> anyhow::Result<()> {
         })
         .collect();
     let message = messages.first().cloned();
-    stage.answer(
-        "SinkService/GetSinkMessage",
-        &GetSinkMessageResponse { message },
-    );
-    let list = ListSinkMessagesResponse {
-        messages,
-        next_page_token: "more".to_owned(),
-    };
+    stage.answer("SinkService/GetSinkMessage", &GetSinkMessageResponse { message });
+    let list = ListSinkMessagesResponse { messages, next_page_token: "more".to_owned() };
     stage.answer("SinkService/ListSinkMessages", &list);
     let env = postern_kit::env::Env::process();
     let addr = postern_gateway_rest::RestConfig::from_env(&env)?.listen;

@@ -132,9 +132,7 @@ impl Cidr {
                 net.to_bits() & mask == ip.to_bits() & mask
             }
             (IpAddr::V6(net), IpAddr::V6(ip)) => {
-                let mask = u128::MAX
-                    .checked_shl(128 - u32::from(self.bits))
-                    .unwrap_or(0);
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
                 net.to_bits() & mask == ip.to_bits() & mask
             }
             _ => false,
@@ -161,9 +159,6 @@ mod tests {
         let open = Env::from([("POSTERN_REST_LISTEN", "0.0.0.0:8080")]);
         assert!(!RestConfig::from_env(&open).unwrap().inbox);
         let zero = Env::from([("POSTERN_REST_BODY_MAX", "0")]);
-        assert_eq!(
-            RestConfig::from_env(&zero).unwrap_err().name,
-            "POSTERN_REST_BODY_MAX"
-        );
+        assert_eq!(RestConfig::from_env(&zero).unwrap_err().name, "POSTERN_REST_BODY_MAX");
     }
 }

@@ -18,9 +18,8 @@ use crate::{App, openapi};
 
 pub(crate) fn router(app: &Arc<App>) -> Router {
     let document = openapi::document(&app.contract);
-    let ui: Router = SwaggerUi::new("/docs")
-        .external_url_unchecked("/openapi.json", document)
-        .into();
+    let ui: Router =
+        SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document).into();
     ui.route("/docs/errors/{code}", get(reason))
 }
 
@@ -33,28 +32,14 @@ struct ReasonPage {
 }
 
 async fn reason(code: Result<Path<String>, axum::extract::rejection::PathRejection>) -> Response {
-    let found = code
-        .ok()
-        .and_then(|Path(code)| code.to_ascii_uppercase().parse::<Reason>().ok());
+    let found = code.ok().and_then(|Path(code)| code.to_ascii_uppercase().parse::<Reason>().ok());
     let Some(reason) = found else {
-        return Fault(Failure::new(
-            Reason::RouteNotFound,
-            "there is no such reason",
-        ))
-        .into_response();
+        return Fault(Failure::new(Reason::RouteNotFound, "there is no such reason"))
+            .into_response();
     };
     let meaning = reason.meaning();
-    let (code, grpc) = (
-        meaning.name.to_ascii_lowercase(),
-        format!("{:?}", meaning.grpc),
-    );
-    match (ReasonPage {
-        meaning,
-        code,
-        grpc,
-    })
-    .render()
-    {
+    let (code, grpc) = (meaning.name.to_ascii_lowercase(), format!("{:?}", meaning.grpc));
+    match (ReasonPage { meaning, code, grpc }).render() {
         Ok(page) => Html(page).into_response(),
         Err(error) => {
             tracing::error!(%error, "cannot render a page");

@@ -66,14 +66,8 @@ pub(crate) async fn edge(
     if let Some(id) = client_request_id {
         headers.insert("x-request-id", id);
     }
-    headers.insert(
-        "postern-version",
-        HeaderValue::from_static(env!("CARGO_PKG_VERSION")),
-    );
-    headers.insert(
-        "x-content-type-options",
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert("postern-version", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     tracing::debug!(
         request.id = %context.caller.request_id,
         http.path = %path,
@@ -91,10 +85,7 @@ async fn answer(
     path: &str,
 ) -> (Response, Option<Standing>) {
     // Probes must see the truth even when everyone else has to wait.
-    let probe = matches!(
-        path,
-        "/livez" | "/readyz" | "/healthz" | "/health" | "/api/v1/health"
-    );
+    let probe = matches!(path, "/livez" | "/readyz" | "/healthz" | "/health" | "/api/v1/health");
     let mut standing = None;
     if !probe {
         match app.limits.take(&request) {
@@ -118,27 +109,18 @@ async fn answer(
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             tracing::error!(request.id = %context.caller.request_id, http.path = %path, "panicked");
-            Fault(Failure::new(
-                Reason::Internal,
-                "something went wrong on our side",
-            ))
-            .into_response()
+            Fault(Failure::new(Reason::Internal, "something went wrong on our side"))
+                .into_response()
         }
-        Err(_) => Fault(Failure::new(
-            Reason::DeadlineExceeded,
-            "the request took too long",
-        ))
-        .into_response(),
+        Err(_) => Fault(Failure::new(Reason::DeadlineExceeded, "the request took too long"))
+            .into_response(),
     };
     (response, standing)
 }
 
 /// Gives a bare failure, ours or the router's, the shape its path has.
 fn dress(app: &App, response: Response, path: &str, context: &Context) -> Response {
-    let found = response
-        .extensions()
-        .get::<Fault>()
-        .map(|fault| fault.0.clone());
+    let found = response.extensions().get::<Fault>().map(|fault| fault.0.clone());
     let failure = found.or_else(|| {
         let finished = response.headers().contains_key("content-type");
         let reason = match response.status().as_u16() {
@@ -190,9 +172,7 @@ fn context(app: &App, request: &Request, path: &str) -> Context {
 /// The credential as `Bearer <key>`. Basic brings the key as its password, and the old contract
 /// called it a token.
 fn authorization(headers: &HeaderMap) -> String {
-    let text = headers
-        .get("authorization")
-        .and_then(|value| value.to_str().ok());
+    let text = headers.get("authorization").and_then(|value| value.to_str().ok());
     let Some((scheme, rest)) = text.and_then(|text| text.trim().split_once(' ')) else {
         return String::new();
     };
@@ -201,20 +181,10 @@ fn authorization(headers: &HeaderMap) -> String {
         "bearer" => Some(rest.to_owned()),
         "token" => {
             let token = rest.strip_prefix("token=").unwrap_or(rest);
-            Some(
-                token
-                    .split(',')
-                    .next()
-                    .unwrap_or(token)
-                    .trim_matches('"')
-                    .to_owned(),
-            )
+            Some(token.split(',').next().unwrap_or(token).trim_matches('"').to_owned())
         }
         "basic" => {
-            let decoded = STANDARD
-                .decode(rest)
-                .ok()
-                .and_then(|b| String::from_utf8(b).ok());
+            let decoded = STANDARD.decode(rest).ok().and_then(|b| String::from_utf8(b).ok());
             decoded.and_then(|pair| Some(pair.split_once(':')?.1.to_owned()))
         }
         _ => None,
@@ -227,14 +197,8 @@ fn authorization(headers: &HeaderMap) -> String {
 fn client_ip(peer: IpAddr, headers: &HeaderMap, trusted: &[Cidr]) -> IpAddr {
     let trusts = |ip: IpAddr| trusted.iter().any(|net| net.contains(ip));
     let mut client = peer.to_canonical();
-    let lines = headers
-        .get_all("x-forwarded-for")
-        .into_iter()
-        .filter_map(|v| v.to_str().ok());
-    let hops: Vec<&str> = lines
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
-        .collect();
+    let lines = headers.get_all("x-forwarded-for").into_iter().filter_map(|v| v.to_str().ok());
+    let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
     for hop in hops.into_iter().rev() {
         if !trusts(client) {
             break;
@@ -257,10 +221,7 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()))
-            .collect()
+        pairs.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect()
     }
 
     #[test]
@@ -268,10 +229,7 @@ mod tests {
         let of = |value: &str| authorization(&headers(&[("authorization", value)]));
         assert_eq!(of("Bearer abc"), "Bearer abc");
         assert_eq!(of("Token token=\"abc\""), "Bearer abc");
-        assert_eq!(
-            of(&format!("Basic {}", STANDARD.encode("any:abc"))),
-            "Bearer abc"
-        );
+        assert_eq!(of(&format!("Basic {}", STANDARD.encode("any:abc"))), "Bearer abc");
         assert_eq!(of("Digest x"), "Bearer ");
         assert_eq!(authorization(&HeaderMap::new()), "");
     }

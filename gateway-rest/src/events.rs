@@ -34,10 +34,7 @@ pub(crate) async fn watch(
         .clone()
         .try_acquire_owned()
         .map_err(|_| Failure::new(Reason::Overloaded, "too many event streams are open"))?;
-    if let Some(last) = headers
-        .get("last-event-id")
-        .and_then(|last| last.to_str().ok())
-    {
+    if let Some(last) = headers.get("last-event-id").and_then(|last| last.to_str().ok()) {
         message.set_field_by_name("resume_token", Value::String(last.to_owned()));
     }
     if !message.has_field_by_name("heartbeat")
@@ -59,19 +56,14 @@ pub(crate) async fn watch(
     });
     // The first bytes go out at once, so that the client knows that it is connected.
     let opened = stream::iter([Ok(Bytes::from_static(b"retry: 1000\n: connected\n\n"))]);
-    let frames = opened
-        .chain(frames)
-        .take_until(app.drain.clone().cancelled_owned());
+    let frames = opened.chain(frames).take_until(app.drain.clone().cancelled_owned());
     let frames = frames.map(move |frame| {
         let _seat_is_taken_while_the_stream_lives = &seat;
         frame
     });
     let mut response = Body::from_stream(frames).into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        "content-type",
-        HeaderValue::from_static("text/event-stream"),
-    );
+    headers.insert("content-type", HeaderValue::from_static("text/event-stream"));
     headers.insert("cache-control", HeaderValue::from_static("no-store"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
@@ -90,10 +82,7 @@ fn frame(answer: &DynamicMessage) -> String {
     let Some(event) = event else {
         return format!("id: {token}\n: heartbeat\n\n");
     };
-    let kind = event
-        .iter()
-        .find(|(key, _)| key == "type")
-        .map(|(_, kind)| kind);
+    let kind = event.iter().find(|(key, _)| key == "type").map(|(_, kind)| kind);
     let kind = match kind {
         Some(Json::Text(kind)) => kind.clone(),
         _ => "message".to_owned(),
@@ -104,8 +93,5 @@ fn frame(answer: &DynamicMessage) -> String {
 
 fn broken(failure: &Failure, request_id: &str) -> String {
     let problem = fault::problem(failure, request_id);
-    format!(
-        "event: error\ndata: {}\n\n",
-        serde_json::to_string(&problem).unwrap_or_default()
-    )
+    format!("event: error\ndata: {}\n\n", serde_json::to_string(&problem).unwrap_or_default())
 }

@@ -72,15 +72,9 @@ pub(crate) fn problem(failure: &Failure, request_id: &str) -> Json {
     let retryable = fields.pop();
     let detail = fields.pop();
     document.extend(detail);
-    let meta = failure
-        .metadata
-        .iter()
-        .map(|(key, value)| (key.clone(), Json::text(value)));
+    let meta = failure.metadata.iter().map(|(key, value)| (key.clone(), Json::text(value)));
     document.extend([
-        (
-            "instance".to_owned(),
-            Json::Text(format!("/v1/requests/{request_id}")),
-        ),
+        ("instance".to_owned(), Json::Text(format!("/v1/requests/{request_id}"))),
         ("code".to_owned(), Json::Text(code.clone())),
         ("grpc_code".to_owned(), Json::Text(upper_snake(&grpc))),
         ("request_id".to_owned(), Json::text(request_id)),
@@ -89,10 +83,7 @@ pub(crate) fn problem(failure: &Failure, request_id: &str) -> Json {
     document.extend(errors);
     document.push(("meta".to_owned(), Json::Object(meta.collect())));
     let help = vec![
-        (
-            "title".to_owned(),
-            Json::text("What this means and what to do"),
-        ),
+        ("title".to_owned(), Json::text("What this means and what to do")),
         ("url".to_owned(), Json::Text(format!("/docs/errors/{code}"))),
     ];
     document.push(("help".to_owned(), Json::List(vec![Json::Object(help)])));
@@ -103,15 +94,10 @@ pub(crate) fn problem(failure: &Failure, request_id: &str) -> Json {
 pub(crate) fn problem_response(failure: &Failure, request_id: &str) -> Response {
     let mut response = json(status_of(failure.reason), &problem(failure, request_id));
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if response.status() == StatusCode::UNAUTHORIZED {
         let challenge = r#"Bearer realm="postern", error="invalid_token""#;
-        response
-            .headers_mut()
-            .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     retry_after(&mut response, failure);
     response
@@ -125,9 +111,7 @@ pub(crate) fn retry_after(response: &mut Response, failure: &Failure) {
         (None, _) if failure.reason == Reason::IdempotencyInFlight => 1,
         (None, _) => return,
     };
-    response
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
 }
 
 /// A JSON answer.

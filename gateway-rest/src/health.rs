@@ -19,10 +19,7 @@ const PROBE_SECONDS_MAX: u64 = 3;
 
 pub(crate) fn router(app: &Arc<App>) -> Router {
     Router::new()
-        .route(
-            "/livez",
-            get(async || json(StatusCode::OK, &serde_json::json!({"status": "ok"}))),
-        )
+        .route("/livez", get(async || json(StatusCode::OK, &serde_json::json!({"status": "ok"}))))
         .route("/readyz", get(ready))
         .route("/healthz", get(ready))
         .route("/health", get(crate::legacy::health))
@@ -31,16 +28,10 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
 
 async fn ready(State(app): State<Arc<App>>) -> Response {
     if core_serves(&app).await {
-        return json(
-            StatusCode::OK,
-            &serde_json::json!({"status": "ok", "core": "serving"}),
-        );
+        return json(StatusCode::OK, &serde_json::json!({"status": "ok", "core": "serving"}));
     }
     let status = status_of(Reason::CoreUnavailable);
-    json(
-        status,
-        &serde_json::json!({"status": "unavailable", "core": "not serving"}),
-    )
+    json(status, &serde_json::json!({"status": "unavailable", "core": "not serving"}))
 }
 
 /// Asks the core's own health service.
@@ -50,9 +41,7 @@ pub(crate) async fn core_serves(app: &App) -> bool {
     }
     let mut client = HealthClient::new(app.core.channel.clone());
     let limit = std::time::Duration::from_secs(PROBE_SECONDS_MAX);
-    let asked = client.check(HealthCheckRequest {
-        service: String::new(),
-    });
+    let asked = client.check(HealthCheckRequest { service: String::new() });
     let answer = tokio::time::timeout(limit, asked).await;
     answer.is_ok_and(|answer| {
         answer.is_ok_and(|answer| answer.into_inner().status() == ServingStatus::Serving)

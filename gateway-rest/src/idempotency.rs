@@ -22,9 +22,7 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, Fault> {
     };
     match (value.to_str().ok().and_then(parse), values.next()) {
         (Some(key), None) => Ok(Some(key)),
-        _ => Err(bad(
-            "Idempotency-Key must be 1 to 256 visible US-ASCII characters, given once",
-        )),
+        _ => Err(bad("Idempotency-Key must be 1 to 256 visible US-ASCII characters, given once")),
     }
 }
 
@@ -36,9 +34,7 @@ pub(crate) fn apply(
     let Some(key) = key(headers)? else {
         return Ok(None);
     };
-    let given = message
-        .get_field_by_name("request_id")
-        .map(|value| value.into_owned());
+    let given = message.get_field_by_name("request_id").map(|value| value.into_owned());
     match given {
         Some(Value::String(given)) if !given.is_empty() && given != key => {
             Err(bad("request_id and Idempotency-Key differ"))
@@ -58,9 +54,7 @@ pub(crate) fn echo(response: &mut Response, key: Option<String>, answer: &Dynami
     }
     let replayed = answer.get_field_by_name("replayed");
     if replayed.is_some_and(|value| value.as_bool() == Some(true)) {
-        response
-            .headers_mut()
-            .insert(REPLAYED, HeaderValue::from_static("true"));
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
 }
 
@@ -99,16 +93,7 @@ mod tests {
         assert_eq!(parse("ord-42").unwrap(), "ord-42");
         assert_eq!(parse(r#""ord-42""#).unwrap(), "ord-42");
         assert_eq!(parse(r#""a\"b\\c""#).unwrap(), r#"a"b\c"#);
-        for bad in [
-            "",
-            "\"",
-            "\"\"",
-            "a b",
-            "\"a",
-            "\"a\"b\"",
-            "é",
-            &"x".repeat(257),
-        ] {
+        for bad in ["", "\"", "\"\"", "a b", "\"a", "\"a\"b\"", "é", &"x".repeat(257)] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }

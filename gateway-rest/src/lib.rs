@@ -80,17 +80,11 @@ pub fn build(config: RestConfig, core: CoreClient) -> Gateway {
         router = router.merge(inbox::router(&app));
     }
     // Compressed bodies are unpacked as they are read, so the body limit counts what comes out.
-    let unpack = ServiceBuilder::new()
-        .layer(RequestDecompressionLayer::new())
-        .layer(MapRequestLayer::new(
-            |request: Request<DecompressionBody<Body>>| request.map(Body::new),
-        ));
-    let router = router
-        .layer(unpack)
-        .layer(axum::middleware::from_fn_with_state(
-            app.clone(),
-            edge::edge,
-        ));
+    let unpack = ServiceBuilder::new().layer(RequestDecompressionLayer::new()).layer(
+        MapRequestLayer::new(|request: Request<DecompressionBody<Body>>| request.map(Body::new)),
+    );
+    let router =
+        router.layer(unpack).layer(axum::middleware::from_fn_with_state(app.clone(), edge::edge));
     Gateway { app, router }
 }
 

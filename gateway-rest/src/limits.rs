@@ -103,11 +103,7 @@ impl Limits {
             }
         }
         if let Ok(key) = ByKey.extract(request) {
-            return self.taken(
-                "key",
-                self.key_per_minute,
-                self.keys.limiter().check_key(&key),
-            );
+            return self.taken("key", self.key_per_minute, self.keys.limiter().check_key(&key));
         }
         match ip {
             Ok(ip) => self.taken("ip", self.ip_per_minute, self.ips.limiter().check_key(&ip)),
@@ -120,9 +116,7 @@ impl Limits {
     pub(crate) fn count_failure(&self, ip: Option<IpAddr>) {
         let Some(ip) = ip.map(network) else { return };
         if let Err(later) = self.failures.limiter().check_key(&ip) {
-            let wait = later
-                .wait_time_from(self.clock.now())
-                .max(Duration::from_secs(1));
+            let wait = later.wait_time_from(self.clock.now()).max(Duration::from_secs(1));
             self.blocked().insert(ip, Instant::now() + wait);
         }
     }
@@ -147,12 +141,7 @@ impl Limits {
                 let remaining = state.remaining_burst_capacity();
                 let used = u64::from(limit.saturating_sub(remaining));
                 let reset_seconds = (used * MINUTE.as_secs()).div_ceil(u64::from(limit));
-                Ok(Some(Standing {
-                    policy,
-                    limit,
-                    remaining,
-                    reset_seconds,
-                }))
+                Ok(Some(Standing { policy, limit, remaining, reset_seconds }))
             }
             Err(later) => Err(refused(policy, later.wait_time_from(self.clock.now()))),
         }
@@ -167,26 +156,15 @@ impl Limits {
 impl Standing {
     /// Writes the standing into an answer, in the current form and in the older one.
     pub(crate) fn write(self, response: &mut Response) {
-        let Self {
-            policy,
-            limit,
-            remaining,
-            reset_seconds,
-        } = self;
+        let Self { policy, limit, remaining, reset_seconds } = self;
         let headers = response.headers_mut();
         let mut put = |name: &'static str, value: String| {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }
         };
-        put(
-            "ratelimit-policy",
-            format!("\"{policy}\";q={limit};w={}", MINUTE.as_secs()),
-        );
-        put(
-            "ratelimit",
-            format!("\"{policy}\";r={remaining};t={reset_seconds}"),
-        );
+        put("ratelimit-policy", format!("\"{policy}\";q={limit};w={}", MINUTE.as_secs()));
+        put("ratelimit", format!("\"{policy}\";r={remaining};t={reset_seconds}"));
         put("x-ratelimit-limit", limit.to_string());
         put("x-ratelimit-remaining", remaining.to_string());
         put("x-ratelimit-reset", reset_seconds.to_string());
@@ -201,12 +179,7 @@ impl Standing {
             _ => return None,
         };
         let reset_seconds = whole_seconds(failure.retry_after.unwrap_or_default());
-        Some(Self {
-            policy,
-            limit,
-            remaining: 0,
-            reset_seconds,
-        })
+        Some(Self { policy, limit, remaining: 0, reset_seconds })
     }
 }
 
@@ -216,9 +189,7 @@ fn whole_seconds(wait: Duration) -> u64 {
 
 fn refused(policy: &str, wait: Duration) -> Failure {
     let text = format!("too many requests; try again in {} s", whole_seconds(wait));
-    Failure::new(Reason::RateLimited, text)
-        .with("policy", policy)
-        .retry_after(wait)
+    Failure::new(Reason::RateLimited, text).with("policy", policy).retry_after(wait)
 }
 
 fn quota<K: KeyExtractor>(extractor: K, per_minute: u32) -> Quota<K> {

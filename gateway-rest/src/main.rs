@@ -20,12 +20,8 @@ async fn main() -> anyhow::Result<()> {
     let config = RestConfig::from_env(&env)?;
     let core = CoreClient::from_env(&env, "rest")?;
     let listener = config.listen.bind().await?;
-    let addr = listener
-        .local_addr()
-        .context("the listener has no address")?;
+    let addr = listener.local_addr().context("the listener has no address")?;
     tracing::info!(%addr, inbox = config.inbox, "rest gateway listens");
-    build(config, core)
-        .serve(listener, shutdown::token_on_signal()?)
-        .await;
+    build(config, core).serve(listener, shutdown::token_on_signal()?).await;
     Ok(())
 }

@@ -22,10 +22,7 @@ pub(crate) fn document(pool: &DescriptorPool) -> Value {
     for row in bound(pool) {
         let verb = row.route.method.as_str().to_ascii_lowercase();
         let operation = operation(&row, &mut schemas);
-        paths
-            .entry(row.route.path)
-            .or_default()
-            .insert(verb, operation);
+        paths.entry(row.route.path).or_default().insert(verb, operation);
     }
     schemas.insert("Problem".to_owned(), problem());
     json!({
@@ -60,16 +57,8 @@ type Schemas = BTreeMap<String, Value>;
 fn operation(row: &Bound, schemas: &mut Schemas) -> Value {
     let route = &row.route;
     let description = comment(&row.rpc.parent_file(), row.rpc.path());
-    let summary = description
-        .split(". ")
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches('.');
-    let source = if route.kind == Kind::Source {
-        "Source"
-    } else {
-        ""
-    };
+    let summary = description.split(". ").next().unwrap_or_default().trim_end_matches('.');
+    let source = if route.kind == Kind::Source { "Source" } else { "" };
     let mut operation = json!({
         "operationId": format!("{}{source}", row.rpc.name()),
         "tags": [row.rpc.parent_service().name().trim_end_matches("Service")],
@@ -168,9 +157,8 @@ fn reference(message: &MessageDescriptor, schemas: &mut Schemas) -> Value {
         // Stands in while the fields are walked, for messages that contain themselves.
         schemas.insert(name.clone(), Value::Null);
         let fields = message.fields();
-        let properties: serde_json::Map<_, _> = fields
-            .map(|field| (field.name().to_owned(), described(&field, schemas)))
-            .collect();
+        let properties: serde_json::Map<_, _> =
+            fields.map(|field| (field.name().to_owned(), described(&field, schemas))).collect();
         let description = comment(&message.parent_file(), message.path());
         let schema = json!({
             "type": "object", "description": description, "properties": properties,
@@ -192,11 +180,7 @@ fn field_schema(field: &FieldDescriptor, schemas: &mut Schemas) -> Value {
         return json!({"type": "object", "additionalProperties": {"type": "string"}});
     }
     let schema = type_schema(&field.kind(), schemas);
-    if field.is_list() {
-        json!({"type": "array", "items": schema})
-    } else {
-        schema
-    }
+    if field.is_list() { json!({"type": "array", "items": schema}) } else { schema }
 }
 
 fn type_schema(kind: &Type, schemas: &mut Schemas) -> Value {

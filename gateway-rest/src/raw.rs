@@ -25,9 +25,7 @@ pub(crate) async fn send(
     body: Bytes,
     context: &Context,
 ) -> Result<Response, Fault> {
-    let service = app
-        .contract
-        .get_service_by_name("postern.v1.MessageService");
+    let service = app.contract.get_service_by_name("postern.v1.MessageService");
     let method = service.and_then(|s| s.methods().find(|m| m.name() == "SendRawMessage"));
     let method = method.expect("the contract has SendRawMessage");
     let mut reader = Reader::new(Source::Query);
@@ -51,24 +49,15 @@ pub(crate) async fn send(
 
 /// The source of a caught mail. It is offered for download and never interpreted on our origin.
 pub(crate) fn source(answer: &DynamicMessage) -> Response {
-    let message = answer
-        .get_field_by_name("message")
-        .map(|value| value.into_owned());
-    let raw = message
-        .as_ref()
-        .and_then(Value::as_message)
-        .and_then(|message| {
-            message
-                .get_field_by_name("raw")
-                .and_then(|raw| raw.as_bytes().cloned())
-        });
+    let message = answer.get_field_by_name("message").map(|value| value.into_owned());
+    let raw = message.as_ref().and_then(Value::as_message).and_then(|message| {
+        message.get_field_by_name("raw").and_then(|raw| raw.as_bytes().cloned())
+    });
     let mut response = Body::from(raw.unwrap_or_default()).into_response();
     let headers = response.headers_mut();
     headers.insert("content-type", HeaderValue::from_static("message/rfc822"));
-    headers.insert(
-        "content-disposition",
-        HeaderValue::from_static("attachment; filename=mail.eml"),
-    );
+    headers
+        .insert("content-disposition", HeaderValue::from_static("attachment; filename=mail.eml"));
     response
 }
 
@@ -84,10 +73,7 @@ fn complete_envelope(entries: &mut Vec<(String, Json)>, raw: &[u8]) -> Result<()
         return Err(Failure::new(Reason::MalformedMessage, text).into());
     };
     if !from {
-        let sender = mail
-            .from()
-            .and_then(|from| from.first())
-            .and_then(|from| from.address());
+        let sender = mail.from().and_then(|from| from.first()).and_then(|from| from.address());
         let sender = sender.unwrap_or_default();
         entries.push(("envelope_from".to_owned(), Json::text(sender)));
     }

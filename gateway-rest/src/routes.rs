@@ -54,16 +54,7 @@ pub(crate) struct Route {
 
 const fn get(path: &'static str, rpc: &'static str, shown: Shown) -> Route {
     let (id, body, kind) = ("id", Body::None, Kind::Call);
-    Route {
-        method: Method::GET,
-        path,
-        rpc,
-        id,
-        body,
-        shown,
-        status: 200,
-        kind,
-    }
+    Route { method: Method::GET, path, rpc, id, body, shown, status: 200, kind }
 }
 
 const fn post(
@@ -73,38 +64,17 @@ const fn post(
     shown: Shown,
     status: u16,
 ) -> Route {
-    Route {
-        method: Method::POST,
-        path,
-        rpc,
-        id: "id",
-        body,
-        shown,
-        status,
-        kind: Kind::Call,
-    }
+    Route { method: Method::POST, path, rpc, id: "id", body, shown, status, kind: Kind::Call }
 }
 
 const fn delete(path: &'static str, rpc: &'static str) -> Route {
     let (id, body, shown, kind) = ("id", Body::None, Shown::Nothing, Kind::Call);
-    Route {
-        method: Method::DELETE,
-        path,
-        rpc,
-        id,
-        body,
-        shown,
-        status: 204,
-        kind,
-    }
+    Route { method: Method::DELETE, path, rpc, id, body, shown, status: 204, kind }
 }
 
 /// Every route of the native API.
 pub(crate) fn all() -> Vec<Route> {
-    [mail(), content(), administration()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [mail(), content(), administration()].into_iter().flatten().collect()
 }
 
 /// Sending, and what became of it.
@@ -112,26 +82,10 @@ fn mail() -> Vec<Route> {
     use Body::{Flat as Into, None as Empty, Whole as All};
     use Shown::{Flat, Whole};
     vec![
-        post(
-            "/v1/messages",
-            "MessageService.SendMessage",
-            Into("message"),
-            Flat("message"),
-            202,
-        ),
-        post(
-            "/v1/messages/batch",
-            "MessageService.BatchSendMessages",
-            All,
-            Whole,
-            202,
-        ),
+        post("/v1/messages", "MessageService.SendMessage", Into("message"), Flat("message"), 202),
+        post("/v1/messages/batch", "MessageService.BatchSendMessages", All, Whole, 202),
         get("/v1/messages", "MessageService.ListMessages", Whole),
-        get(
-            "/v1/messages/{id}",
-            "MessageService.GetMessage",
-            Flat("message"),
-        ),
+        get("/v1/messages/{id}", "MessageService.GetMessage", Flat("message")),
         post(
             "/v1/messages/{id}/cancel",
             "MessageService.CancelMessage",
@@ -142,11 +96,7 @@ fn mail() -> Vec<Route> {
         get("/v1/events", "EventService.ListEvents", Whole),
         Route {
             kind: Kind::Watch,
-            ..get(
-                "/v1/events/watch",
-                "EventService.WatchEvents",
-                Flat("event"),
-            )
+            ..get("/v1/events/watch", "EventService.WatchEvents", Flat("event"))
         },
     ]
 }
@@ -164,11 +114,7 @@ fn content() -> Vec<Route> {
             201,
         ),
         get("/v1/templates", "TemplateService.ListTemplates", Whole),
-        get(
-            "/v1/templates/{id}",
-            "TemplateService.GetTemplate",
-            Flat("template"),
-        ),
+        get("/v1/templates/{id}", "TemplateService.GetTemplate", Flat("template")),
         Route {
             method: Method::PUT,
             id: "template.id",
@@ -181,13 +127,7 @@ fn content() -> Vec<Route> {
             )
         },
         delete("/v1/templates/{id}", "TemplateService.DeleteTemplate"),
-        post(
-            "/v1/templates/{id}/render",
-            "TemplateService.RenderTemplate",
-            All,
-            Whole,
-            200,
-        ),
+        post("/v1/templates/{id}/render", "TemplateService.RenderTemplate", All, Whole, 200),
         post(
             "/v1/suppressions",
             "SuppressionService.CreateSuppression",
@@ -195,20 +135,9 @@ fn content() -> Vec<Route> {
             Flat("suppression"),
             201,
         ),
-        get(
-            "/v1/suppressions",
-            "SuppressionService.ListSuppressions",
-            Whole,
-        ),
-        get(
-            "/v1/suppressions/{id}",
-            "SuppressionService.GetSuppression",
-            Flat("suppression"),
-        ),
-        delete(
-            "/v1/suppressions/{id}",
-            "SuppressionService.DeleteSuppression",
-        ),
+        get("/v1/suppressions", "SuppressionService.ListSuppressions", Whole),
+        get("/v1/suppressions/{id}", "SuppressionService.GetSuppression", Flat("suppression")),
+        delete("/v1/suppressions/{id}", "SuppressionService.DeleteSuppression"),
     ]
 }
 
@@ -217,56 +146,22 @@ fn administration() -> Vec<Route> {
     use Body::{Flat as Into, None as Empty, Whole as All};
     use Shown::{Flat, Whole};
     vec![
-        post(
-            "/v1/domains",
-            "DomainService.CreateDomain",
-            All,
-            Flat("domain"),
-            201,
-        ),
+        post("/v1/domains", "DomainService.CreateDomain", All, Flat("domain"), 201),
         get("/v1/domains", "DomainService.ListDomains", Whole),
-        get(
-            "/v1/domains/{id}",
-            "DomainService.GetDomain",
-            Flat("domain"),
-        ),
+        get("/v1/domains/{id}", "DomainService.GetDomain", Flat("domain")),
         delete("/v1/domains/{id}", "DomainService.DeleteDomain"),
         get("/v1/stats", "StatsService.QueryStats", Whole),
         get("/v1/queue", "StatsService.GetQueue", Whole),
-        post(
-            "/v1/keys",
-            "CredentialService.CreateApiKey",
-            Into("api_key"),
-            Flat("api_key"),
-            201,
-        ),
+        post("/v1/keys", "CredentialService.CreateApiKey", Into("api_key"), Flat("api_key"), 201),
         get("/v1/keys", "CredentialService.ListApiKeys", Whole),
-        post(
-            "/v1/keys/{id}/revoke",
-            "CredentialService.RevokeApiKey",
-            Empty,
-            Flat("api_key"),
-            200,
-        ),
+        post("/v1/keys/{id}/revoke", "CredentialService.RevokeApiKey", Empty, Flat("api_key"), 200),
         get("/v1/sink/messages", "SinkService.ListSinkMessages", Whole),
         delete("/v1/sink/messages", "SinkService.DeleteSinkMessages"),
-        get(
-            "/v1/sink/messages/{id}",
-            "SinkService.GetSinkMessage",
-            Flat("message"),
-        ),
+        get("/v1/sink/messages/{id}", "SinkService.GetSinkMessage", Flat("message")),
         Route {
             kind: Kind::Source,
-            ..get(
-                "/v1/sink/messages/{id}/raw",
-                "SinkService.GetSinkMessage",
-                Flat("message"),
-            )
+            ..get("/v1/sink/messages/{id}/raw", "SinkService.GetSinkMessage", Flat("message"))
         },
-        get(
-            "/v1/sink/wait",
-            "SinkService.WaitForSinkMessage",
-            Flat("message"),
-        ),
+        get("/v1/sink/wait", "SinkService.WaitForSinkMessage", Flat("message")),
     ]
 }

@@ -39,17 +39,11 @@ pub(crate) async fn stream(
     context: &Context,
 ) -> Result<Streaming<Bytes>, Fault> {
     let (mut client, request, path) = prepare(app, method, request, context, false).await?;
-    Ok(client
-        .server_streaming(request, path, Raw)
-        .await?
-        .into_inner())
+    Ok(client.server_streaming(request, path, Raw).await?.into_inner())
 }
 
-type Prepared = (
-    tonic::client::Grpc<tonic::transport::Channel>,
-    Request<Bytes>,
-    http::uri::PathAndQuery,
-);
+type Prepared =
+    (tonic::client::Grpc<tonic::transport::Channel>, Request<Bytes>, http::uri::PathAndQuery);
 
 async fn prepare(
     app: &App,
@@ -59,22 +53,16 @@ async fn prepare(
     deadline: bool,
 ) -> Result<Prepared, Fault> {
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-    let path = path
-        .parse()
-        .map_err(|_| Failure::new(Reason::Internal, "a method name is no path"))?;
-    let mut request = app
-        .core
-        .request(Bytes::from(request.encode_to_vec()), &context.caller);
+    let path =
+        path.parse().map_err(|_| Failure::new(Reason::Internal, "a method name is no path"))?;
+    let mut request = app.core.request(Bytes::from(request.encode_to_vec()), &context.caller);
     if deadline {
         request.set_timeout(context.time_limit);
     }
     let mut client = tonic::client::Grpc::new(app.core.channel.clone())
         .max_decoding_message_size(ANSWER_BYTES_MAX);
     client.ready().await.map_err(|_| {
-        Failure::new(
-            Reason::CoreUnavailable,
-            Reason::CoreUnavailable.meaning().title,
-        )
+        Failure::new(Reason::CoreUnavailable, Reason::CoreUnavailable.meaning().title)
     })?;
     Ok((client, request, path))
 }

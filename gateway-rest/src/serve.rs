@@ -57,10 +57,7 @@ pub(crate) async fn serve(
     }
     app.drain.cancel();
     if !postern_kit::shutdown::drain(&tasks, app.config.drain_timeout).await {
-        tracing::warn!(
-            connections = tasks.len(),
-            "some requests did not finish in time"
-        );
+        tracing::warn!(connections = tasks.len(), "some requests did not finish in time");
     }
 }
 
@@ -81,14 +78,8 @@ async fn connection(
         router.clone().oneshot(request)
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(30));
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {

@@ -44,10 +44,7 @@ pub(crate) fn bound(pool: &prost_reflect::DescriptorPool) -> Vec<Bound> {
         let (service, method) = route.rpc.split_once('.').expect("rows say Service.Method");
         let service = pool.get_service_by_name(&format!("postern.v1.{service}"));
         let rpc = service.and_then(|s| s.methods().find(|m| m.name() == method));
-        Bound {
-            rpc: rpc.expect("the row's method is in the contract"),
-            route,
-        }
+        Bound { rpc: rpc.expect("the row's method is in the contract"), route }
     };
     routes::all().into_iter().map(bind).collect()
 }
@@ -64,12 +61,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         let handler = move |params: Result<RawPathParams, RawPathParamsRejection>,
                             Extension(context): Extension<Context>,
                             request: Request| async move {
-            let id = params
-                .ok()
-                .and_then(|p| p.iter().next().map(|(_, id)| id.to_owned()));
-            serve(&app, &bound, id, &context, request)
-                .await
-                .unwrap_or_else(Fault::into_response)
+            let id = params.ok().and_then(|p| p.iter().next().map(|(_, id)| id.to_owned()));
+            serve(&app, &bound, id, &context, request).await.unwrap_or_else(Fault::into_response)
         };
         router = router.route(path, on(filter, handler));
     }
@@ -85,15 +78,8 @@ async fn serve(
 ) -> Result<Response, Fault> {
     let route = &bound.route;
     let (parts, body) = request.into_parts();
-    let content_type = parts
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok());
-    let content_type = content_type
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default();
+    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let content_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
     let content_type = content_type.trim().to_ascii_lowercase();
     let body = read_body(body, app.config.body_max).await?;
     if route.path == "/v1/messages" && content_type == "message/rfc822" {
@@ -158,15 +144,10 @@ pub(crate) async fn read_body(body: Body, max: usize) -> Result<Bytes, Fault> {
             .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
         if limit {
             let text = format!("the body is larger than {max} octets");
-            Failure::new(Reason::MessageTooLarge, text)
-                .with("limit", max.to_string())
-                .into()
+            Failure::new(Reason::MessageTooLarge, text).with("limit", max.to_string()).into()
         } else {
-            Failure::new(
-                Reason::MalformedMessage,
-                "the body ended early or is not valid gzip",
-            )
-            .into()
+            Failure::new(Reason::MalformedMessage, "the body ended early or is not valid gzip")
+                .into()
         }
     })
 }
@@ -239,18 +220,12 @@ pub(crate) fn respell(mut fault: Fault, body: routes::Body, reader: &Reader) -> 
     for violation in &mut fault.0.violations {
         let mut field = violation.field.as_str();
         if let routes::Body::Flat(inner) = body {
-            let rest = field
-                .strip_prefix(inner)
-                .and_then(|rest| rest.strip_prefix('.'));
+            let rest = field.strip_prefix(inner).and_then(|rest| rest.strip_prefix('.'));
             field = rest.unwrap_or(field);
         }
         let respelled = reader.caller_spelling(field);
         // The sentence begins with the name of the field, when the failure is about one.
-        if let Some(rest) = fault
-            .0
-            .message
-            .strip_prefix(&format!("{}: ", violation.field))
-        {
+        if let Some(rest) = fault.0.message.strip_prefix(&format!("{}: ", violation.field)) {
             fault.0.message = format!("{respelled}: {rest}");
         }
         violation.field = respelled;

@@ -21,21 +21,10 @@ fn stage(vars: &[(&str, &str)]) -> Stage {
     };
     let messages = vec![mail.clone()];
     let next_page_token = "more".to_owned();
-    let list = ListSinkMessagesResponse {
-        messages,
-        next_page_token,
-    };
+    let list = ListSinkMessagesResponse { messages, next_page_token };
     stage.answer("SinkService/ListSinkMessages", &list);
-    stage.answer(
-        "SinkService/GetSinkMessage",
-        &GetSinkMessageResponse {
-            message: Some(mail),
-        },
-    );
-    stage.answer(
-        "SinkService/DeleteSinkMessages",
-        &DeleteSinkMessagesResponse::default(),
-    );
+    stage.answer("SinkService/GetSinkMessage", &GetSinkMessageResponse { message: Some(mail) });
+    stage.answer("SinkService/DeleteSinkMessages", &DeleteSinkMessagesResponse::default());
     stage
 }
 
@@ -46,10 +35,7 @@ async fn mail_is_listed_and_shown_without_trusting_it() {
     assert_eq!(got.status, 200, "{got:?}");
     assert!(got.text.contains("bold") && !got.text.contains("<b>"));
     assert!(got.text.contains("page=more") && got.text.contains("href=\"/inbox/snk_1\""));
-    assert!(
-        got.header("content-security-policy")
-            .starts_with("default-src 'none'")
-    );
+    assert!(got.header("content-security-policy").starts_with("default-src 'none'"));
     // The browser's credential is not passed on: the core opens the inbox to the gateway itself.
     assert!(!stage.last().headers.contains_key("authorization"));
     for tab in ["", "?tab=text", "?tab=headers", "?tab=source"] {
@@ -59,24 +45,12 @@ async fn mail_is_listed_and_shown_without_trusting_it() {
     }
     let got = stage.send("GET /inbox/snk_1/html", "").await;
     assert!(got.text.contains("alert(1)"));
-    assert!(
-        got.header("content-security-policy")
-            .starts_with("sandbox; default-src 'none'")
-    );
+    assert!(got.header("content-security-policy").starts_with("sandbox; default-src 'none'"));
     let got = stage.send("GET /inbox/snk_1/attachments/0", "").await;
     assert_eq!(got.header("content-type"), "application/octet-stream");
-    assert!(
-        got.header("content-disposition")
-            .starts_with("attachment; filename=\"x.html\"")
-    );
+    assert!(got.header("content-disposition").starts_with("attachment; filename=\"x.html\""));
     assert_eq!(got.header("x-content-type-options"), "nosniff");
-    assert_eq!(
-        stage
-            .send("GET /inbox/snk_1/attachments/7", "")
-            .await
-            .status,
-        404
-    );
+    assert_eq!(stage.send("GET /inbox/snk_1/attachments/7", "").await.status, 404);
     assert_eq!(stage.send("GET /", "").await.header("location"), "/inbox");
 }
 
@@ -95,10 +69,7 @@ async fn deleting_needs_a_form_of_our_own_page() {
     assert_eq!(deletions.len(), 2);
     let all: DeleteSinkMessagesRequest = deletions[0].read();
     let one: DeleteSinkMessagesRequest = deletions[1].read();
-    assert_eq!(
-        (all.ids.len(), one.ids.as_slice()),
-        (0, &["snk_1".to_owned()][..])
-    );
+    assert_eq!((all.ids.len(), one.ids.as_slice()), (0, &["snk_1".to_owned()][..]));
 }
 
 #[tokio::test]

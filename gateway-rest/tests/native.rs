@@ -11,15 +11,8 @@ const SEND: &str = "MessageService/SendMessage";
 
 fn accepted(replayed: bool) -> SendMessageResponse {
     let id = "msg_01h2xcejqtf2nbrexx3vqjhp41".to_owned();
-    let message = Message {
-        id,
-        state: MessageState::Accepted.into(),
-        ..Message::default()
-    };
-    SendMessageResponse {
-        message: Some(message),
-        replayed,
-    }
+    let message = Message { id, state: MessageState::Accepted.into(), ..Message::default() };
+    SendMessageResponse { message: Some(message), replayed }
 }
 
 #[tokio::test]
@@ -63,17 +56,9 @@ async fn mistakes_are_problems_and_never_reach_the_core() {
         (r#"[]"#, 400, "wrong_type", ""),
     ] {
         let got = stage.send("POST /v1/messages", body).await;
-        assert_eq!(
-            (got.status, got.json()["code"].as_str()),
-            (status, Some(code)),
-            "{body}"
-        );
+        assert_eq!((got.status, got.json()["code"].as_str()), (status, Some(code)), "{body}");
         assert_eq!(got.header("content-type"), "application/problem+json");
-        assert_eq!(
-            got.json()["errors"][0]["field"].as_str().unwrap_or(""),
-            field,
-            "{body}"
-        );
+        assert_eq!(got.json()["errors"][0]["field"].as_str().unwrap_or(""), field, "{body}");
         assert_eq!(got.json()["request_id"], got.header("request-id"));
     }
     assert!(stage.calls().is_empty());
@@ -85,45 +70,13 @@ async fn what_the_router_refuses_has_the_same_shape() {
     let large = format!(r#"{{"text":"{}"}}"#, "x".repeat(100));
     for (request, body, kind, status, code) in [
         ("GET /nothing", "", "text/plain", 404, "route_not_found"),
-        (
-            "DELETE /v1/messages",
-            "",
-            "text/plain",
-            405,
-            "method_not_allowed",
-        ),
-        (
-            "POST /v1/messages",
-            "{}",
-            "text/plain",
-            415,
-            "unsupported_media_type",
-        ),
-        (
-            "POST /v1/messages",
-            large.as_str(),
-            "application/json",
-            413,
-            "message_too_large",
-        ),
-        (
-            "GET /v1/messages?colour=red",
-            "",
-            "text/plain",
-            400,
-            "unknown_field",
-        ),
-        (
-            "GET /v1/messages?state=gone",
-            "",
-            "text/plain",
-            400,
-            "bad_filter",
-        ),
+        ("DELETE /v1/messages", "", "text/plain", 405, "method_not_allowed"),
+        ("POST /v1/messages", "{}", "text/plain", 415, "unsupported_media_type"),
+        ("POST /v1/messages", large.as_str(), "application/json", 413, "message_too_large"),
+        ("GET /v1/messages?colour=red", "", "text/plain", 400, "unknown_field"),
+        ("GET /v1/messages?state=gone", "", "text/plain", 400, "bad_filter"),
     ] {
-        let got = stage
-            .send_with(request, body, &[("content-type", kind)])
-            .await;
+        let got = stage.send_with(request, body, &[("content-type", kind)]).await;
         assert_eq!(got.status, status, "{request} {got:?}");
         assert_eq!(got.json()["code"], code);
         assert_eq!(got.header("content-type"), "application/problem+json");
@@ -157,79 +110,39 @@ async fn an_unreachable_core_and_a_missing_key_are_told() {
     let hidden = tonic::Status::unavailable("tcp connect error 10.0.0.7");
     stage.refuse("StatsService/GetQueue", hidden);
     let got = stage.send("GET /v1/queue", "").await;
-    assert_eq!(
-        (got.status, got.json()["retryable"].as_bool()),
-        (503, Some(true))
-    );
+    assert_eq!((got.status, got.json()["retryable"].as_bool()), (503, Some(true)));
     assert!(!got.text.contains("10.0.0.7"));
     assert_eq!(got.header("retry-after"), "1");
     stage.refuse(SEND, Failure::new(Reason::MissingCredentials, "no key"));
     let got = stage.send_with("POST /v1/messages", "{}", &[]).await;
     assert_eq!(got.status, 401);
-    assert!(
-        got.header("www-authenticate")
-            .starts_with("Bearer realm=\"postern\"")
-    );
+    assert!(got.header("www-authenticate").starts_with("Bearer realm=\"postern\""));
 }
 
 #[tokio::test]
 async fn lists_creations_and_deletions_have_their_forms() {
     let stage = Stage::new(&[]);
-    stage.answer(
-        "MessageService/ListMessages",
-        &ListMessagesResponse::default(),
-    );
-    let got = stage
-        .send("GET /v1/messages?to=a@x.io&limit=5&state=bounced", "")
-        .await;
-    assert_eq!(
-        (got.status, got.text.as_str()),
-        (200, r#"{"messages":[],"next_page_token":""}"#)
-    );
+    stage.answer("MessageService/ListMessages", &ListMessagesResponse::default());
+    let got = stage.send("GET /v1/messages?to=a@x.io&limit=5&state=bounced", "").await;
+    assert_eq!((got.status, got.text.as_str()), (200, r#"{"messages":[],"next_page_token":""}"#));
     let request: ListMessagesRequest = stage.last().read();
-    assert_eq!(
-        (request.recipient.as_str(), request.page_size),
-        ("a@x.io", 5)
-    );
+    assert_eq!((request.recipient.as_str(), request.page_size), ("a@x.io", 5));
     assert_eq!(request.state(), RecipientState::Bounced);
-    let template = Template {
-        id: "tpl_1".to_owned(),
-        ..Template::default()
-    };
-    let stored = CreateTemplateResponse {
-        template: Some(template),
-    };
+    let template = Template { id: "tpl_1".to_owned(), ..Template::default() };
+    let stored = CreateTemplateResponse { template: Some(template) };
     stage.answer("TemplateService/CreateTemplate", &stored);
-    let got = stage
-        .send("POST /v1/templates", r#"{"alias":"a","html":"x"}"#)
-        .await;
-    assert_eq!(
-        (got.status, got.header("location")),
-        (201, "/v1/templates/tpl_1")
-    );
+    let got = stage.send("POST /v1/templates", r#"{"alias":"a","html":"x"}"#).await;
+    assert_eq!((got.status, got.header("location")), (201, "/v1/templates/tpl_1"));
     stage.answer("TemplateService/DeleteTemplate", &DeleteTemplateResponse {});
-    let got = stage
-        .send("DELETE /v1/templates/a?allow_missing=true", "")
-        .await;
+    let got = stage.send("DELETE /v1/templates/a?allow_missing=true", "").await;
     assert_eq!((got.status, got.text.as_str()), (204, ""));
     let request: DeleteTemplateRequest = stage.last().read();
     assert!(request.allow_missing && request.id == "a");
-    let key = ApiKey {
-        id: "key_1".to_owned(),
-        ..ApiKey::default()
-    };
-    let made = CreateApiKeyResponse {
-        api_key: Some(key),
-        secret: "s".to_owned(),
-    };
+    let key = ApiKey { id: "key_1".to_owned(), ..ApiKey::default() };
+    let made = CreateApiKeyResponse { api_key: Some(key), secret: "s".to_owned() };
     stage.answer("CredentialService/CreateApiKey", &made);
-    let got = stage
-        .send("POST /v1/keys", r#"{"scopes":["*"],"neverExpires":true}"#)
-        .await;
-    assert_eq!(
-        (got.status, got.json()["secret"].as_str()),
-        (201, Some("s"))
-    );
+    let got = stage.send("POST /v1/keys", r#"{"scopes":["*"],"neverExpires":true}"#).await;
+    assert_eq!((got.status, got.json()["secret"].as_str()), (201, Some("s")));
     let request: CreateApiKeyRequest = stage.last().read();
     assert!(request.never_expires && request.api_key.unwrap().scopes == ["*"]);
 }
@@ -238,16 +151,11 @@ async fn lists_creations_and_deletions_have_their_forms() {
 async fn raw_mail_takes_its_envelope_from_the_header() {
     let stage = Stage::new(&[]);
     let message = accepted(false).message;
-    let answer = SendRawMessageResponse {
-        message,
-        replayed: false,
-    };
+    let answer = SendRawMessageResponse { message, replayed: false };
     stage.answer("MessageService/SendRawMessage", &answer);
     let mail = "From: A <a@x.io>\r\nTo: b@x.io, c@x.io\r\nSubject: s\r\n\r\nhi\r\n";
     let kind = [("content-type", "message/rfc822")];
-    let got = stage
-        .send_with("POST /v1/messages?tags=x,y", mail, &kind)
-        .await;
+    let got = stage.send_with("POST /v1/messages?tags=x,y", mail, &kind).await;
     assert_eq!(got.status, 202, "{got:?}");
     let request: SendRawMessageRequest = stage.last().read();
     assert_eq!(request.envelope_from, "a@x.io");
@@ -259,20 +167,10 @@ async fn raw_mail_takes_its_envelope_from_the_header() {
 async fn the_event_feed_resumes_and_beats() {
     use prost::Message as _;
     let stage = Stage::new(&[]);
-    let event = Event {
-        r#type: "message.delivered".to_owned(),
-        sequence: 7,
-        ..Event::default()
-    };
+    let event = Event { r#type: "message.delivered".to_owned(), sequence: 7, ..Event::default() };
     let elements = [
-        WatchEventsResponse {
-            event: Some(event),
-            resume_token: "t7".to_owned(),
-        },
-        WatchEventsResponse {
-            event: None,
-            resume_token: "t8".to_owned(),
-        },
+        WatchEventsResponse { event: Some(event), resume_token: "t7".to_owned() },
+        WatchEventsResponse { event: None, resume_token: "t8".to_owned() },
     ];
     let elements = elements.iter().map(prost::Message::encode_to_vec).collect();
     stage.answer_all("EventService/WatchEvents", Ok(elements));
@@ -280,12 +178,7 @@ async fn the_event_feed_resumes_and_beats() {
     let got = stage.send_with("GET /v1/events/watch", "", &headers).await;
     assert_eq!(got.header("content-type"), "text/event-stream");
     assert_eq!(got.header("x-accel-buffering"), "no");
-    assert!(
-        got.text
-            .contains("id: t7\nevent: message.delivered\ndata: {"),
-        "{}",
-        got.text
-    );
+    assert!(got.text.contains("id: t7\nevent: message.delivered\ndata: {"), "{}", got.text);
     assert!(got.text.contains("id: t8\n: heartbeat\n\n"));
     let request = WatchEventsRequest::decode(stage.last().message.as_slice()).unwrap();
     assert_eq!(request.resume_token, "t6");
@@ -301,10 +194,7 @@ async fn a_key_over_its_limit_is_told_when_to_come_back() {
     assert_eq!(got.header("x-ratelimit-remaining"), "1");
     assert_eq!(stage.send("GET /v1/queue", "").await.status, 200);
     let got = stage.send("GET /v1/queue", "").await;
-    assert_eq!(
-        (got.status, got.json()["code"].as_str()),
-        (429, Some("rate_limited"))
-    );
+    assert_eq!((got.status, got.json()["code"].as_str()), (429, Some("rate_limited")));
     assert!(got.header("retry-after").parse::<u64>().unwrap() >= 1);
     assert_eq!(stage.send("GET /livez", "").await.status, 200);
 }
@@ -349,10 +239,7 @@ async fn a_stopped_gateway_finishes_what_is_under_way() {
     let stop = tokio_util::sync::CancellationToken::new();
     let served = tokio::spawn(stage.gateway().serve(listener, stop.clone()));
     let mut client = tokio::net::TcpStream::connect(addr).await.unwrap();
-    client
-        .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    client.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut first = [0; 12];
     client.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200");

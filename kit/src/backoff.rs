@@ -27,20 +27,9 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_the_maximum() {
-        let at = |n| {
-            delay(
-                n,
-                Duration::from_millis(100),
-                Duration::from_secs(1),
-                0,
-                0.5,
-            )
-            .as_millis()
-        };
-        assert_eq!(
-            [at(0), at(1), at(2), at(3), at(4), at(99)],
-            [100, 200, 400, 800, 1000, 1000]
-        );
+        let at =
+            |n| delay(n, Duration::from_millis(100), Duration::from_secs(1), 0, 0.5).as_millis();
+        assert_eq!([at(0), at(1), at(2), at(3), at(4), at(99)], [100, 200, 400, 800, 1000, 1000]);
     }
 
     #[test]

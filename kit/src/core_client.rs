@@ -71,11 +71,7 @@ pub struct CoreClient {
 impl CoreClient {
     /// Wraps a channel. `door` is `rest`, `smtp` or `tracking`.
     pub fn new(channel: Channel, token: GatewayToken, door: &'static str) -> Self {
-        Self {
-            channel,
-            token,
-            door,
-        }
+        Self { channel, token, door }
     }
 
     /// Connects on first use to the core at `POSTERN_CORE_URL`, with the token in

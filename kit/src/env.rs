@@ -21,10 +21,7 @@ pub struct EnvError {
 impl EnvError {
     /// Says what is wrong with a variable.
     pub fn new(name: &str, problem: impl Into<String>) -> Self {
-        Self {
-            name: name.to_owned(),
-            problem: problem.into(),
-        }
+        Self { name: name.to_owned(), problem: problem.into() }
     }
 }
 
@@ -52,16 +49,12 @@ impl Env {
 
     /// The value; an empty one counts as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.vars
-            .get(name)
-            .map(|value| value.trim())
-            .filter(|value| !value.is_empty())
+        self.vars.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
     /// The value, or an error when it is unset.
     pub fn required(&self, name: &str) -> Result<&str, EnvError> {
-        self.get(name)
-            .ok_or_else(|| EnvError::new(name, "is not set"))
+        self.get(name).ok_or_else(|| EnvError::new(name, "is not set"))
     }
 
     /// The value as text, or the default.
@@ -77,9 +70,7 @@ impl Env {
         let Some(value) = self.get(name) else {
             return Ok(default);
         };
-        value
-            .parse()
-            .map_err(|error| EnvError::new(name, format!("'{value}': {error}")))
+        value.parse().map_err(|error| EnvError::new(name, format!("'{value}': {error}")))
     }
 
     /// `true`/`false`, `on`/`off`, `yes`/`no` or `1`/`0`, or the default.
@@ -88,10 +79,7 @@ impl Env {
             None => Ok(default),
             Some("true" | "on" | "yes" | "1") => Ok(true),
             Some("false" | "off" | "no" | "0") => Ok(false),
-            Some(other) => Err(EnvError::new(
-                name,
-                format!("'{other}' is neither on nor off"),
-            )),
+            Some(other) => Err(EnvError::new(name, format!("'{other}' is neither on nor off"))),
         }
     }
 
@@ -108,21 +96,13 @@ impl Env {
     /// A list separated by commas; empty when unset.
     pub fn list(&self, name: &str) -> Vec<String> {
         let parts = self.get(name).unwrap_or_default().split(',').map(str::trim);
-        parts
-            .filter(|part| !part.is_empty())
-            .map(str::to_owned)
-            .collect()
+        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
     }
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Env {
     fn from(vars: [(&str, &str); N]) -> Self {
-        Self {
-            vars: vars
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
-        }
+        Self { vars: vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect() }
     }
 }
 
@@ -151,16 +131,10 @@ mod tests {
         let env = Env::from([("PORT", "many"), ("WAIT", "5 minutes"), ("ON", "maybe")]);
         let port = env.parsed("PORT", 1u16).unwrap_err().to_string();
         assert!(port.starts_with("PORT: 'many'"), "{port}");
-        let wait = env
-            .duration("WAIT", Duration::ZERO)
-            .unwrap_err()
-            .to_string();
+        let wait = env.duration("WAIT", Duration::ZERO).unwrap_err().to_string();
         assert!(wait.contains("write 30s or 5m"), "{wait}");
         assert!(env.switch("ON", true).is_err());
-        assert_eq!(
-            env.required("SECRET").unwrap_err().to_string(),
-            "SECRET: is not set"
-        );
+        assert_eq!(env.required("SECRET").unwrap_err().to_string(), "SECRET: is not set");
     }
 
     #[test]

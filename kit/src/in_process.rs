@@ -26,8 +26,5 @@ pub fn connection() -> (Channel, Incoming) {
         }
     });
     let endpoint = crate::core_client::tuned(Endpoint::from_static("http://in.process"));
-    (
-        endpoint.connect_with_connector_lazy(connector),
-        ReceiverStream::new(incoming),
-    )
+    (endpoint.connect_with_connector_lazy(connector), ReceiverStream::new(incoming))
 }

@@ -32,10 +32,7 @@ impl ListenAddr {
     pub fn from_env(env: &Env, variable: &'static str, default: &str) -> Result<Self, EnvError> {
         let text = env.text(variable, default);
         let addr = text.parse().map_err(|_| {
-            EnvError::new(
-                variable,
-                format!("'{text}' is no address; write 127.0.0.1:8080"),
-            )
+            EnvError::new(variable, format!("'{text}' is no address; write 127.0.0.1:8080"))
         })?;
         Ok(Self { addr, variable })
     }
@@ -43,11 +40,7 @@ impl ListenAddr {
     /// Opens the port.
     pub async fn bind(&self) -> Result<TcpListener, ListenError> {
         let Self { addr, variable } = *self;
-        TcpListener::bind(addr).await.map_err(|source| ListenError {
-            addr,
-            variable,
-            source,
-        })
+        TcpListener::bind(addr).await.map_err(|source| ListenError { addr, variable, source })
     }
 }
 
@@ -59,12 +52,7 @@ mod tests {
     async fn a_taken_port_is_named_with_its_variable() {
         let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = first.local_addr().unwrap();
-        let second = ListenAddr {
-            addr,
-            variable: "POSTERN_REST_LISTEN",
-        }
-        .bind()
-        .await;
+        let second = ListenAddr { addr, variable: "POSTERN_REST_LISTEN" }.bind().await;
         let error = second.unwrap_err().to_string();
         assert!(error.contains(&addr.to_string()), "{error}");
         assert!(error.contains("set POSTERN_REST_LISTEN"), "{error}");

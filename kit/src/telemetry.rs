@@ -12,9 +12,7 @@ pub fn init(env: &Env) -> Result<(), EnvError> {
     let wanted = env.text("POSTERN_LOG", "info");
     let filter =
         EnvFilter::try_new(&wanted).map_err(|e| EnvError::new("POSTERN_LOG", e.to_string()))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start in the same process, as in tests, keeps the first subscriber.
     let _already_started = match env.text("POSTERN_LOG_FORMAT", "text").as_str() {
         "text" => builder.try_init(),

@@ -25,11 +25,7 @@ pub(crate) fn fsync(folder: &Path, seconds: Duration) -> anyhow::Result<Figure> 
         file.sync_data()?;
         count += 1;
     }
-    let figure = Figure::new(
-        "fdatasync of 4 KiB appended",
-        count,
-        began.elapsed().as_secs_f64(),
-    );
+    let figure = Figure::new("fdatasync of 4 KiB appended", count, began.elapsed().as_secs_f64());
     std::fs::remove_file(path)?;
     Ok(figure)
 }
@@ -76,11 +72,7 @@ fn insert(connection: &Connection, body: &[u8], n: u64) -> anyhow::Result<()> {
              reason, attempts, due_ms, priority, lease, update_ms) \
              VALUES (?1, ?2, 0, 1, ?3, '', '', 5, '', 0, 1, 2, ?1, 1)",
         )?
-        .execute(params![
-            delivery,
-            message,
-            format!("user{}@example.net", n % 64)
-        ])?;
+        .execute(params![delivery, message, format!("user{}@example.net", n % 64)])?;
     connection
         .prepare_cached(
             "INSERT INTO events (id, type, create_ms, message_id, delivery_id, attempt, reason, \

@@ -44,12 +44,7 @@ pub(crate) async fn grpc(
     let mut channels = Vec::new();
     for _ in 0..connections.max(1) {
         let endpoint = tuned(Endpoint::from_shared(core.to_owned())?);
-        channels.push(
-            endpoint
-                .connect()
-                .await
-                .context("the core cannot be reached")?,
-        );
+        channels.push(endpoint.connect().await.context("the core cannot be reached")?);
     }
     let shared = Arc::new(Shared {
         stop: AtomicBool::new(false),
@@ -59,13 +54,7 @@ pub(crate) async fn grpc(
     });
     let began = Instant::now();
     let callers: Vec<_> = (0..load.callers)
-        .map(|n| {
-            tokio::spawn(call(
-                channels[n % channels.len()].clone(),
-                shared.clone(),
-                n,
-            ))
-        })
+        .map(|n| tokio::spawn(call(channels[n % channels.len()].clone(), shared.clone(), n)))
         .collect();
     tokio::time::sleep(load.seconds).await;
     shared.stop.store(true, Ordering::Relaxed);
@@ -90,27 +79,17 @@ async fn call(channel: Channel, shared: Arc<Shared>, n: usize) -> anyhow::Result
     let mut service = MessageServiceClient::new(channel);
     let mut latencies = Histogram::<u64>::new(3)?;
     let message = v1::OutgoingMessage {
-        from: Some(v1::EmailAddress {
-            email: "load@example.com".to_owned(),
-            ..Default::default()
-        }),
-        to: vec![v1::Recipient {
-            email: format!("user{n}@example.net"),
-            ..Default::default()
-        }],
+        from: Some(v1::EmailAddress { email: "load@example.com".to_owned(), ..Default::default() }),
+        to: vec![v1::Recipient { email: format!("user{n}@example.net"), ..Default::default() }],
         subject: "Load".to_owned(),
         text: shared.text.clone(),
         ..v1::OutgoingMessage::default()
     };
     while !shared.stop.load(Ordering::Relaxed) {
         let message = Some(message.clone());
-        let mut request = tonic::Request::new(v1::SendMessageRequest {
-            message,
-            ..Default::default()
-        });
-        request
-            .metadata_mut()
-            .insert("authorization", shared.key.clone());
+        let mut request =
+            tonic::Request::new(v1::SendMessageRequest { message, ..Default::default() });
+        request.metadata_mut().insert("authorization", shared.key.clone());
         let began = Instant::now();
         match service.send_message(request).await {
             Ok(_) => latencies.record(began.elapsed().as_micros() as u64)?,
@@ -128,9 +107,7 @@ async fn drained(channel: &Channel, shared: &Shared) -> anyhow::Result<()> {
     let wait = async {
         loop {
             let mut request = tonic::Request::new(v1::GetQueueRequest {});
-            request
-                .metadata_mut()
-                .insert("authorization", shared.key.clone());
+            request.metadata_mut().insert("authorization", shared.key.clone());
             let queue = service.get_queue(request).await?.into_inner();
             if queue.queued + queue.sending + queue.deferred == 0 {
                 return anyhow::Ok(());

@@ -75,37 +75,17 @@ enum Plan {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Args::parse().plan {
-        Plan::Grpc {
-            core,
-            key,
-            callers,
-            connections,
-            seconds,
-            bytes,
-            delivered,
-        } => {
-            let load = drive::Load {
-                callers,
-                seconds: Duration::from_secs(seconds),
-                bytes,
-                delivered,
-            };
+        Plan::Grpc { core, key, callers, connections, seconds, bytes, delivered } => {
+            let load =
+                drive::Load { callers, seconds: Duration::from_secs(seconds), bytes, delivered };
             report::line(&drive::grpc(&core, &key, connections, &load).await?);
         }
-        Plan::Sqlite {
-            folder,
-            seconds,
-            bytes,
-        } => {
+        Plan::Sqlite { folder, seconds, bytes } => {
             let seconds = Duration::from_secs(seconds);
             report::line(&ceiling::fsync(&folder, seconds)?);
             report::line(&ceiling::sqlite(&folder, seconds, bytes)?);
         }
-        Plan::Postgres {
-            url,
-            seconds,
-            bytes,
-        } => {
+        Plan::Postgres { url, seconds, bytes } => {
             report::line(&ceiling::postgres(&url, Duration::from_secs(seconds), bytes).await?);
         }
     }

@@ -29,15 +29,7 @@ impl Figure {
     /// A figure without latencies.
     pub(crate) fn new(what: &'static str, count: u64, seconds: f64) -> Self {
         let per_second = (count as f64 / seconds).round();
-        Self {
-            what,
-            count,
-            seconds,
-            per_second,
-            p50_ms: None,
-            p99_ms: None,
-            errors: 0,
-        }
+        Self { what, count, seconds, per_second, p50_ms: None, p99_ms: None, errors: 0 }
     }
 }
 

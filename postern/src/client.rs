@@ -23,36 +23,25 @@ impl Client {
     pub(crate) fn new(connection: &Connection, env: &Env) -> anyhow::Result<Self> {
         let data = PathBuf::from(env.text("POSTERN_DATA", "./data"));
         let kept = || secrets::first_key(&data).ok().flatten();
-        let given = connection
-            .key
-            .clone()
-            .or_else(|| env.get("POSTERN_API_KEY").map(str::to_owned));
+        let given =
+            connection.key.clone().or_else(|| env.get("POSTERN_API_KEY").map(str::to_owned));
         let key = given.or_else(kept).context(
             "there is no API key; give --key, set POSTERN_API_KEY, or run where ./data is",
         )?;
-        let mut authorization: MetadataValue<Ascii> = format!("Bearer {key}")
-            .parse()
-            .context("the API key has characters no key has")?;
+        let mut authorization: MetadataValue<Ascii> =
+            format!("Bearer {key}").parse().context("the API key has characters no key has")?;
         authorization.set_sensitive(true);
         let endpoint = Endpoint::from_shared(connection.core.clone()).with_context(|| {
-            format!(
-                "--core {} is no URL; write http://host:port",
-                connection.core
-            )
+            format!("--core {} is no URL; write http://host:port", connection.core)
         })?;
-        Ok(Self {
-            channel: tuned(endpoint).connect_lazy(),
-            authorization,
-        })
+        Ok(Self { channel: tuned(endpoint).connect_lazy(), authorization })
     }
 
     /// A request with the key.
     pub(crate) fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         let entry = self.authorization.clone();
-        request
-            .metadata_mut()
-            .insert(postern_proto::metadata::AUTHORIZATION, entry);
+        request.metadata_mut().insert(postern_proto::metadata::AUTHORIZATION, entry);
         request
     }
 }

@@ -25,9 +25,7 @@ pub(crate) async fn core(env: &Env) -> anyhow::Result<()> {
     }
     tracing::info!(address = %listener.local_addr()?, "core listens");
     let stop = shutdown::token_on_signal()?;
-    core.run(listener, None, stop)
-        .await
-        .context("the gRPC server failed")
+    core.run(listener, None, stop).await.context("the gRPC server failed")
 }
 
 /// The REST gateway alone.

@@ -67,13 +67,7 @@ mod tests {
         let first = gateway_token(folder.path()).unwrap();
         assert_eq!(gateway_token(folder.path()).unwrap(), first);
         assert_eq!(first.len(), TOKEN_CHARS);
-        let mode = folder
-            .path()
-            .join(GATEWAY_TOKEN)
-            .metadata()
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = folder.path().join(GATEWAY_TOKEN).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

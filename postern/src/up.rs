@@ -42,13 +42,7 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
     let gateways_closed = tokio_util::sync::CancellationToken::new();
     let core_stop = gateways_closed.clone();
     let core = tokio::spawn(core.run(grpc, Some(incoming), core_stop));
-    welcome(
-        &data,
-        grpc_addr,
-        rest_addr,
-        key.as_deref(),
-        &format!("{transport:?}"),
-    );
+    welcome(&data, grpc_addr, rest_addr, key.as_deref(), &format!("{transport:?}"));
     gateway.serve(rest, stop).await;
     gateways_closed.cancel();
     let deadline = Duration::from_secs(60);

@@ -17,11 +17,7 @@ pub struct BadId {
 
 impl fmt::Display for BadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "not an id of the form {}_ followed by 26 letters and digits",
-            self.prefix
-        )
+        write!(f, "not an id of the form {}_ followed by 26 letters and digits", self.prefix)
     }
 }
 
@@ -148,26 +144,15 @@ mod tests {
     #[test]
     fn the_published_vector_of_the_format_holds() {
         let uuid = Uuid::from_u128(0x0188_bac7_4afa_78aa_bc3b_bd1e_ef28_d881);
-        assert_eq!(
-            MessageId::from_uuid(uuid).to_string(),
-            "msg_01h2xcejqtf2nbrexx3vqjhp41"
-        );
+        assert_eq!(MessageId::from_uuid(uuid).to_string(), "msg_01h2xcejqtf2nbrexx3vqjhp41");
     }
 
     #[test]
     fn an_id_of_another_kind_is_refused() {
         let id = KeyId::generate().to_string();
         assert_eq!(id.parse::<MessageId>(), Err(BadId { prefix: "msg" }));
-        assert!(
-            "msg_81h2xcejqtf2nbrexx3vqjhp41"
-                .parse::<MessageId>()
-                .is_err()
-        );
-        assert!(
-            "msg_01H2XCEJQTF2NBREXX3VQJHP41"
-                .parse::<MessageId>()
-                .is_err()
-        );
+        assert!("msg_81h2xcejqtf2nbrexx3vqjhp41".parse::<MessageId>().is_err());
+        assert!("msg_01H2XCEJQTF2NBREXX3VQJHP41".parse::<MessageId>().is_err());
     }
 
     #[test]

@@ -116,9 +116,7 @@ impl FromStr for Reason {
     type Err = UnknownReason;
 
     fn from_str(name: &str) -> Result<Self, UnknownReason> {
-        let found = Reason::ALL
-            .iter()
-            .find(|reason| reason.meaning().name == name);
+        let found = Reason::ALL.iter().find(|reason| reason.meaning().name == name);
         found.copied().ok_or(UnknownReason)
     }
 }
@@ -139,10 +137,7 @@ mod tests {
             let class = if code < 500 { "4." } else { "5." };
             assert!(enhanced.starts_with(class), "{meaning:?}");
             if meaning.retryable {
-                assert!(
-                    code < 500,
-                    "a retryable reason must be a 4xx in SMTP: {meaning:?}"
-                );
+                assert!(code < 500, "a retryable reason must be a 4xx in SMTP: {meaning:?}");
             }
         }
     }

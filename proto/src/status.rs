@@ -45,23 +45,13 @@ impl Failure {
     /// A failure that is about no field.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self {
-            reason,
-            message,
-            violations: Vec::new(),
-            metadata: Vec::new(),
-            retry_after: None,
-        }
+        Self { reason, message, violations: Vec::new(), metadata: Vec::new(), retry_after: None }
     }
 
     /// A failure about one field.
     pub fn field(reason: Reason, field: impl Into<String>, message: impl Into<String>) -> Self {
         let (field, message) = (field.into(), message.into());
-        Self::violations(vec![Violation {
-            field,
-            reason,
-            message,
-        }])
+        Self::violations(vec![Violation { field, reason, message }])
     }
 
     /// A failure about several fields; the first one gives the reason.
@@ -117,14 +107,10 @@ impl Failure {
             .and_then(|info| info.reason.parse().ok())
             .unwrap_or_else(|| reason_of_code(status.code()));
         let metadata = info.map(|info| info.metadata.clone()).unwrap_or_default();
-        let violations = details
-            .bad_request()
-            .map(|bad| bad.field_violations.as_slice());
+        let violations = details.bad_request().map(|bad| bad.field_violations.as_slice());
         let violations = violations.unwrap_or_default().iter().map(|violation| {
-            let (name, message) = violation
-                .description
-                .split_once(": ")
-                .unwrap_or(("", &violation.description));
+            let (name, message) =
+                violation.description.split_once(": ").unwrap_or(("", &violation.description));
             Violation {
                 field: violation.field.clone(),
                 reason: name.parse().unwrap_or(reason),
@@ -205,10 +191,7 @@ mod tests {
         ])
         .with("limit", "3")
         .retry_after(Duration::from_secs(7));
-        assert_eq!(
-            Failure::from_status(&Status::from(failure.clone())),
-            failure
-        );
+        assert_eq!(Failure::from_status(&Status::from(failure.clone())), failure);
     }
 
     #[test]

@@ -19,10 +19,7 @@ pub fn millis(time: &Timestamp) -> Option<i64> {
     if !(0..1_000_000_000).contains(&time.nanos) {
         return None;
     }
-    let millis = time
-        .seconds
-        .checked_mul(1000)?
-        .checked_add(i64::from(time.nanos) / 1_000_000)?;
+    let millis = time.seconds.checked_mul(1000)?.checked_add(i64::from(time.nanos) / 1_000_000)?;
     (0..=MILLIS_MAX).contains(&millis).then_some(millis)
 }
 
@@ -32,9 +29,7 @@ pub fn duration_millis(duration: &Duration) -> Option<u64> {
         return None;
     }
     let seconds = u64::try_from(duration.seconds).ok()?;
-    seconds
-        .checked_mul(1000)?
-        .checked_add(duration.nanos as u64 / 1_000_000)
+    seconds.checked_mul(1000)?.checked_add(duration.nanos as u64 / 1_000_000)
 }
 
 #[cfg(test)]

@@ -87,11 +87,7 @@ impl Command<'_> {
                 return Err(CommandError::TooLong);
             }
             let clean = !out[start..].iter().any(|b| b.is_ascii_control());
-            if clean {
-                Ok(())
-            } else {
-                Err(CommandError::BadCharacter)
-            }
+            if clean { Ok(()) } else { Err(CommandError::BadCharacter) }
         });
         match result {
             Ok(()) => out.extend_from_slice(b"\r\n"),
@@ -182,15 +178,11 @@ fn address(out: &mut Vec<u8>, address: &str, smtputf8: bool) -> Result<(), Comma
 /// Atoms and dots. Dots at odd places are not ours to judge: such mailboxes exist.
 fn is_dot_string(local: &str) -> bool {
     const SPECIALS: &[u8] = b"!#$%&'*+-/=?^_`{|}~.";
-    local
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || SPECIALS.contains(&b) || b >= 0x80)
+    local.bytes().all(|b| b.is_ascii_alphanumeric() || SPECIALS.contains(&b) || b >= 0x80)
 }
 
 fn is_quoted(local: &str) -> bool {
-    let inner = local
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
+    let inner = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let Some(inner) = inner else { return false };
     let mut escaped = false;
     for c in inner.chars() {
@@ -211,48 +203,23 @@ mod tests {
 
     fn print(command: Command<'_>) -> Result<String, CommandError> {
         let mut out = Vec::new();
-        command
-            .write(&mut out)
-            .map(|()| String::from_utf8(out).unwrap())
+        command.write(&mut out).map(|()| String::from_utf8(out).unwrap())
     }
 
     fn rcpt(to: &str) -> Result<String, CommandError> {
-        print(Command::Rcpt {
-            to,
-            smtputf8: false,
-        })
+        print(Command::Rcpt { to, smtputf8: false })
     }
 
     #[test]
     fn commands_to_the_byte() {
-        let parameters = MailParameters {
-            size: Some(5),
-            eight_bit_mime: true,
-            smtputf8: true,
-        };
-        let mail = print(Command::Mail {
-            from: "ü@x.y",
-            parameters,
-        })
-        .unwrap();
+        let parameters = MailParameters { size: Some(5), eight_bit_mime: true, smtputf8: true };
+        let mail = print(Command::Mail { from: "ü@x.y", parameters }).unwrap();
         assert_eq!(mail, "MAIL FROM:<ü@x.y> SIZE=5 BODY=8BITMIME SMTPUTF8\r\n");
-        let null = Command::Mail {
-            from: "",
-            parameters: MailParameters::default(),
-        };
+        let null = Command::Mail { from: "", parameters: MailParameters::default() };
         assert_eq!(print(null).unwrap(), "MAIL FROM:<>\r\n");
-        assert_eq!(
-            rcpt("\"a \\\"b\"@x.y").unwrap(),
-            "RCPT TO:<\"a \\\"b\"@x.y>\r\n"
-        );
-        assert_eq!(
-            print(Command::Ehlo("[127.0.0.1]")).unwrap(),
-            "EHLO [127.0.0.1]\r\n"
-        );
-        let plain = Command::AuthPlain {
-            user: "u",
-            password: "p",
-        };
+        assert_eq!(rcpt("\"a \\\"b\"@x.y").unwrap(), "RCPT TO:<\"a \\\"b\"@x.y>\r\n");
+        assert_eq!(print(Command::Ehlo("[127.0.0.1]")).unwrap(), "EHLO [127.0.0.1]\r\n");
+        let plain = Command::AuthPlain { user: "u", password: "p" };
         assert_eq!(print(plain).unwrap(), "AUTH PLAIN AHUAcA==\r\n");
     }
 
@@ -261,30 +228,15 @@ mod tests {
         for to in ["a@b\r\nDATA", "a\0@b", "a@b>\u{7f}"] {
             assert_eq!(rcpt(to), Err(CommandError::BadCharacter), "{to:?}");
         }
-        let bad = [
-            "",
-            "a",
-            "a b@c",
-            "a@b> SIZE=1",
-            "<a>@b",
-            "\"a\"b\"@c",
-            "\"@c",
-            "\"a\\\"@c",
-            "@b",
-        ];
+        let bad =
+            ["", "a", "a b@c", "a@b> SIZE=1", "<a>@b", "\"a\"b\"@c", "\"@c", "\"a\\\"@c", "@b"];
         for to in bad {
             assert_eq!(rcpt(to), Err(CommandError::BadAddress), "{to:?}");
         }
-        assert_eq!(
-            rcpt(&format!("{}@b", "a".repeat(65))),
-            Err(CommandError::BadAddress)
-        );
+        assert_eq!(rcpt(&format!("{}@b", "a".repeat(65))), Err(CommandError::BadAddress));
         assert_eq!(rcpt("ü@x.y"), Err(CommandError::NotAscii));
         assert_eq!(print(Command::Ehlo("a b")), Err(CommandError::BadCharacter));
-        let plain = Command::AuthPlain {
-            user: "u\0x",
-            password: "p",
-        };
+        let plain = Command::AuthPlain { user: "u\0x", password: "p" };
         assert_eq!(print(plain), Err(CommandError::BadCharacter));
     }
 

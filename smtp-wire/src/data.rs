@@ -16,10 +16,7 @@ pub fn stuff(message: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::with_capacity(message.len() + message.len() / 32 + 16);
     let mut rest = message;
     while !rest.is_empty() {
-        let end = rest
-            .iter()
-            .position(|b| matches!(b, b'\r' | b'\n'))
-            .unwrap_or(rest.len());
+        let end = rest.iter().position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(rest.len());
         let (line, behind) = rest.split_at(end);
         if line.starts_with(b".") {
             out.push(b'.');
@@ -146,13 +143,7 @@ mod tests {
     }
 
     fn pieces() -> impl Strategy<Value = Vec<u8>> {
-        let byte = prop_oneof![
-            Just(b'\r'),
-            Just(b'\n'),
-            Just(b'.'),
-            Just(b'a'),
-            any::<u8>()
-        ];
+        let byte = prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'.'), Just(b'a'), any::<u8>()];
         prop::collection::vec(byte, 0..200)
     }
 

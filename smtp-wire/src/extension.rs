@@ -68,11 +68,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Extensions {
-        Extensions::parse(&Reply {
-            code: 250,
-            enhanced: None,
-            text: text.to_owned(),
-        })
+        Extensions::parse(&Reply { code: 250, enhanced: None, text: text.to_owned() })
     }
 
     #[test]

@@ -52,14 +52,7 @@ impl Enhanced {
         if numbers.next().is_some() || !matches!(class, 2 | 4 | 5) {
             return None;
         }
-        Some((
-            Self {
-                class,
-                subject,
-                detail,
-            },
-            text[end..].trim_start(),
-        ))
+        Some((Self { class, subject, detail }, text[end..].trim_start()))
     }
 }
 
@@ -146,13 +139,7 @@ impl ReplyReader {
             None => (None, text.as_str()),
         };
         match &mut self.reply {
-            None => {
-                self.reply = Some(Reply {
-                    code,
-                    enhanced,
-                    text: text.to_owned(),
-                })
-            }
+            None => self.reply = Some(Reply { code, enhanced, text: text.to_owned() }),
             Some(reply) if reply.code == code => {
                 reply.enhanced = reply.enhanced.or(enhanced);
                 reply.text.push('\n');
@@ -171,9 +158,7 @@ fn split_line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     if !code.iter().all(u8::is_ascii_digit) || !matches!(code[0], b'2'..=b'5') {
         return None;
     }
-    let code = code
-        .iter()
-        .fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+    let code = code.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
     match rest {
         [] => Some((code, true, rest)),
         [b' ', text @ ..] => Some((code, true, text)),
@@ -185,11 +170,7 @@ fn split_line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
 /// The text as UTF-8 with spaces for control characters, so that it can be logged and stored.
 fn clean(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
 }
 
 #[cfg(test)]
@@ -223,10 +204,7 @@ mod tests {
         }
         assert_eq!(all(b"250-a\r\n251 b\r\n"), Err(ReplyError::CodeChanged));
         assert_eq!(all(&[b'2'; 5000]), Err(ReplyError::LineTooLong));
-        assert_eq!(
-            all("250-a\r\n".repeat(1_000_000).as_bytes()),
-            Err(ReplyError::TooLong)
-        );
+        assert_eq!(all("250-a\r\n".repeat(1_000_000).as_bytes()), Err(ReplyError::TooLong));
         let long = format!("250-{}\r\n", "x".repeat(2000));
         assert_eq!(all(long.repeat(9).as_bytes()), Err(ReplyError::TooLong));
     }

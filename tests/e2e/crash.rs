@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use postern_tests::answer::Answer;
 use postern_tests::smtp_receiver::Receiver;
 use postern_tests::stack::{Stack, mail_to};
 use postern_tests::wait;
@@ -67,4 +68,35 @@ async fn an_attempt_cut_off_by_a_kill_is_recovered_marked_and_delivered() {
     let recovered = recovered.unwrap_or_else(|| panic!("not recovered: {events:?}"));
     assert_eq!(recovered["possible_duplicate"], true, "{recovered}");
     assert!(!receiver.mails_to("slow@good.test").unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_kill_in_the_middle_of_a_burst_loses_nothing_that_was_answered() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut stack = crashing(&receiver).await;
+    let mut sends = tokio::task::JoinSet::new();
+    for number in 0..MESSAGES {
+        let mail = mail_to(&format!("ok+{number}@good.test"));
+        let send = stack.raw_post("/v1/messages").bearer_auth(&stack.key);
+        let send = send.json(&mail).send();
+        sends.spawn(async { Answer::read(send.await?).await });
+    }
+    let mut accepted = Vec::new();
+    while let Some(answer) = sends.join_next().await {
+        // Those cut off have no answer; nothing was promised to them.
+        let Ok(answer) = answer.unwrap() else {
+            continue;
+        };
+        assert_eq!(answer.status, 202, "{answer:?}");
+        accepted.push(answer.text("id").to_owned());
+        if accepted.len() == MESSAGES / 4 {
+            stack.kill_9().await.unwrap();
+        }
+    }
+    assert!(accepted.len() >= MESSAGES / 4);
+    stack.restart().await.unwrap();
+    for id in &accepted {
+        stack.wait_state(id, "delivered").await.unwrap();
+    }
+    assert!(receiver.mails().unwrap().len() >= accepted.len());
 }

@@ -2,6 +2,11 @@
 //!
 //! Every test has a stack of its own. `POSTERN_BIN` names the binary under test.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "all of this is test code; a failed assumption fails the test"
+)]
+
 mod idempotency;
 mod relay;
 mod retries;
@@ -9,4 +14,9 @@ mod crash;
 mod mx;
 mod watch;
 mod legacy;
+mod bad_rest;
+mod bad_grpc;
 mod drain;
+mod operator;
+mod store_down;
+mod python;

@@ -11,10 +11,7 @@ use tokio::process::Command;
 
 async fn relaying(receiver: &Receiver) -> Stack {
     let url = receiver.relay_url();
-    let vars = [
-        ("POSTERN_TRANSPORT", "relay"),
-        ("POSTERN_RELAY_URL", url.as_str()),
-    ];
+    let vars = [("POSTERN_TRANSPORT", "relay"), ("POSTERN_RELAY_URL", url.as_str())];
     Stack::start(&vars).await.unwrap()
 }
 
@@ -50,10 +47,7 @@ async fn a_mail_accepted_over_rest_arrives_whole_and_signed_twice() {
     assert!(mail.contains("<p>Thank you for <b>4711</b>.</p>"), "{mail}");
     assert!(mail.contains("note.txt"), "{mail}");
     assert!(mail.contains("YSBub3RlIGZvciB5b3U="), "{mail}");
-    assert!(
-        mail.contains("hi@shop.test") && mail.contains("Ann"),
-        "{mail}"
-    );
+    assert!(mail.contains("hi@shop.test") && mail.contains("Ann"), "{mail}");
     let records = dkim_records(&domain.body);
     assert_eq!(records.len(), 2, "{domain:?}");
     let verdict = verify(&records, &mails[0].raw).await;
@@ -65,9 +59,7 @@ fn dkim_records(domain: &Value) -> Vec<String> {
     let records = domain["dns_records"].as_array().unwrap().iter();
     let records = records.filter(|record| record["purpose"] == "dkim");
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    records
-        .map(|record| format!("{}={}", text(&record["name"]), text(&record["value"])))
-        .collect()
+    records.map(|record| format!("{}={}", text(&record["name"]), text(&record["value"]))).collect()
 }
 
 /// What dkimpy says; it must accept every signature.

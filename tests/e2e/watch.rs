@@ -48,10 +48,7 @@ async fn take(stream: &mut Streaming<WatchEventsResponse>, count: usize) -> (Vec
 }
 
 async fn listed(stack: &Stack) -> Vec<Event> {
-    let request = ListEventsRequest {
-        page_size: 1000,
-        ..ListEventsRequest::default()
-    };
+    let request = ListEventsRequest { page_size: 1000, ..ListEventsRequest::default() };
     let request = stack.request(request).unwrap();
     let page = stack.event_service().list_events(request).await.unwrap();
     page.into_inner().events

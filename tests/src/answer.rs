@@ -22,11 +22,7 @@ impl Answer {
         let headers = response.headers().clone();
         let bytes = response.bytes().await.context("the answer broke off")?;
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Ok(Self {
-            status,
-            headers,
-            body,
-        })
+        Ok(Self { status, headers, body })
     }
 
     /// A text field of the body; empty when there is none.
@@ -37,8 +33,6 @@ impl Answer {
     /// A header field; empty when there is none.
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
-        value
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 }

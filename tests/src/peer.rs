@@ -35,10 +35,7 @@ impl Peer {
         let line = BufReader::new(out).lines().next_line().await?;
         let line = line.with_context(|| format!("{script} ended before it listened"))?;
         let port = line.strip_prefix("listening ").context(line.clone())?;
-        Ok(Self {
-            port: port.parse()?,
-            child,
-        })
+        Ok(Self { port: port.parse()?, child })
     }
 
     /// Stops it at once and waits until its port is free.
@@ -49,7 +46,5 @@ impl Peer {
 
 /// Where a helper script is.
 pub fn path(script: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("py")
-        .join(script)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("py").join(script)
 }

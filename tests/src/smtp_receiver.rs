@@ -60,10 +60,7 @@ impl Receiver {
     /// Waits until the content for a `slow` recipient has arrived and its answer is held back.
     pub async fn wait_until_held(&self, recipient: &str) -> anyhow::Result<()> {
         let mark = self.folder.path().join(format!("waiting-{recipient}"));
-        wait::until("content is held back", async || {
-            Ok(mark.exists().then_some(()))
-        })
-        .await
+        wait::until("content is held back", async || Ok(mark.exists().then_some(()))).await
     }
 
     /// Everything accepted so far, in order.
@@ -71,10 +68,7 @@ impl Receiver {
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(self.folder.path())? {
             let path = entry?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "json")
-            {
+            if path.extension().is_some_and(|extension| extension == "json") {
                 paths.push(path);
             }
         }

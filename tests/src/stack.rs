@@ -80,9 +80,7 @@ impl Stack {
     /// Asks the process to stop; returns at once.
     pub async fn sigterm(&self) -> anyhow::Result<()> {
         let id = self.child.id().context("postern is not running")?;
-        let killed = Command::new("kill")
-            .args(["-TERM", &id.to_string()])
-            .status();
+        let killed = Command::new("kill").args(["-TERM", &id.to_string()]).status();
         ensure!(killed.await?.success(), "kill -TERM failed");
         Ok(())
     }
@@ -176,9 +174,7 @@ impl Stack {
 
     /// The events of a message, oldest first.
     pub async fn events(&self, id: &str) -> anyhow::Result<Vec<Value>> {
-        let answer = self
-            .get(&format!("/v1/events?message_id={id}&page_size=1000"))
-            .await?;
+        let answer = self.get(&format!("/v1/events?message_id={id}&page_size=1000")).await?;
         let events = answer.body["events"].as_array();
         events.cloned().with_context(|| format!("{answer:?}"))
     }
@@ -212,9 +208,7 @@ impl Stack {
         let url = format!("{}/readyz", self.rest);
         wait::until("readyz", async || {
             let answer = self.http.get(&url).send().await;
-            Ok(answer
-                .is_ok_and(|answer| answer.status() == 200)
-                .then_some(()))
+            Ok(answer.is_ok_and(|answer| answer.status() == 200).then_some(()))
         })
         .await
     }
@@ -232,10 +226,7 @@ pub fn outgoing(recipient: &str) -> OutgoingMessage {
             email: "hi@shop.test".to_owned(),
             display_name: "Shop".to_owned(),
         }),
-        to: vec![Recipient {
-            email: recipient.to_owned(),
-            ..Recipient::default()
-        }],
+        to: vec![Recipient { email: recipient.to_owned(), ..Recipient::default() }],
         subject: "Hello".to_owned(),
         text: "It works.".to_owned(),
         ..OutgoingMessage::default()
@@ -263,10 +254,7 @@ fn connect(grpc: &str) -> anyhow::Result<Channel> {
 }
 
 async fn spawn(vars: &[(String, String)], data: &Path) -> anyhow::Result<(Child, Addresses)> {
-    let log = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(data.join("test-log"))?;
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("test-log"))?;
     let binary = binary();
     let mut child = Command::new(&binary)
         .env_clear()

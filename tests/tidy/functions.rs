@@ -23,11 +23,7 @@ pub(crate) fn long(text: &str, max: usize) -> Vec<Long> {
         let end = lines[start..].iter().position(|later| *later == closing);
         let count = end.map_or(1, |end| end + 1);
         if count > max {
-            found.push(Long {
-                line: start + 1,
-                name,
-                lines: count,
-            });
+            found.push(Long { line: start + 1, name, lines: count });
         }
     }
     found
@@ -38,18 +34,12 @@ fn function_name(line: &str) -> Option<String> {
     if code.starts_with("//") || line.trim_end().ends_with(';') {
         return None;
     }
-    let rest = code
-        .strip_prefix("pub(crate) ")
-        .or_else(|| code.strip_prefix("pub(super) "));
+    let rest = code.strip_prefix("pub(crate) ").or_else(|| code.strip_prefix("pub(super) "));
     let rest = rest.or_else(|| code.strip_prefix("pub ")).unwrap_or(code);
     let rest = rest.strip_prefix("const ").unwrap_or(rest);
     let rest = rest.strip_prefix("async ").unwrap_or(rest);
     let name = rest.strip_prefix("fn ")?;
-    Some(
-        name.chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect(),
-    )
+    Some(name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
 }
 
 #[test]
@@ -60,9 +50,6 @@ fn a_long_function_is_found() {
     );
     let found = long(&text, 10);
     assert_eq!(found.len(), 1);
-    assert_eq!(
-        (found[0].line, found[0].name.as_str(), found[0].lines),
-        (2, "long", 11)
-    );
+    assert_eq!((found[0].line, found[0].name.as_str(), found[0].lines), (2, "long", 11));
     assert!(long(&text, 11).is_empty());
 }

@@ -15,22 +15,13 @@ const LINE_CHARS_MAX: usize = 120;
 
 fn root() -> PathBuf {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    crate_folder
-        .parent()
-        .expect("the crate stands in the repository")
-        .to_owned()
+    crate_folder.parent().expect("the crate stands in the repository").to_owned()
 }
 
 /// Rust files that git knows, with their text.
 fn sources() -> Vec<(String, String)> {
     let listed = Command::new("git")
-        .args([
-            "ls-files",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "*.rs",
-        ])
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.rs"])
         .current_dir(root())
         .output()
         .expect("git lists the files");
@@ -42,11 +33,7 @@ fn sources() -> Vec<(String, String)> {
         (name.to_owned(), text)
     };
     let sources: Vec<_> = existing.map(read).collect();
-    assert!(
-        sources.len() > 50,
-        "the listing found only {} files",
-        sources.len()
-    );
+    assert!(sources.len() > 50, "the listing found only {} files", sources.len());
     sources
 }
 
@@ -115,9 +102,7 @@ fn nothing_is_left_lying_about() {
     let mut breaches = Vec::new();
     for (name, text) in sources() {
         for word in words.iter().filter(|word| text.contains(**word)) {
-            breaches.push(format!(
-                "{name} contains {word}: finish it, or open an issue"
-            ));
+            breaches.push(format!("{name} contains {word}: finish it, or open an issue"));
         }
     }
     none(&breaches);
@@ -130,11 +115,8 @@ fn sql_is_spoken_in_the_store_only() {
         !allowed.iter().any(|place| name.starts_with(place))
     });
     let speaks = |text: &str| {
-        let words = [
-            concat!("INSERT ", "INTO"),
-            concat!("SELECT ", "*"),
-            concat!("DELETE ", "FROM"),
-        ];
+        let words =
+            [concat!("INSERT ", "INTO"), concat!("SELECT ", "*"), concat!("DELETE ", "FROM")];
         words.iter().any(|word| text.contains(word))
     };
     let breach = |(name, text): (String, String)| {
@@ -150,9 +132,7 @@ fn both_backends_have_the_same_shape() {
         let folder = root().join("core/src/store").join(backend);
         let entries = std::fs::read_dir(folder).expect("the backend has a folder");
         let names = entries.map(|entry| entry.expect("it can be listed").file_name());
-        let mut names: Vec<_> = names
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect();
+        let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
         names.sort();
         names
     };

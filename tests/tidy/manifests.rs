@@ -7,20 +7,11 @@ const LAW: [(&str, &[&str]); 10] = [
     ("proto", &[]),
     ("smtp-wire", &[]),
     ("kit", &["postern-proto"]),
-    (
-        "core",
-        &["postern-proto", "postern-kit", "postern-smtp-wire"],
-    ),
+    ("core", &["postern-proto", "postern-kit", "postern-smtp-wire"]),
     ("gateway-rest", &["postern-proto", "postern-kit"]),
-    (
-        "gateway-smtp",
-        &["postern-proto", "postern-kit", "postern-smtp-wire"],
-    ),
+    ("gateway-smtp", &["postern-proto", "postern-kit", "postern-smtp-wire"]),
     ("tracker-edge", &["postern-proto", "postern-kit"]),
-    (
-        "loadtest",
-        &["postern-proto", "postern-kit", "postern-smtp-wire"],
-    ),
+    ("loadtest", &["postern-proto", "postern-kit", "postern-smtp-wire"]),
     (
         "postern",
         &[
@@ -32,15 +23,7 @@ const LAW: [(&str, &[&str]); 10] = [
             "postern-tracker-edge",
         ],
     ),
-    (
-        "tests",
-        &[
-            "postern-proto",
-            "postern-kit",
-            "postern-core",
-            "postern-gateway-rest",
-        ],
-    ),
+    ("tests", &["postern-proto", "postern-kit", "postern-core", "postern-gateway-rest"]),
 ];
 
 /// What breaks the law, and how to mend it.

@@ -34,10 +34,7 @@ pub(super) fn body_hash(body: &[u8]) -> [u8; 32] {
         let line = &rest[..end];
         rest = rest.get(end + 1..).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let kept = line
-            .iter()
-            .rposition(|b| !matches!(b, b' ' | b'\t'))
-            .map_or(0, |at| at + 1);
+        let kept = line.iter().rposition(|b| !matches!(b, b' ' | b'\t')).map_or(0, |at| at + 1);
         if kept == 0 {
             empty_lines += 1;
             continue;
@@ -56,10 +53,7 @@ fn line_without_runs(hash: &mut Sha256, line: &[u8]) {
     let mut from = 0;
     let mut at = 0;
     while at < line.len() {
-        let run = line[at..]
-            .iter()
-            .take_while(|b| matches!(b, b' ' | b'\t'))
-            .count();
+        let run = line[at..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
         if run > 1 || (run == 1 && line[at] == b'\t') {
             hash.update(&line[from..at]);
             hash.update(b" ");

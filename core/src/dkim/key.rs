@@ -56,23 +56,16 @@ pub fn generate(algorithm: DkimAlgorithm) -> Result<Generated, Error> {
         DkimAlgorithm::Rsa => {
             let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, RSA_BITS)
                 .map_err(|error| Error::Library(error.to_string()))?;
-            let der = key
-                .to_pkcs8_der()
-                .map_err(|error| Error::Library(error.to_string()))?;
+            let der = key.to_pkcs8_der().map_err(|error| Error::Library(error.to_string()))?;
             der.as_bytes().to_vec()
         }
         DkimAlgorithm::Ed25519 => {
             let pair = DkimKeyPair::generate_ed25519();
-            pair.map_err(|error| Error::Library(error.to_string()))?
-                .into_inner()
-                .0
+            pair.map_err(|error| Error::Library(error.to_string()))?.into_inner().0
         }
     };
     let record = record_value(algorithm, &private_der)?;
-    Ok(Generated {
-        private_der,
-        record,
-    })
+    Ok(Generated { private_der, record })
 }
 
 /// The owner name of the record, without trailing dot.
@@ -86,11 +79,7 @@ pub fn record_value(algorithm: DkimAlgorithm, private_der: &[u8]) -> Result<Stri
     let (name, public) = match algorithm {
         DkimAlgorithm::Rsa => {
             let spki = rsa_key(private_der)?.to_public_key().to_public_key_der();
-            (
-                "rsa",
-                spki.map_err(|error| Error::BadKey(error.to_string()))?
-                    .into_vec(),
-            )
+            ("rsa", spki.map_err(|error| Error::BadKey(error.to_string()))?.into_vec())
         }
         DkimAlgorithm::Ed25519 => ("ed25519", ed25519_key(private_der)?.public_key()),
     };
@@ -107,9 +96,7 @@ pub(super) fn signing_key(
             rsa_key(private_der)?;
             let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(private_der));
             let key = RsaKey::<Sha256>::from_key_der(der);
-            Ok(key
-                .map_err(|error| Error::BadKey(error.to_string()))?
-                .into())
+            Ok(key.map_err(|error| Error::BadKey(error.to_string()))?.into())
         }
         DkimAlgorithm::Ed25519 => Ok(ed25519_key(private_der)?.into()),
     }
@@ -119,11 +106,7 @@ fn rsa_key(private_der: &[u8]) -> Result<rsa::RsaPrivateKey, Error> {
     let key = rsa::RsaPrivateKey::from_pkcs8_der(private_der)
         .map_err(|error| Error::BadKey(error.to_string()))?;
     let bits = key.n().bits();
-    if bits < RSA_BITS {
-        Err(Error::WeakKey(bits))
-    } else {
-        Ok(key)
-    }
+    if bits < RSA_BITS { Err(Error::WeakKey(bits)) } else { Ok(key) }
 }
 
 fn ed25519_key(private_der: &[u8]) -> Result<Ed25519Key, Error> {

@@ -134,18 +134,12 @@ struct Covered {
 
 impl Covered {
     fn of(fields: &Fields<'_>) -> Self {
-        let mut covered = Covered {
-            canonical: Vec::with_capacity(1024),
-            tag: "h=".to_owned(),
-        };
+        let mut covered = Covered { canonical: Vec::with_capacity(1024), tag: "h=".to_owned() };
         let mut column = 10;
         for (names, oversign) in [(&OVERSIGNED[..], true), (&SIGNED[..], false)] {
             for name in names {
                 // Several fields of one name are taken from the bottom up (RFC 6376 §5.4.2).
-                let same = fields
-                    .iter()
-                    .rev()
-                    .filter(|f| f.name.eq_ignore_ascii_case(name));
+                let same = fields.iter().rev().filter(|f| f.name.eq_ignore_ascii_case(name));
                 let mut times = usize::from(oversign);
                 for field in same {
                     canon::field(&mut covered.canonical, name, field.value());

@@ -1,3 +1,5 @@
+//! Signatures, checked by a verifier that is not ours.
+
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -65,10 +67,7 @@ async fn verdicts(message: &[u8], records: &[(String, String)]) -> Vec<bool> {
         cache_ipv6: None::<&Cache<Box<str>, RecordSet<Ipv6Addr>>>,
     };
     let outputs = authenticator.verify_dkim(parameters).await;
-    outputs
-        .iter()
-        .map(|output| matches!(output.result(), DkimResult::Pass))
-        .collect()
+    outputs.iter().map(|output| matches!(output.result(), DkimResult::Pass)).collect()
 }
 
 fn keys() -> (Vec<Signer>, Vec<(String, String)>) {
@@ -103,15 +102,8 @@ async fn both_signatures_verify_and_every_change_breaks_them() {
         ("added Reply-To", second("Reply-To: evil@example.com")),
         ("added Cc", second("Cc: evil@example.com")),
         ("added Content-Type", second("Content-Type: text/html")),
-        (
-            "unsubscribe",
-            text.replace("u.example.org", "evil.example").into_bytes(),
-        ),
-        (
-            "one-click",
-            text.replace("List-Unsubscribe-Post: ", "X-Was: ")
-                .into_bytes(),
-        ),
+        ("unsubscribe", text.replace("u.example.org", "evil.example").into_bytes()),
+        ("one-click", text.replace("List-Unsubscribe-Post: ", "X-Was: ").into_bytes()),
     ] {
         assert_eq!(verdicts(&changed, &records).await, [false, false], "{what}");
     }
@@ -120,14 +112,7 @@ async fn both_signatures_verify_and_every_change_breaks_them() {
 #[tokio::test]
 async fn odd_bodies_verify() {
     let (signers, records) = keys();
-    for body in [
-        "",
-        "\r\n",
-        "\r\n\r\n\r\n",
-        "no end",
-        " \t \r\nx\r\n",
-        "a\tb  c\r\n.\r\n\r\nd",
-    ] {
+    for body in ["", "\r\n", "\r\n\r\n\r\n", "no end", " \t \r\nx\r\n", "a\tb  c\r\n.\r\n\r\nd"] {
         let mail = format!("From: a@example.org\r\nSubject:\r\n\r\n{body}");
         let header = sign(&signers, mail.as_bytes(), NOW).unwrap();
         let signed = [header.as_slice(), mail.as_bytes()].concat();
@@ -145,10 +130,7 @@ fn the_field_is_folded_and_says_what_it_should() {
     assert!(header.contains(&format!("t={NOW}")));
     assert!(header.contains("From:From:To:To:Cc:Subject:Subject:"));
     assert!(!header.replace("\r\n", "").contains(['\r', '\n']));
-    assert_eq!(
-        header,
-        String::from_utf8(sign(&signers, MAIL, NOW).unwrap()).unwrap()
-    );
+    assert_eq!(header, String::from_utf8(sign(&signers, MAIL, NOW).unwrap()).unwrap());
 }
 
 #[test]
@@ -157,37 +139,16 @@ fn unusable_keys_and_messages_are_refused() {
     let weak = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 1024).unwrap();
     let weak = weak.to_pkcs8_der().unwrap();
     let rsa = DkimAlgorithm::Rsa;
-    assert_eq!(
-        record_value(rsa, weak.as_bytes()),
-        Err(Error::WeakKey(1024))
-    );
-    assert_eq!(
-        Signer::new("a.b", "s", rsa, weak.as_bytes()).unwrap_err(),
-        Error::WeakKey(1024)
-    );
-    assert!(matches!(
-        Signer::new("a.b", "s", rsa, b"junk"),
-        Err(Error::BadKey(_))
-    ));
+    assert_eq!(record_value(rsa, weak.as_bytes()), Err(Error::WeakKey(1024)));
+    assert_eq!(Signer::new("a.b", "s", rsa, weak.as_bytes()).unwrap_err(), Error::WeakKey(1024));
+    assert!(matches!(Signer::new("a.b", "s", rsa, b"junk"), Err(Error::BadKey(_))));
     let key = generate(DkimAlgorithm::Ed25519).unwrap();
     let ed = DkimAlgorithm::Ed25519;
-    assert!(matches!(
-        Signer::new("a.b", "s", rsa, &key.private_der),
-        Err(Error::BadKey(_))
-    ));
-    assert!(matches!(
-        Signer::new("a b", "s", ed, &key.private_der),
-        Err(Error::BadName(_))
-    ));
-    assert!(matches!(
-        Signer::new("a.b", "s;", ed, &key.private_der),
-        Err(Error::BadName(_))
-    ));
+    assert!(matches!(Signer::new("a.b", "s", rsa, &key.private_der), Err(Error::BadKey(_))));
+    assert!(matches!(Signer::new("a b", "s", ed, &key.private_der), Err(Error::BadName(_))));
+    assert!(matches!(Signer::new("a.b", "s;", ed, &key.private_der), Err(Error::BadName(_))));
     let signer = Signer::new("a.b", "s", ed, &key.private_der).unwrap();
     assert_eq!(signer.sign(b"Subject: x\r\n\r\n", NOW), Err(Error::NoFrom));
-    assert_eq!(
-        format!("{key:?} {signer:?}"),
-        "Generated(…) Signer(s._domainkey.a.b)"
-    );
+    assert_eq!(format!("{key:?} {signer:?}"), "Generated(…) Signer(s._domainkey.a.b)");
     assert!(key.record.starts_with("v=DKIM1; k=ed25519; p="));
 }

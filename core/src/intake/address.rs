@@ -12,16 +12,11 @@ pub fn parse(text: &str) -> Result<String, &'static str> {
     if text.is_empty() {
         return Err("is empty; write local@domain");
     }
-    let (local, domain) = text
-        .rsplit_once('@')
-        .ok_or("has no @; write local@domain")?;
+    let (local, domain) = text.rsplit_once('@').ok_or("has no @; write local@domain")?;
     if local.is_empty() || local.len() > LOCAL_BYTES_MAX {
         return Err("needs 1 to 64 octets before the @");
     }
-    if !local
-        .split('.')
-        .all(|part| !part.is_empty() && part.chars().all(is_atom))
-    {
+    if !local.split('.').all(|part| !part.is_empty() && part.chars().all(is_atom)) {
         return Err("has characters before the @ that are not allowed, or dots in the wrong place");
     }
     let domain = parse_domain(domain)?;
@@ -42,10 +37,7 @@ pub fn parse_domain(text: &str) -> Result<String, &'static str> {
     if labels.len() < 2 || !labels.iter().all(label_fits) || ascii.len() > 253 {
         return Err("needs a full domain name such as example.com");
     }
-    if labels
-        .last()
-        .is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit()))
-    {
+    if labels.last().is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit())) {
         return Err("has a domain that ends in a number");
     }
     Ok(ascii)

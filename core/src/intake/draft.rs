@@ -87,20 +87,12 @@ pub struct Faults(Vec<Violation>);
 impl Faults {
     /// Notes that something is wrong with a field.
     pub fn add(&mut self, reason: Reason, field: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Violation {
-            field: field.into(),
-            reason,
-            message: message.into(),
-        });
+        self.0.push(Violation { field: field.into(), reason, message: message.into() });
     }
 
     /// Fails when anything was noted.
     pub fn into_result(self) -> Result<(), Failure> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::violations(self.0))
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Failure::violations(self.0)) }
     }
 
     fn at_most(&mut self, field: &str, what: &str, count: usize, max: usize) {
@@ -148,20 +140,14 @@ impl Draft {
 
     /// All recipients share one mail.
     pub fn is_shared(&self) -> bool {
-        self.shared
-            .unwrap_or(!self.cc.is_empty() || !self.bcc.is_empty())
+        self.shared.unwrap_or(!self.cc.is_empty() || !self.bcc.is_empty())
     }
 
     /// The recipients with how each is addressed, in order.
     pub fn recipients(&self) -> Vec<(Kind, DraftRecipient)> {
-        let plain = |mailbox: &Mailbox| DraftRecipient {
-            mailbox: mailbox.clone(),
-            ..Default::default()
-        };
-        let to = self
-            .to
-            .iter()
-            .map(|recipient| (Kind::To, recipient.clone()));
+        let plain =
+            |mailbox: &Mailbox| DraftRecipient { mailbox: mailbox.clone(), ..Default::default() };
+        let to = self.to.iter().map(|recipient| (Kind::To, recipient.clone()));
         let cc = self.cc.iter().map(|mailbox| (Kind::Cc, plain(mailbox)));
         let bcc = self.bcc.iter().map(|mailbox| (Kind::Bcc, plain(mailbox)));
         to.chain(cc).chain(bcc).collect()
@@ -178,17 +164,9 @@ impl Draft {
             );
         }
         if !batch && count == 0 {
-            faults.add(
-                Reason::MissingField,
-                "to",
-                "names no recipient; give at least one",
-            );
+            faults.add(Reason::MissingField, "to", "names no recipient; give at least one");
         }
-        let max = if shared {
-            SHARED_RECIPIENTS_MAX
-        } else {
-            INDIVIDUAL_RECIPIENTS_MAX
-        };
+        let max = if shared { SHARED_RECIPIENTS_MAX } else { INDIVIDUAL_RECIPIENTS_MAX };
         if count > max {
             let text = format!("there are {count} recipients; at most {max} are allowed");
             faults.add(Reason::TooManyRecipients, "to", text);
@@ -258,21 +236,11 @@ impl Draft {
                 faults.add(Reason::ForbiddenCharacter, field, "contains NUL; remove it");
             }
         }
-        faults.at_most(
-            "variables",
-            "octets",
-            self.variables.len(),
-            VARIABLES_BYTES_MAX,
-        );
+        faults.at_most("variables", "octets", self.variables.len(), VARIABLES_BYTES_MAX);
     }
 
     fn check_attachments(&mut self, faults: &mut Faults) {
-        faults.at_most(
-            "attachments",
-            "files",
-            self.attachments.len(),
-            ATTACHMENTS_MAX,
-        );
+        faults.at_most("attachments", "files", self.attachments.len(), ATTACHMENTS_MAX);
         for (n, file) in self.attachments.iter_mut().enumerate() {
             let name = format!("attachments[{n}].filename");
             if file.filename.is_empty() {
@@ -304,18 +272,13 @@ impl Draft {
         faults.at_most("headers", "fields", self.headers.len(), HEADERS_MAX);
         for (n, header) in self.headers.iter().enumerate() {
             let field = format!("headers[{n}].name");
-            let printable = header
-                .name
-                .bytes()
-                .all(|b| b.is_ascii_graphic() && b != b':');
+            let printable = header.name.bytes().all(|b| b.is_ascii_graphic() && b != b':');
             if header.name.is_empty() || !printable || header.name.len() > 76 {
                 let text = "is no header field name; use visible US-ASCII without colon";
                 faults.add(Reason::HeaderNotAllowed, field, text);
             } else if is_reserved(&header.name) {
-                let text = format!(
-                    "{} is set by Postern; use the field of the request",
-                    header.name
-                );
+                let text =
+                    format!("{} is set by Postern; use the field of the request", header.name);
                 faults.add(Reason::HeaderNotAllowed, field, text);
             }
             let field = format!("headers[{n}].value");
@@ -330,22 +293,13 @@ pub fn check_recipient(field: &str, recipient: &mut DraftRecipient, faults: &mut
     faults.mailbox(field, &mut recipient.mailbox);
     check_metadata(&format!("{field}.metadata"), &recipient.metadata, faults);
     let variables = format!("{field}.variables");
-    faults.at_most(
-        &variables,
-        "octets",
-        recipient.variables.len(),
-        VARIABLES_BYTES_MAX,
-    );
+    faults.at_most(&variables, "octets", recipient.variables.len(), VARIABLES_BYTES_MAX);
 }
 
 /// Checks an id of the client's.
 pub fn check_id(field: &str, value: &str, faults: &mut Faults) {
     if value.chars().any(char::is_control) {
-        faults.add(
-            Reason::ForbiddenCharacter,
-            field,
-            "contains a control character; remove it",
-        );
+        faults.add(Reason::ForbiddenCharacter, field, "contains a control character; remove it");
     }
     faults.at_most(field, "characters", value.chars().count(), ID_CHARS_MAX);
 }
@@ -368,15 +322,8 @@ impl Labels {
         check_metadata("metadata", &self.metadata, faults);
         check_id("external_id", &self.external_id, faults);
         check_id("campaign_id", &self.campaign_id, faults);
-        if self
-            .send_ms
-            .is_some_and(|send_ms| send_ms > now_ms + SCHEDULE_MS_MAX)
-        {
-            faults.add(
-                Reason::ScheduleTooFar,
-                "send_time",
-                "is more than 366 days ahead",
-            );
+        if self.send_ms.is_some_and(|send_ms| send_ms > now_ms + SCHEDULE_MS_MAX) {
+            faults.add(Reason::ScheduleTooFar, "send_time", "is more than 366 days ahead");
         }
         let start = self.send_ms.unwrap_or(now_ms).max(now_ms);
         if self.expire_ms.is_some_and(|expire_ms| expire_ms <= start) {
@@ -388,10 +335,7 @@ impl Labels {
 
 fn check_metadata(field: &str, metadata: &BTreeMap<String, String>, faults: &mut Faults) {
     faults.at_most(field, "entries", metadata.len(), METADATA_MAX);
-    let bytes = metadata
-        .iter()
-        .map(|(key, value)| key.len() + value.len())
-        .sum();
+    let bytes = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
     faults.at_most(field, "octets", bytes, METADATA_BYTES_MAX);
     for (key, value) in metadata {
         let key_fits = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
@@ -409,18 +353,12 @@ fn is_media_type(text: &str) -> bool {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b);
         !part.is_empty() && part.len() <= 127 && part.bytes().all(fits)
     };
-    text.split_once('/')
-        .is_some_and(|(kind, subtype)| token(kind) && token(subtype))
+    text.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
 }
 
 /// Fields that Postern writes itself, or that would lie about the mail's way.
 fn is_reserved(name: &str) -> bool {
-    const OTHERS: [&str; 4] = [
-        "sender",
-        "authentication-results",
-        "apparently-to",
-        "errors-to",
-    ];
+    const OTHERS: [&str; 4] = ["sender", "authentication-results", "apparently-to", "errors-to"];
     const PREFIXES: [&str; 4] = ["content-", "resent-", "arc-", "received-"];
     let name = name.to_ascii_lowercase();
     crate::mime::is_reserved(&name)

@@ -71,16 +71,8 @@ impl Intake {
         }
         let idempotency = self.idempotency(key, "send", request, row.send_ms, now_ms);
         let recipients = recipients.into_iter().map(new_recipient).collect();
-        let messages = vec![NewMessage {
-            row,
-            recipients,
-            idempotency,
-        }];
-        Ok(Ready {
-            content_id: id.uuid(),
-            prepared: Arc::new(prepared),
-            messages,
-        })
+        let messages = vec![NewMessage { row, recipients, idempotency }];
+        Ok(Ready { content_id: id.uuid(), prepared: Arc::new(prepared), messages })
     }
 
     /// Checks a batch: what all items share must be right, each item stands for itself. Returns the
@@ -95,11 +87,7 @@ impl Intake {
         let now_ms = self.clock.now_ms();
         draft.check(true, now_ms)?;
         if items.is_empty() {
-            return Err(Failure::field(
-                Reason::MissingField,
-                "items",
-                "is empty; give 1 to 1000",
-            ));
+            return Err(Failure::field(Reason::MissingField, "items", "is empty; give 1 to 1000"));
         }
         if items.len() > INDIVIDUAL_RECIPIENTS_MAX {
             let text = format!("has {} items; at most 1000 are allowed", items.len());
@@ -123,24 +111,11 @@ impl Intake {
             (row.batch_id, row.content_id) = (Some(batch), batch.uuid());
             let idempotency = self.idempotency(key, "batch", item.request, row.send_ms, now_ms);
             let recipients = vec![new_recipient((Kind::To, item.recipient))];
-            messages.push(NewMessage {
-                row,
-                recipients,
-                idempotency,
-            });
+            messages.push(NewMessage { row, recipients, idempotency });
             good.push(n);
         }
         let prepared = Arc::new(prepared);
-        Ok((
-            batch,
-            Ready {
-                content_id: batch.uuid(),
-                prepared,
-                messages,
-            },
-            good,
-            bad,
-        ))
+        Ok((batch, Ready { content_id: batch.uuid(), prepared, messages }, good, bad))
     }
 
     /// Checks a message the client composed and makes it ready.
@@ -162,11 +137,7 @@ impl Intake {
         }
         let from = authors.first().cloned().unwrap_or_default();
         if authors.is_empty() {
-            faults.add(
-                Reason::MissingField,
-                "raw.from",
-                "has no From field that can be read",
-            );
+            faults.add(Reason::MissingField, "raw.from", "has no From field that can be read");
         }
         let mut envelope_from = String::new();
         if !draft.envelope_from.is_empty() {
@@ -197,20 +168,9 @@ impl Intake {
             ..Content::default()
         };
         let idempotency = self.idempotency(key, "raw", request, row.send_ms, now_ms);
-        let messages = vec![NewMessage {
-            row,
-            recipients,
-            idempotency,
-        }];
-        let prepared = Arc::new(Prepared {
-            content,
-            compiled: None,
-        });
-        Ok(Ready {
-            content_id: id.uuid(),
-            prepared,
-            messages,
-        })
+        let messages = vec![NewMessage { row, recipients, idempotency }];
+        let prepared = Arc::new(Prepared { content, compiled: None, required: Vec::new() });
+        Ok(Ready { content_id: id.uuid(), prepared, messages })
     }
 
     fn check_size(&self, bytes: usize) -> Result<(), Failure> {
@@ -241,40 +201,31 @@ impl Intake {
             ..Content::default()
         };
         if content.shared {
-            content.to = draft
-                .to
-                .iter()
-                .map(|recipient| recipient.mailbox.clone())
-                .collect();
+            content.to = draft.to.iter().map(|recipient| recipient.mailbox.clone()).collect();
             content.cc.clone_from(&draft.cc);
         }
+        let mut required = Vec::new();
         if !draft.template.is_empty() {
-            self.fill_from_template(&draft.template, &mut content)?;
+            required = self.fill_from_template(&draft.template, &mut content)?;
         }
         let compiled = Prepared::compile(&self.directory, &content).map_err(|error| {
-            unrendered(
-                &error,
-                if draft.template.is_empty() {
-                    "html"
-                } else {
-                    "template"
-                },
-            )
+            unrendered(&error, if draft.template.is_empty() { "html" } else { "template" })
         })?;
-        Ok(Prepared { content, compiled })
+        Ok(Prepared { content, compiled, required })
     }
 
     /// Copies a template into the content, so that a later change of it touches no accepted mail.
-    fn fill_from_template(&self, name: &str, content: &mut Content) -> Result<(), Failure> {
+    /// Returns the variables it demands.
+    fn fill_from_template(
+        &self,
+        name: &str,
+        content: &mut Content,
+    ) -> Result<Vec<String>, Failure> {
         let snapshot = self.directory.now();
         let Some(found) = snapshot.template(name) else {
             let text =
                 format!("there is no template '{name}'; list templates to see what there is");
-            return Err(Failure::field(
-                Reason::TemplateNotFound,
-                "template.id",
-                text,
-            ));
+            return Err(Failure::field(Reason::TemplateNotFound, "template.id", text));
         };
         let template = &found.template;
         if content.subject.is_empty() {
@@ -297,7 +248,8 @@ impl Intake {
         if !variables.is_empty() {
             content.variables = serde_json::to_string(&variables).unwrap_or_default();
         }
-        Ok(())
+        let demanded = template.variables.iter().filter(|v| v.required && !content.lenient);
+        Ok(demanded.map(|variable| variable.name.clone()).collect())
     }
 
     fn row(
@@ -344,11 +296,7 @@ impl Intake {
         // A scheduled message may be asked about again until a day after it went.
         let after_send = send_ms.map_or(0, |send_ms| send_ms + 86_400_000);
         let expire_ms = (now_ms + self.policy.idempotency_ttl.as_millis() as i64).max(after_send);
-        Some(Idempotency {
-            key: format!("{mode}/{operation}/{text}"),
-            fingerprint,
-            expire_ms,
-        })
+        Some(Idempotency { key: format!("{mode}/{operation}/{text}"), fingerprint, expire_ms })
     }
 }
 
@@ -364,6 +312,9 @@ fn check_item(prepared: &Prepared, item: &mut BatchItem) -> Result<(), Failure> 
 fn check_rendering(prepared: &Prepared, recipient: &DraftRecipient) -> Result<(), TemplateError> {
     if prepared.compiled.is_none() {
         return Ok(());
+    }
+    if let Some(name) = prepared.missing(&recipient.variables)? {
+        return Err(TemplateError::MissingVariable(name.to_owned()));
     }
     prepared.render(&recipient.variables).map(|_| ())
 }
@@ -386,28 +337,15 @@ fn unrendered(error: &TemplateError, field: &str) -> Failure {
 
 fn new_recipient((kind, recipient): (Kind, DraftRecipient)) -> NewRecipient {
     let (mailbox, variables) = (recipient.mailbox, recipient.variables);
-    NewRecipient {
-        id: RecipientId::generate(),
-        kind,
-        mailbox,
-        variables,
-    }
+    NewRecipient { id: RecipientId::generate(), kind, mailbox, variables }
 }
 
 fn raw_recipients(recipients: &[String], faults: &mut Faults) -> Vec<NewRecipient> {
     if recipients.is_empty() {
-        faults.add(
-            Reason::MissingField,
-            "recipients",
-            "names no recipient; give at least one",
-        );
+        faults.add(Reason::MissingField, "recipients", "names no recipient; give at least one");
     }
     if recipients.len() > INDIVIDUAL_RECIPIENTS_MAX {
-        faults.add(
-            Reason::TooManyRecipients,
-            "recipients",
-            "names more than 1000 recipients",
-        );
+        faults.add(Reason::TooManyRecipients, "recipients", "names more than 1000 recipients");
         return Vec::new();
     }
     let mut seen = std::collections::BTreeSet::new();
@@ -417,14 +355,8 @@ fn raw_recipients(recipients: &[String], faults: &mut Faults) -> Vec<NewRecipien
             // An envelope may name a recipient twice; one mail is enough.
             Ok(email) if !seen.insert(email.to_lowercase()) => {}
             Ok(email) => {
-                let mailbox = Mailbox {
-                    email,
-                    name: String::new(),
-                };
-                let recipient = DraftRecipient {
-                    mailbox,
-                    ..Default::default()
-                };
+                let mailbox = Mailbox { email, name: String::new() };
+                let recipient = DraftRecipient { mailbox, ..Default::default() };
                 list.push(new_recipient((Kind::To, recipient)));
             }
             Err(text) => faults.add(Reason::InvalidAddress, format!("recipients[{n}]"), text),

@@ -105,13 +105,9 @@ impl Intake {
     ) -> Result<Vec<Result<Answer, Failure>>, Failure> {
         let now_ms = self.clock.now_ms();
         let recipients: usize = ready.messages.iter().map(|m| m.recipients.len()).sum();
-        let limits = [
-            (key.id.to_string(), key.daily_limit),
-            ("total".to_owned(), self.policy.daily_limit),
-        ];
-        self.quota
-            .spend(&*self.db, &limits, recipients as i64, now_ms)
-            .await?;
+        let limits =
+            [(key.id.to_string(), key.daily_limit), ("total".to_owned(), self.policy.daily_limit)];
+        self.quota.spend(&*self.db, &limits, recipients as i64, now_ms).await?;
         let reservation = self.worker.reserve(recipients);
         let submission = Submission {
             content_id: ready.content_id,
@@ -158,9 +154,7 @@ impl Intake {
         if known {
             return Ok(());
         }
-        refused(format!(
-            "{domain} is not a sender domain here; add it first"
-        ))
+        refused(format!("{domain} is not a sender domain here; add it first"))
     }
 }
 
@@ -190,10 +184,7 @@ fn jobs(ready: &Ready, accepted: &[Accepted]) -> Vec<Job> {
                 test: row.test,
                 rfc_message_id: row.rfc_message_id.clone(),
             };
-            jobs.push(Job {
-                claimed,
-                prepared: Some(ready.prepared.clone()),
-            });
+            jobs.push(Job { claimed, prepared: Some(ready.prepared.clone()) });
         }
     }
     jobs
@@ -201,14 +192,8 @@ fn jobs(ready: &Ready, accepted: &[Accepted]) -> Vec<Job> {
 
 fn answer(accepted: Accepted) -> Result<Answer, Failure> {
     match accepted {
-        Accepted::New(receipt) => Ok(Answer {
-            receipt,
-            replayed: false,
-        }),
-        Accepted::Replayed(receipt) => Ok(Answer {
-            receipt,
-            replayed: true,
-        }),
+        Accepted::New(receipt) => Ok(Answer { receipt, replayed: false }),
+        Accepted::Replayed(receipt) => Ok(Answer { receipt, replayed: true }),
         Accepted::KeyReused => {
             let text = "this idempotency key was used for another request; use a new key";
             Err(Failure::new(Reason::IdempotencyKeyReused, text))

@@ -27,25 +27,16 @@ pub(super) fn headers(out: &mut Vec<u8>, file: &Attachment, inline: bool) {
 /// §5.1, §5.2.1), which is what files are sent as, so they travel as plain bytes.
 fn media_type(given: &str) -> &str {
     const BYTES: &str = "application/octet-stream";
-    let composite = |kind: &str| {
-        given
-            .get(..kind.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(kind))
-    };
+    let composite =
+        |kind: &str| given.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind));
     let printable = given.bytes().all(|b| matches!(b, b' '..=b'~'));
     let usable = printable && given.contains('/') && given.len() <= TYPE_BYTES_MAX;
-    if !usable || composite("message/") || composite("multipart/") {
-        BYTES
-    } else {
-        given
-    }
+    if !usable || composite("message/") || composite("multipart/") { BYTES } else { given }
 }
 
 fn filename(out: &mut Vec<u8>, name: &str) {
     let name = headers::clean(name);
-    let end = (0..=name.len().min(NAME_BYTES_MAX))
-        .rev()
-        .find(|at| name.is_char_boundary(*at));
+    let end = (0..=name.len().min(NAME_BYTES_MAX)).rev().find(|at| name.is_char_boundary(*at));
     let name = &name[..end.unwrap_or_default()];
     if name.is_empty() {
         return;

@@ -8,26 +8,14 @@ use super::{Letter, attachment, encode};
 use crate::model::content::Attachment;
 
 enum Part<'a> {
-    Text {
-        subtype: &'static str,
-        text: &'a str,
-    },
-    File {
-        file: &'a Attachment,
-        inline: bool,
-    },
-    Multi {
-        subtype: &'static str,
-        parts: Vec<Part<'a>>,
-    },
+    Text { subtype: &'static str, text: &'a str },
+    File { file: &'a Attachment, inline: bool },
+    Multi { subtype: &'static str, parts: Vec<Part<'a>> },
 }
 
 /// Writes Content-Type, the blank line and the body. The mail ends with CRLF.
 pub(super) fn write(out: &mut Vec<u8>, letter: &Letter<'_>) {
-    let mut boundaries = Boundaries {
-        seed: letter.boundary_seed,
-        used: 0,
-    };
+    let mut boundaries = Boundaries { seed: letter.boundary_seed, used: 0 };
     tree(letter).write(out, &mut boundaries);
     if !out.ends_with(b"\r\n") {
         out.extend_from_slice(b"\r\n");
@@ -38,20 +26,11 @@ fn tree<'a>(letter: &Letter<'a>) -> Part<'a> {
     // Without html nothing can refer to an inline image: it is then a file like any other.
     let is_inline = |file: &&Attachment| !file.content_id.is_empty() && !letter.html.is_empty();
     let (inline, files): (Vec<_>, Vec<_>) = letter.content.attachments.iter().partition(is_inline);
-    let text = Part::Text {
-        subtype: "plain",
-        text: letter.text,
-    };
-    let html = Part::Text {
-        subtype: "html",
-        text: letter.html,
-    };
+    let text = Part::Text { subtype: "plain", text: letter.text };
+    let html = Part::Text { subtype: "html", text: letter.html };
     let html = multi("related", html, inline, true);
     let body = match (letter.text.is_empty(), letter.html.is_empty()) {
-        (false, false) => Part::Multi {
-            subtype: "alternative",
-            parts: vec![text, html],
-        },
+        (false, false) => Part::Multi { subtype: "alternative", parts: vec![text, html] },
         (true, false) => html,
         (_, true) => text,
     };
@@ -68,10 +47,7 @@ fn multi<'a>(
         return first;
     }
     let files = files.into_iter().map(|file| Part::File { file, inline });
-    Part::Multi {
-        subtype,
-        parts: std::iter::once(first).chain(files).collect(),
-    }
+    Part::Multi { subtype, parts: std::iter::once(first).chain(files).collect() }
 }
 
 impl Part<'_> {
@@ -90,11 +66,7 @@ impl Part<'_> {
             Part::Multi { subtype, parts } => {
                 let boundary = boundaries.next();
                 // RFC 2387 asks for the type of the root part.
-                let root = if *subtype == "related" {
-                    " type=\"text/html\";"
-                } else {
-                    ""
-                };
+                let root = if *subtype == "related" { " type=\"text/html\";" } else { "" };
                 let header = format!(
                     "Content-Type: multipart/{subtype};{root}\r\n boundary=\"{boundary}\"\r\n"
                 );

@@ -33,9 +33,7 @@ pub(super) fn data(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"Content-Transfer-Encoding: base64\r\n\r\n");
     let mut line = [0u8; ENCODED_COLUMNS];
     for chunk in bytes.chunks(BASE64_LINE_BYTES) {
-        let len = STANDARD
-            .encode_slice(chunk, &mut line)
-            .expect("57 bytes make 76 characters");
+        let len = STANDARD.encode_slice(chunk, &mut line).expect("57 bytes make 76 characters");
         out.extend_from_slice(&line[..len]);
         out.extend_from_slice(b"\r\n");
     }
@@ -60,15 +58,9 @@ struct Shape {
 
 impl Shape {
     fn of(text: &[u8]) -> Self {
-        let mut shape = Shape {
-            plain: true,
-            escapes: 0,
-        };
+        let mut shape = Shape { plain: true, escapes: 0 };
         for (line, _) in lines(text) {
-            let odd = line
-                .iter()
-                .filter(|b| !matches!(b, b'\t' | b' '..=b'~'))
-                .count();
+            let odd = line.iter().filter(|b| !matches!(b, b'\t' | b' '..=b'~')).count();
             shape.escapes += odd + line.iter().filter(|b| **b == b'=').count();
             let trailing = line.last().is_some_and(|b| matches!(b, b' ' | b'\t'));
             shape.plain &= odd == 0

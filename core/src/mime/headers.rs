@@ -53,9 +53,7 @@ pub(super) fn custom(out: &mut Vec<u8>, name: &str, value: &str) {
 
 fn unstructured(out: &mut Vec<u8>, name: &str, value: &str, encode: bool) {
     let mut line = Line::begin(out, name);
-    let long_word = value
-        .split([' ', '\t'])
-        .any(|word| word.len() > WORD_BYTES_MAX);
+    let long_word = value.split([' ', '\t']).any(|word| word.len() > WORD_BYTES_MAX);
     if encode || !value.is_ascii() || long_word {
         line.encoded(value);
     } else {
@@ -82,10 +80,7 @@ pub(super) fn mailboxes(out: &mut Vec<u8>, name: &str, list: &[Mailbox]) {
 
 /// Writes `<id>`, dropping whatever could not stand between the brackets.
 pub(super) fn message_id(out: &mut Vec<u8>, name: &str, id: &str) {
-    let id: String = id
-        .chars()
-        .filter(|c| c.is_ascii_graphic() && !"<>".contains(*c))
-        .collect();
+    let id: String = id.chars().filter(|c| c.is_ascii_graphic() && !"<>".contains(*c)).collect();
     let mut line = Line::begin(out, name);
     let id = id.get(..id.len().min(WORD_BYTES_MAX)).unwrap_or_default();
     line.word(&format!("<{id}>"));
@@ -104,14 +99,7 @@ pub(super) fn clean(value: &str) -> Cow<'_, str> {
     let value = value.trim();
     if value.chars().any(|c| c.is_control() && c != '\t') {
         let spaced = |c: char| if c.is_control() && c != '\t' { ' ' } else { c };
-        return Cow::Owned(
-            value
-                .chars()
-                .map(spaced)
-                .collect::<String>()
-                .trim()
-                .to_owned(),
-        );
+        return Cow::Owned(value.chars().map(spaced).collect::<String>().trim().to_owned());
     }
     Cow::Borrowed(value)
 }
@@ -126,10 +114,7 @@ impl<'a> Line<'a> {
     fn begin(out: &'a mut Vec<u8>, name: &str) -> Self {
         out.extend_from_slice(name.as_bytes());
         out.push(b':');
-        Self {
-            out,
-            column: name.len() + 1,
-        }
+        Self { out, column: name.len() + 1 }
     }
 
     fn end(self) {
@@ -161,9 +146,7 @@ impl<'a> Line<'a> {
             self.out.extend_from_slice(gap.as_bytes());
             self.out.extend_from_slice(word.as_bytes());
             self.column += gap.len() + word.len();
-            let next = behind
-                .find(|c| c != ' ' && c != '\t')
-                .unwrap_or(behind.len());
+            let next = behind.find(|c| c != ' ' && c != '\t').unwrap_or(behind.len());
             if next == behind.len() {
                 return;
             }
@@ -177,10 +160,7 @@ impl<'a> Line<'a> {
 
     /// Writes encoded words, cut between characters. The space between two of them is not text.
     fn encoded(&mut self, value: &str) {
-        let quoted_chars: usize = value
-            .bytes()
-            .map(|b| if is_q_safe(b) { 1 } else { 3 })
-            .sum();
+        let quoted_chars: usize = value.bytes().map(|b| if is_q_safe(b) { 1 } else { 3 }).sum();
         let quoted = quoted_chars < value.len().div_ceil(3) * 4;
         let mut rest = value;
         while !rest.is_empty() {
@@ -223,11 +203,7 @@ fn word_end(text: &str, quoted: bool) -> usize {
     for (at, c) in text.char_indices() {
         chars = if quoted {
             let bytes = &text.as_bytes()[at..at + c.len_utf8()];
-            chars
-                + bytes
-                    .iter()
-                    .map(|b| if is_q_safe(*b) { 1 } else { 3 })
-                    .sum::<usize>()
+            chars + bytes.iter().map(|b| if is_q_safe(*b) { 1 } else { 3 }).sum::<usize>()
         } else {
             (at + c.len_utf8()).div_ceil(3) * 4
         };

@@ -62,10 +62,7 @@ pub struct Inspection {
 impl Inspection {
     /// The first field of this name.
     pub fn field(&self, name: &str) -> Option<&str> {
-        let named = self
-            .fields
-            .iter()
-            .find(|(other, _)| other.eq_ignore_ascii_case(name));
+        let named = self.fields.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str())
     }
 }
@@ -75,22 +72,8 @@ impl Inspection {
 pub fn inspect(message: &[u8]) -> Result<Inspection, RawError> {
     let message = raw::normalise(message)?;
     let fields = Fields::parse(&message)?;
-    for name in [
-        "From",
-        "Sender",
-        "Subject",
-        "Date",
-        "Message-ID",
-        "Reply-To",
-        "To",
-        "Cc",
-    ] {
-        if fields
-            .iter()
-            .filter(|field| field.name.eq_ignore_ascii_case(name))
-            .count()
-            > 1
-        {
+    for name in ["From", "Sender", "Subject", "Date", "Message-ID", "Reply-To", "To", "Cc"] {
+        if fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).count() > 1 {
             return Err(RawError::Repeated(name));
         }
     }
@@ -99,28 +82,16 @@ pub fn inspect(message: &[u8]) -> Result<Inspection, RawError> {
     let mailboxes = |address: &mail_parser::Address<'_>| -> Vec<Mailbox> {
         let list = address.iter().filter_map(|one| {
             let email = one.address.as_deref()?.to_owned();
-            Some(Mailbox {
-                email,
-                name: one.name.as_deref().unwrap_or_default().to_owned(),
-            })
+            Some(Mailbox { email, name: one.name.as_deref().unwrap_or_default().to_owned() })
         });
         list.collect()
     };
     let parsed = parsed.as_ref();
     Ok(Inspection {
-        from: parsed
-            .and_then(|m| m.from())
-            .map(mailboxes)
-            .unwrap_or_default(),
-        subject: parsed
-            .and_then(|m| m.subject())
-            .unwrap_or_default()
-            .to_owned(),
+        from: parsed.and_then(|m| m.from()).map(mailboxes).unwrap_or_default(),
+        subject: parsed.and_then(|m| m.subject()).unwrap_or_default().to_owned(),
         message_id: parsed.and_then(|m| m.message_id()).map(str::to_owned),
-        fields: fields
-            .iter()
-            .map(|field| (field.name.to_owned(), field.unfolded()))
-            .collect(),
+        fields: fields.iter().map(|field| (field.name.to_owned(), field.unfolded())).collect(),
         parts,
     })
 }
@@ -134,20 +105,15 @@ pub(super) fn has_utf8_address(message: &[u8]) -> bool {
         return false;
     }
     let holds_addresses = |name: &str| {
-        ["from", "sender", "reply-to", "to", "cc"]
-            .iter()
-            .any(|n| name.eq_ignore_ascii_case(n))
+        ["from", "sender", "reply-to", "to", "cc"].iter().any(|n| name.eq_ignore_ascii_case(n))
     };
-    fields
-        .iter()
-        .filter(|field| holds_addresses(field.name))
-        .any(|field| {
-            let value = String::from_utf8_lossy(field.bytes).into_owned();
-            // Every second piece lies between quotes: a display name, not an address.
-            let unquoted = value.split('"').step_by(2).collect::<Vec<_>>().join(" ");
-            let mut words = unquoted.split(|c: char| c.is_whitespace() || "<>,;:()".contains(c));
-            words.any(|word| word.contains('@') && !word.is_ascii())
-        })
+    fields.iter().filter(|field| holds_addresses(field.name)).any(|field| {
+        let value = String::from_utf8_lossy(field.bytes).into_owned();
+        // Every second piece lies between quotes: a display name, not an address.
+        let unquoted = value.split('"').step_by(2).collect::<Vec<_>>().join(" ");
+        let mut words = unquoted.split(|c: char| c.is_whitespace() || "<>,;:()".contains(c));
+        words.any(|word| word.contains('@') && !word.is_ascii())
+    })
 }
 
 /// One header field with its folding.
@@ -188,10 +154,8 @@ impl<'a> Fields<'a> {
         while at < message.len() {
             line_number += 1;
             let rest = &message[at..];
-            let len = rest
-                .windows(2)
-                .position(|pair| pair == b"\r\n")
-                .map_or(rest.len(), |n| n + 2);
+            let len =
+                rest.windows(2).position(|pair| pair == b"\r\n").map_or(rest.len(), |n| n + 2);
             let line = &rest[..len];
             if line == b"\r\n" {
                 break;
@@ -202,9 +166,8 @@ impl<'a> Fields<'a> {
             }
             if matches!(line[0], b' ' | b'\t') {
                 let start = at - len;
-                let field = fields
-                    .last_mut()
-                    .ok_or(RawError::BadHeaderLine { line: line_number })?;
+                let field =
+                    fields.last_mut().ok_or(RawError::BadHeaderLine { line: line_number })?;
                 field.bytes = &message[start - field.bytes.len()..at];
             } else {
                 let field = field(line).ok_or(RawError::BadHeaderLine { line: line_number })?;
@@ -214,11 +177,7 @@ impl<'a> Fields<'a> {
         if fields.is_empty() {
             return Err(RawError::NoHeader);
         }
-        Ok(Self {
-            message,
-            fields,
-            end: at,
-        })
+        Ok(Self { message, fields, end: at })
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Field<'a>> {
@@ -226,9 +185,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.fields
-            .iter()
-            .any(|field| field.name.eq_ignore_ascii_case(name))
+        self.fields.iter().any(|field| field.name.eq_ignore_ascii_case(name))
     }
 
     /// All fields without the blank line behind them.
@@ -238,11 +195,7 @@ impl<'a> Fields<'a> {
 
     /// The blank line and the body; just a blank line when the message ended with its header.
     pub(super) fn body_with_blank_line(&self) -> &'a [u8] {
-        if self.end < self.message.len() {
-            &self.message[self.end..]
-        } else {
-            b"\r\n"
-        }
+        if self.end < self.message.len() { &self.message[self.end..] } else { b"\r\n" }
     }
 
     /// The body.
@@ -253,13 +206,7 @@ impl<'a> Fields<'a> {
 
 fn field(line: &[u8]) -> Option<Field<'_>> {
     let colon = line.iter().position(|b| *b == b':')?;
-    let name = std::str::from_utf8(&line[..colon])
-        .ok()?
-        .trim_end_matches([' ', '\t']);
+    let name = std::str::from_utf8(&line[..colon]).ok()?.trim_end_matches([' ', '\t']);
     let valid = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
-    valid.then_some(Field {
-        name,
-        bytes: line,
-        value_at: colon + 1,
-    })
+    valid.then_some(Field { name, bytes: line, value_at: colon + 1 })
 }

@@ -51,11 +51,7 @@ pub struct Letter<'a> {
 /// [`is_reserved`] says yes, or whose name is no field name, is left out.
 pub fn compose(letter: &Letter<'_>) -> Vec<u8> {
     let content = letter.content;
-    let files: usize = content
-        .attachments
-        .iter()
-        .map(|file| file.data.len() / 3 * 4)
-        .sum();
+    let files: usize = content.attachments.iter().map(|file| file.data.len() / 3 * 4).sum();
     let mut out = Vec::with_capacity(
         2048 + files + files / 38 + (letter.html.len() + letter.text.len()) * 3 / 2,
     );
@@ -108,10 +104,7 @@ pub fn is_reserved(name: &str) -> bool {
         "dkim-signature",
         "delivered-to",
     ];
-    NAMES
-        .iter()
-        .any(|reserved| name.eq_ignore_ascii_case(reserved))
-        || raw::is_private(name)
+    NAMES.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) || raw::is_private(name)
 }
 
 /// Whether a custom field can be written under this name (RFC 5322 §2.2, and short enough).

@@ -29,10 +29,7 @@ pub fn prepare(raw: &[u8], missing: Missing<'_>) -> Result<Vec<u8>, RawError> {
     if !fields.has("message-id") {
         headers::message_id(&mut out, "Message-ID", missing.message_id);
     }
-    for field in fields
-        .iter()
-        .filter(|field| !is_private(field.name) && !is_hidden(field.name))
-    {
+    for field in fields.iter().filter(|field| !is_private(field.name) && !is_hidden(field.name)) {
         out.extend_from_slice(field.bytes);
     }
     out.extend_from_slice(fields.body_with_blank_line());

@@ -10,18 +10,10 @@ const TYPE_BYTES_MAX: usize = 8192;
 
 /// The number of parts of a message with CRLF line ends, 1 when it is not multipart.
 pub(super) fn walk(message: &[u8]) -> Result<usize, RawError> {
-    let mut walk = Walk {
-        stack: Vec::new(),
-        parts: 1,
-        in_header: true,
-        kind: Vec::new(),
-    };
+    let mut walk = Walk { stack: Vec::new(), parts: 1, in_header: true, kind: Vec::new() };
     let mut rest = message;
     while !rest.is_empty() {
-        let len = rest
-            .windows(2)
-            .position(|pair| pair == b"\r\n")
-            .map_or(rest.len(), |n| n + 2);
+        let len = rest.windows(2).position(|pair| pair == b"\r\n").map_or(rest.len(), |n| n + 2);
         let (line, behind) = rest.split_at(len);
         rest = behind;
         walk.line(line.strip_suffix(b"\r\n").unwrap_or(line))?;
@@ -42,11 +34,7 @@ impl Walk {
     fn line(&mut self, line: &[u8]) -> Result<(), RawError> {
         if line.starts_with(b"--") && self.boundary(line) {
             self.parts += 1;
-            return if self.parts > MIME_PARTS_MAX {
-                Err(RawError::TooManyParts)
-            } else {
-                Ok(())
-            };
+            return if self.parts > MIME_PARTS_MAX { Err(RawError::TooManyParts) } else { Ok(()) };
         }
         if !self.in_header {
             return Ok(());
@@ -87,10 +75,7 @@ impl Walk {
         self.in_header = false;
         let kind = std::mem::take(&mut self.kind);
         let text = String::from_utf8_lossy(&kind);
-        let media = text
-            .split_once(':')
-            .map_or("", |(_, value)| value)
-            .trim_start();
+        let media = text.split_once(':').map_or("", |(_, value)| value).trim_start();
         let lower = media.to_ascii_lowercase();
         if lower.starts_with("multipart/") {
             if let Some(boundary) = boundary_of(media, &lower) {
@@ -100,11 +85,7 @@ impl Walk {
             self.stack.push(Vec::new());
             self.in_header = true;
         }
-        if self.stack.len() > MIME_DEPTH_MAX {
-            Err(RawError::TooDeep)
-        } else {
-            Ok(())
-        }
+        if self.stack.len() > MIME_DEPTH_MAX { Err(RawError::TooDeep) } else { Ok(()) }
     }
 }
 
@@ -112,18 +93,12 @@ fn is_content_type(line: &[u8]) -> bool {
     let Some(colon) = line.iter().position(|b| *b == b':') else {
         return false;
     };
-    line[..colon]
-        .trim_ascii_end()
-        .eq_ignore_ascii_case(b"content-type")
+    line[..colon].trim_ascii_end().eq_ignore_ascii_case(b"content-type")
 }
 
 fn boundary_of(media: &str, lower: &str) -> Option<Vec<u8>> {
     let at = lower.find("boundary")? + "boundary".len();
-    let value = media
-        .get(at..)?
-        .trim_start()
-        .strip_prefix('=')?
-        .trim_start();
+    let value = media.get(at..)?.trim_start().strip_prefix('=')?.trim_start();
     let boundary = match value.strip_prefix('"') {
         Some(quoted) => quoted.split('"').next()?.replace('\\', ""),
         None => value.split([';', ' ', '\t', '\n']).next()?.to_owned(),

@@ -1,3 +1,5 @@
+//! Mails, read back by a parser that is not ours.
+
 use bytes::Bytes;
 use mail_parser::{HeaderName, MessageParser, MimeHeaders, PartType};
 use proptest::prelude::*;
@@ -6,17 +8,11 @@ use super::*;
 use crate::model::content::{Attachment, HeaderField};
 
 const DATE_MS: i64 = 1_795_428_000_000;
-const MISSING: Missing<'static> = Missing {
-    message_id: "new@example.org",
-    date_ms: DATE_MS,
-};
+const MISSING: Missing<'static> = Missing { message_id: "new@example.org", date_ms: DATE_MS };
 const NESTING_BOMB: usize = 10_000;
 
 fn mailbox(name: &str, email: &str) -> Mailbox {
-    Mailbox {
-        email: email.to_owned(),
-        name: name.to_owned(),
-    }
+    Mailbox { email: email.to_owned(), name: name.to_owned() }
 }
 
 fn file(name: &str, content_type: &str, content_id: &str) -> Attachment {
@@ -29,10 +25,7 @@ fn file(name: &str, content_type: &str, content_id: &str) -> Attachment {
 }
 
 fn content() -> Content {
-    Content {
-        from: Some(mailbox("A", "a@example.org")),
-        ..Content::default()
-    }
+    Content { from: Some(mailbox("A", "a@example.org")), ..Content::default() }
 }
 
 fn build(content: &Content, subject: &str, html: &str, text: &str) -> String {
@@ -58,11 +51,7 @@ fn assert_clean(mail: &[u8]) {
     for line in &lines[..lines.len() - 1] {
         assert!(line.ends_with(b"\r"), "bare LF");
         assert!(line.len() <= LINE_BYTES_MAX + 1);
-        assert!(
-            !line[..line.len() - 1]
-                .iter()
-                .any(|b| matches!(b, b'\r' | 0))
-        );
+        assert!(!line[..line.len() - 1].iter().any(|b| matches!(b, b'\r' | 0)));
     }
     assert!(mail.is_ascii());
 }
@@ -85,9 +74,7 @@ const ALL_TYPES: &str = "multipart/mixed multipart/alternative text/plain multip
 /// The media types of all parts, from the outside in.
 fn types(parsed: &mail_parser::Message<'_>) -> Vec<String> {
     let kinds = parsed.parts.iter().map(|part| part.content_type().unwrap());
-    kinds
-        .map(|kind| format!("{}/{}", kind.ctype(), kind.subtype().unwrap()))
-        .collect()
+    kinds.map(|kind| format!("{}/{}", kind.ctype(), kind.subtype().unwrap())).collect()
 }
 
 #[test]
@@ -95,23 +82,12 @@ fn all_parts_survive_and_hidden_recipients_do_not_show() {
     let html = "<p>Grüße <img src=\"cid:logo@x\"></p>";
     let mut content = content();
     content.shared = true;
-    content.to = vec![
-        mailbox("Ünï, \"q\"", "x@example.net"),
-        mailbox("Doe, J", "y@example.net"),
-    ];
+    content.to = vec![mailbox("Ünï, \"q\"", "x@example.net"), mailbox("Doe, J", "y@example.net")];
     content.cc = vec![mailbox("", "c@example.net")];
     content.reply_to = vec![mailbox("R", "r@example.org")];
-    content.headers = [
-        ("X-Tag", "a"),
-        ("Bcc", "h@x.y"),
-        ("X-Postern-Y", "z"),
-        ("X-Tag", "ü"),
-    ]
-    .map(|(name, value)| HeaderField {
-        name: name.into(),
-        value: value.into(),
-    })
-    .to_vec();
+    content.headers = [("X-Tag", "a"), ("Bcc", "h@x.y"), ("X-Postern-Y", "z"), ("X-Tag", "ü")]
+        .map(|(name, value)| HeaderField { name: name.into(), value: value.into() })
+        .to_vec();
     content.attachments = vec![
         file("ü €.pdf", "application/pdf", ""),
         file("logo.png", "image/png", "logo@x"),
@@ -120,19 +96,10 @@ fn all_parts_survive_and_hidden_recipients_do_not_show() {
     let mail = build(&content, "Grüße ☃", html, "Grüße\n");
     let parsed = MessageParser::default().parse(mail.as_bytes()).unwrap();
     assert_eq!(parsed.subject(), Some("Grüße ☃"));
-    assert_eq!(
-        parsed.to().unwrap().first().unwrap().name(),
-        Some("Ünï, \"q\"")
-    );
+    assert_eq!(parsed.to().unwrap().first().unwrap().name(), Some("Ünï, \"q\""));
     assert_eq!(parsed.to().unwrap().last().unwrap().name(), Some("Doe, J"));
-    assert_eq!(
-        parsed.cc().unwrap().first().unwrap().address(),
-        Some("c@example.net")
-    );
-    assert_eq!(
-        parsed.reply_to().unwrap().first().unwrap().address(),
-        Some("r@example.org")
-    );
+    assert_eq!(parsed.cc().unwrap().first().unwrap().address(), Some("c@example.net"));
+    assert_eq!(parsed.reply_to().unwrap().first().unwrap().address(), Some("r@example.org"));
     assert_eq!(parsed.header_values("X-Tag").count(), 2);
     assert!(!mail.to_ascii_lowercase().contains("bcc") && !mail.contains("X-Postern"));
     assert_eq!(parsed.body_text(0).unwrap(), "Grüße\r\n");
@@ -146,11 +113,7 @@ fn all_parts_survive_and_hidden_recipients_do_not_show() {
         };
         assert_eq!(data.as_ref(), b"\x00\xff binary\r\n.\r\n");
     }
-    assert_eq!(
-        mail,
-        build(&content, "Grüße ☃", html, "Grüße\n"),
-        "deterministic"
-    );
+    assert_eq!(mail, build(&content, "Grüße ☃", html, "Grüße\n"), "deterministic");
 }
 
 #[test]
@@ -168,10 +131,7 @@ fn long_and_odd_file_names_are_cut_between_characters() {
 
 #[test]
 fn a_shared_mail_to_hidden_recipients_has_a_to_field() {
-    let content = Content {
-        shared: true,
-        ..content()
-    };
+    let content = Content { shared: true, ..content() };
     assert!(build(&content, "s", "", "t").contains("\r\nTo: undisclosed-recipients:;\r\n"));
 }
 
@@ -184,10 +144,7 @@ fn text_that_looks_like_structure_is_encoded() {
     assert_eq!(parsed.body_html(0).unwrap(), "<p>h</p>");
     assert!(parsed.body_text(0).unwrap().starts_with("--=_000"));
     let mail = build(&content(), "s", "", "From here\n.\n..x \n=");
-    assert!(
-        mail.ends_with("\r\n\r\n=46rom here\r\n=2E\r\n=2E.x=20\r\n=3D\r\n"),
-        "{mail}"
-    );
+    assert!(mail.ends_with("\r\n\r\n=46rom here\r\n=2E\r\n=2E.x=20\r\n=3D\r\n"), "{mail}");
 }
 
 #[test]
@@ -206,15 +163,9 @@ fn raw_keeps_everything_but_what_must_change() {
     assert_eq!(prepare(b"a\0", MISSING), Err(RawError::Nul));
     assert_eq!(prepare(b"", MISSING), Err(RawError::NoHeader));
     assert_eq!(prepare(b"\r\nbody", MISSING), Err(RawError::NoHeader));
-    assert_eq!(
-        prepare(b"A: b\nfrom me\n\n", MISSING),
-        Err(RawError::BadHeaderLine { line: 2 })
-    );
+    assert_eq!(prepare(b"A: b\nfrom me\n\n", MISSING), Err(RawError::BadHeaderLine { line: 2 }));
     let huge = format!("A: {}\n\n", "x".repeat(inspect::HEADER_BYTES_MAX));
-    assert_eq!(
-        prepare(huge.as_bytes(), MISSING),
-        Err(RawError::HeaderTooLarge)
-    );
+    assert_eq!(prepare(huge.as_bytes(), MISSING), Err(RawError::HeaderTooLarge));
 }
 
 #[test]
@@ -223,15 +174,9 @@ fn inspection_decodes_what_intake_needs() {
         Message-ID: <m@x>\nX-Postern-Campaign: c\n 1\n\nbody";
     let seen = inspect(raw).unwrap();
     assert_eq!(seen.from, [mailbox("Jö", "jo@example.org")]);
-    assert_eq!(
-        (seen.subject.as_str(), seen.message_id.as_deref()),
-        ("ü", Some("m@x"))
-    );
+    assert_eq!((seen.subject.as_str(), seen.message_id.as_deref()), ("ü", Some("m@x")));
     assert_eq!(seen.field("x-postern-campaign"), Some("c 1"));
-    assert_eq!(
-        inspect(b"From: a@b.c\nFROM: d@e.f\n\n"),
-        Err(RawError::Repeated("From"))
-    );
+    assert_eq!(inspect(b"From: a@b.c\nFROM: d@e.f\n\n"), Err(RawError::Repeated("From")));
     assert!(inspect(b"Subject: x\n\n").unwrap().from.is_empty());
 }
 
@@ -281,14 +226,8 @@ fn nasty() -> impl Strategy<Value = String> {
 }
 
 fn rough_bytes() -> impl Strategy<Value = Vec<u8>> {
-    let byte = prop_oneof![
-        Just(b'\r'),
-        Just(b'\n'),
-        Just(b':'),
-        Just(b' '),
-        Just(b'b'),
-        any::<u8>()
-    ];
+    let byte =
+        prop_oneof![Just(b'\r'), Just(b'\n'), Just(b':'), Just(b' '), Just(b'b'), any::<u8>()];
     prop::collection::vec(byte, 0..200)
 }
 

@@ -96,8 +96,5 @@ pub struct Content {
 
 /// The part of an address behind the last `@`, in lower case; empty when there is none.
 pub fn domain_of(email: &str) -> String {
-    email
-        .rsplit_once('@')
-        .map(|(_, domain)| domain.to_ascii_lowercase())
-        .unwrap_or_default()
+    email.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase()).unwrap_or_default()
 }

@@ -147,11 +147,7 @@ impl Reply {
 
     /// Something that was decided here, without a remote server.
     pub fn local(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            phase: Phase::Local.name().to_owned(),
-            ..Self::default()
-        }
+        Self { text: text.into(), phase: Phase::Local.name().to_owned(), ..Self::default() }
     }
 }
 

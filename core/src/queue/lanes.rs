@@ -40,10 +40,7 @@ struct Campaigns<T> {
 
 impl<T> Default for Campaigns<T> {
     fn default() -> Self {
-        Self {
-            turns: VecDeque::new(),
-            items: HashMap::new(),
-        }
+        Self { turns: VecDeque::new(), items: HashMap::new() }
     }
 }
 
@@ -53,8 +50,7 @@ impl<T> Campaigns<T> {
             Some(items) => items.push_back(item),
             None => {
                 self.turns.push_back(campaign.to_owned());
-                self.items
-                    .insert(campaign.to_owned(), VecDeque::from([item]));
+                self.items.insert(campaign.to_owned(), VecDeque::from([item]));
             }
         }
     }
@@ -76,13 +72,7 @@ impl<T> Lanes<T> {
     /// No lanes yet.
     pub fn new(limits: LaneLimits) -> Self {
         let (lanes, ready) = (HashMap::new(), VecDeque::new());
-        Self {
-            limits,
-            lanes,
-            ready,
-            in_flight: 0,
-            waiting: 0,
-        }
+        Self { limits, lanes, ready, in_flight: 0, waiting: 0 }
     }
 
     /// How many wait.
@@ -98,11 +88,7 @@ impl<T> Lanes<T> {
     /// Adds a delivery. `priority` is 0 (most urgent) to 2.
     pub fn push(&mut self, lane: &str, priority: usize, campaign: &str, item: T) {
         if !self.lanes.contains_key(lane) {
-            let new = Lane {
-                queues: Default::default(),
-                in_flight: 0,
-                is_ready: false,
-            };
+            let new = Lane { queues: Default::default(), in_flight: 0, is_ready: false };
             self.lanes.insert(lane.to_owned(), new);
         }
         if let Some(found) = self.lanes.get_mut(lane) {
@@ -214,9 +200,7 @@ mod tests {
         }
         lanes.push("b", 1, "", "b1");
         lanes.push("c", 1, "", "c1");
-        let started: Vec<_> = std::iter::from_fn(|| lanes.pop())
-            .map(|(_, item)| item)
-            .collect();
+        let started: Vec<_> = std::iter::from_fn(|| lanes.pop()).map(|(_, item)| item).collect();
         assert_eq!(started, ["a1", "b1", "c1"]);
         lanes.done("b");
         lanes.done("c");

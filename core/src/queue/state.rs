@@ -50,11 +50,7 @@ pub fn step(
             };
             done(state, event, category.name(), reply)
         }
-        Outcome::Deferred {
-            reply,
-            category,
-            may_duplicate,
-        } => {
+        Outcome::Deferred { reply, category, may_duplicate } => {
             let next = policy.next(attempt, now_ms, expire_ms, random);
             let mut transition = match next {
                 Some(due_ms) => Transition {
@@ -80,59 +76,26 @@ mod tests {
 
     fn deferred(may_duplicate: bool) -> Outcome {
         let category = Category::Timeout;
-        Outcome::Deferred {
-            reply: Reply::default(),
-            category,
-            may_duplicate,
-        }
+        Outcome::Deferred { reply: Reply::default(), category, may_duplicate }
     }
 
     #[test]
     fn outcomes_lead_to_their_states() {
-        let delivered = after(
-            Outcome::Delivered {
-                reply: Reply::default(),
-            },
-            i64::MAX,
-        );
-        assert_eq!(
-            (delivered.state, delivered.event),
-            (State::Delivered, EventType::Delivered)
-        );
+        let delivered = after(Outcome::Delivered { reply: Reply::default() }, i64::MAX);
+        assert_eq!((delivered.state, delivered.event), (State::Delivered, EventType::Delivered));
         let category = Category::UnknownUser;
-        let bounced = after(
-            Outcome::Refused {
-                reply: Reply::default(),
-                category,
-            },
-            i64::MAX,
-        );
-        assert_eq!(
-            (bounced.state, bounced.reason),
-            (State::Bounced, "unknown_user")
-        );
-        let local = after(
-            Outcome::Refused {
-                reply: Reply::local("x"),
-                category,
-            },
-            i64::MAX,
-        );
+        let bounced = after(Outcome::Refused { reply: Reply::default(), category }, i64::MAX);
+        assert_eq!((bounced.state, bounced.reason), (State::Bounced, "unknown_user"));
+        let local = after(Outcome::Refused { reply: Reply::local("x"), category }, i64::MAX);
         assert_eq!(local.state, State::Failed);
         let later = after(deferred(true), i64::MAX);
-        assert_eq!(
-            (later.state, later.possible_duplicate),
-            (State::Deferred, true)
-        );
+        assert_eq!((later.state, later.possible_duplicate), (State::Deferred, true));
         assert!(later.due_ms > 1000);
     }
 
     #[test]
     fn a_deferral_past_the_expiry_is_a_failure() {
         let given_up = after(deferred(false), 2000);
-        assert_eq!(
-            (given_up.state, given_up.event),
-            (State::Failed, EventType::Failed)
-        );
+        assert_eq!((given_up.state, given_up.event), (State::Failed, EventType::Failed));
     }
 }

@@ -54,15 +54,9 @@ impl Gate {
         let key =
             key.ok_or_else(|| Failure::new(Reason::InvalidKey, "the API key is not valid"))?;
         if key.revoke_ms.is_some() {
-            return Err(Failure::new(
-                Reason::KeyRevoked,
-                "the API key was revoked; use another",
-            ));
+            return Err(Failure::new(Reason::KeyRevoked, "the API key was revoked; use another"));
         }
-        if key
-            .expire_ms
-            .is_some_and(|expire_ms| expire_ms <= self.clock.now_ms())
-        {
+        if key.expire_ms.is_some_and(|expire_ms| expire_ms <= self.clock.now_ms()) {
             return Err(Failure::new(
                 Reason::KeyExpired,
                 "the API key has expired; make a new one",
@@ -83,10 +77,7 @@ impl Gate {
         if bool::from(token.as_encoded_bytes().ct_eq(expected)) {
             return Ok(true);
         }
-        Err(Failure::new(
-            Reason::InvalidKey,
-            "the gateway token is not valid",
-        ))
+        Err(Failure::new(Reason::InvalidKey, "the gateway token is not valid"))
     }
 }
 
@@ -99,12 +90,8 @@ fn bearer(metadata: &MetadataMap) -> Result<Option<&str>, Failure> {
     let Some(value) = metadata.get(metadata::AUTHORIZATION) else {
         return Ok(None);
     };
-    let malformed = || {
-        Failure::new(
-            Reason::InvalidKey,
-            "the credential is malformed; send Bearer <API key>",
-        )
-    };
+    let malformed =
+        || Failure::new(Reason::InvalidKey, "the credential is malformed; send Bearer <API key>");
     let text = value.to_str().map_err(|_| malformed())?;
     let (scheme, secret) = text.split_once(' ').ok_or_else(malformed)?;
     if !scheme.eq_ignore_ascii_case("bearer") || secret.trim().is_empty() {

@@ -18,13 +18,7 @@ use crate::model::message::{DeliveryRow, MessageRow, Priority};
 /// A time of a request in milliseconds.
 pub fn time(field: &str, time: Option<Timestamp>) -> Result<Option<i64>, Failure> {
     let Some(time) = time else { return Ok(None) };
-    let bad = || {
-        Failure::field(
-            Reason::InvalidValue,
-            field,
-            "is no time between 1970 and 9999",
-        )
-    };
+    let bad = || Failure::field(Reason::InvalidValue, field, "is no time between 1970 and 9999");
     millis(&time).ok_or_else(bad).map(Some)
 }
 
@@ -41,18 +35,11 @@ pub fn priority(number: i32) -> Result<Option<Priority>, Failure> {
 
 /// The failure for a number that is no value of an enum.
 pub fn unknown_enum(field: &str) -> Failure {
-    Failure::field(
-        Reason::InvalidValue,
-        field,
-        "is not one of the values of its enum",
-    )
+    Failure::field(Reason::InvalidValue, field, "is not one of the values of its enum")
 }
 
 fn mailbox(address: v1::EmailAddress) -> Mailbox {
-    Mailbox {
-        email: address.email,
-        name: address.display_name,
-    }
+    Mailbox { email: address.email, name: address.display_name }
 }
 
 fn mailboxes(list: Vec<v1::EmailAddress>) -> Vec<Mailbox> {
@@ -62,10 +49,7 @@ fn mailboxes(list: Vec<v1::EmailAddress>) -> Vec<Mailbox> {
 /// A recipient of a request.
 pub fn recipient(field: &str, from: v1::Recipient) -> Result<DraftRecipient, Failure> {
     Ok(DraftRecipient {
-        mailbox: Mailbox {
-            email: from.email,
-            name: from.display_name,
-        },
+        mailbox: Mailbox { email: from.email, name: from.display_name },
         variables: variables(&format!("{field}.variables"), from.variables)?,
         metadata: from.metadata,
     })
@@ -74,15 +58,10 @@ pub fn recipient(field: &str, from: v1::Recipient) -> Result<DraftRecipient, Fai
 /// A message of a request.
 pub fn draft(message: v1::OutgoingMessage) -> Result<Draft, Failure> {
     let to = message.to.into_iter().enumerate();
-    let to = to
-        .map(|(n, to)| recipient(&format!("to[{n}]"), to))
-        .collect::<Result<_, _>>()?;
+    let to = to.map(|(n, to)| recipient(&format!("to[{n}]"), to)).collect::<Result<_, _>>()?;
     let template = message.template.unwrap_or_default();
-    let lenient = match v1::MissingVariables::try_from(template.missing_variables) {
-        Ok(v1::MissingVariables::Empty) => true,
-        Ok(_) => false,
-        Err(_) => return Err(unknown_enum("template.missing_variables")),
-    };
+    let lenient = is_lenient("template.missing_variables", template.missing_variables)?
+        || is_lenient("missing_variables", message.missing_variables)?;
     let shared = match v1::DeliveryMode::try_from(message.delivery_mode) {
         Ok(v1::DeliveryMode::Unspecified) => None,
         Ok(v1::DeliveryMode::Individual) => Some(false),
@@ -95,10 +74,7 @@ pub fn draft(message: v1::OutgoingMessage) -> Result<Draft, Failure> {
         data: file.content,
         content_id: file.content_id,
     };
-    let header = |header: v1::Header| HeaderField {
-        name: header.name,
-        value: header.value,
-    };
+    let header = |header: v1::Header| HeaderField { name: header.name, value: header.value };
     Ok(Draft {
         from: message.from.map(mailbox).unwrap_or_default(),
         to,
@@ -127,6 +103,13 @@ pub fn draft(message: v1::OutgoingMessage) -> Result<Draft, Failure> {
     })
 }
 
+fn is_lenient(field: &str, number: i32) -> Result<bool, Failure> {
+    match v1::MissingVariables::try_from(number) {
+        Ok(missing) => Ok(missing == v1::MissingVariables::Empty),
+        Err(_) => Err(unknown_enum(field)),
+    }
+}
+
 /// A struct as JSON text; empty for none.
 pub fn variables(field: &str, from: Option<Struct>) -> Result<String, Failure> {
     let Some(from) = from.filter(|from| !from.fields.is_empty()) else {
@@ -135,20 +118,15 @@ pub fn variables(field: &str, from: Option<Struct>) -> Result<String, Failure> {
     let text = serde_json::to_string(&object(from))
         .map_err(|error| Failure::field(Reason::InvalidValue, field, error.to_string()))?;
     if text.len() > VARIABLES_BYTES_MAX {
-        let problem = format!(
-            "has {} octets; at most {VARIABLES_BYTES_MAX} are allowed",
-            text.len()
-        );
+        let problem =
+            format!("has {} octets; at most {VARIABLES_BYTES_MAX} are allowed", text.len());
         return Err(Failure::field(Reason::ValueOutOfRange, field, problem));
     }
     Ok(text)
 }
 
 fn object(from: Struct) -> BTreeMap<String, serde_json::Value> {
-    from.fields
-        .into_iter()
-        .map(|(key, value)| (key, json(value)))
-        .collect()
+    from.fields.into_iter().map(|(key, value)| (key, json(value))).collect()
 }
 
 fn json(value: Value) -> serde_json::Value {
@@ -204,10 +182,7 @@ pub fn message(row: MessageRow, deliveries: Vec<DeliveryRow>) -> v1::Message {
         id: row.id.to_string(),
         state: message_state(&states).into(),
         create_time: Some(timestamp(row.create_ms)),
-        from: Some(v1::EmailAddress {
-            email: row.from.email,
-            display_name: row.from.name,
-        }),
+        from: Some(v1::EmailAddress { email: row.from.email, display_name: row.from.name }),
         subject: row.subject,
         external_id: row.external_id,
         campaign_id: row.campaign_id,

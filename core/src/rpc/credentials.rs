@@ -36,15 +36,10 @@ impl CredentialService for Credentials {
     ) -> Result<Response<v1::CreateApiKeyResponse>, Status> {
         let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
         let (key, secret) = checked(&caller, request.into_inner(), self.0.clock.now_ms())?;
-        directory::create_key(&*self.0.db, &key)
-            .await
-            .map_err(Failure::from)?;
+        directory::create_key(&*self.0.db, &key).await.map_err(Failure::from)?;
         self.0.directory.refresh().await.map_err(Failure::from)?;
         tracing::info!(key.id = %key.id, by = %caller.id, "api key made");
-        Ok(Response::new(v1::CreateApiKeyResponse {
-            api_key: Some(shown(key)),
-            secret,
-        }))
+        Ok(Response::new(v1::CreateApiKeyResponse { api_key: Some(shown(key)), secret }))
     }
 
     async fn list_api_keys(
@@ -61,14 +56,10 @@ impl CredentialService for Credentials {
         let more = list.len() > size;
         list.truncate(size);
         let last = list.last().filter(|_| more);
-        let next_page_token = last
-            .map(|last| pages.token(b"keys", &last.id.to_string()))
-            .unwrap_or_default();
+        let next_page_token =
+            last.map(|last| pages.token(b"keys", &last.id.to_string())).unwrap_or_default();
         let api_keys = list.into_iter().map(shown).collect();
-        Ok(Response::new(v1::ListApiKeysResponse {
-            api_keys,
-            next_page_token,
-        }))
+        Ok(Response::new(v1::ListApiKeysResponse { api_keys, next_page_token }))
     }
 
     async fn revoke_api_key(
@@ -81,9 +72,7 @@ impl CredentialService for Credentials {
         let key = revoked.map_err(Failure::from)?.ok_or_else(missing)?;
         self.0.directory.refresh().await.map_err(Failure::from)?;
         tracing::info!(key.id = %key.id, by = %caller.id, "api key revoked");
-        Ok(Response::new(v1::RevokeApiKeyResponse {
-            api_key: Some(shown(key)),
-        }))
+        Ok(Response::new(v1::RevokeApiKeyResponse { api_key: Some(shown(key)) }))
     }
 }
 
@@ -97,19 +86,11 @@ fn checked(
     check_name_and_scopes(caller, &asked, &mut faults);
     let sender_domains = check_domains(&asked, &mut faults);
     if asked.daily_limit < 0 {
-        faults.add(
-            Reason::ValueOutOfRange,
-            "api_key.daily_limit",
-            "is negative; 0 means no limit",
-        );
+        faults.add(Reason::ValueOutOfRange, "api_key.daily_limit", "is negative; 0 means no limit");
     }
     let asked_ms = convert::time("api_key.expire_time", asked.expire_time)?;
     if asked_ms.is_some() && request.never_expires {
-        faults.add(
-            Reason::InvalidValue,
-            "never_expires",
-            "contradicts api_key.expire_time",
-        );
+        faults.add(Reason::InvalidValue, "never_expires", "contradicts api_key.expire_time");
     }
     if asked_ms.is_some_and(|expire_ms| expire_ms <= now_ms) {
         faults.add(Reason::ValueOutOfRange, "api_key.expire_time", "is past");
@@ -135,11 +116,7 @@ fn checked(
 
 fn check_name_and_scopes(caller: &ApiKey, asked: &v1::ApiKey, faults: &mut Faults) {
     if asked.display_name.is_empty() || asked.display_name.chars().count() > NAME_MAX {
-        faults.add(
-            Reason::InvalidValue,
-            "api_key.display_name",
-            "needs 1 to 128 characters",
-        );
+        faults.add(Reason::InvalidValue, "api_key.display_name", "needs 1 to 128 characters");
     }
     if asked.scopes.is_empty() {
         let text = "is empty; name what the key may do, or * for everything";
@@ -151,11 +128,7 @@ fn check_name_and_scopes(caller: &ApiKey, asked: &v1::ApiKey, faults: &mut Fault
             let text = format!("is no scope; there are {}", SCOPES.join(", "));
             faults.add(Reason::InvalidValue, field, text);
         } else if !has_scope(caller, scope) {
-            faults.add(
-                Reason::ScopeMissing,
-                field,
-                "is a scope that your own key lacks",
-            );
+            faults.add(Reason::ScopeMissing, field, "is a scope that your own key lacks");
         }
     }
 }
@@ -166,11 +139,7 @@ fn check_domains(asked: &v1::ApiKey, faults: &mut Faults) -> Vec<String> {
         match address::parse_domain(domain) {
             Ok(domain) => sender_domains.push(domain),
             Err(text) => {
-                faults.add(
-                    Reason::InvalidValue,
-                    format!("api_key.sender_domains[{n}]"),
-                    text,
-                );
+                faults.add(Reason::InvalidValue, format!("api_key.sender_domains[{n}]"), text);
             }
         }
     }

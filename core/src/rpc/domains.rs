@@ -35,28 +35,16 @@ impl DomainService for Domains {
         let selector = selector(request.selector, now_ms)?;
         // Finding RSA primes takes a while.
         let made = tokio::task::spawn_blocking(move || keys(&selector, now_ms)).await;
-        let keys = made
-            .map_err(|error| internal(&error))?
-            .map_err(|error| internal(&error))?;
-        let domain = Domain {
-            id: DomainId::generate(),
-            name,
-            keys,
-            create_ms: now_ms,
-        };
-        directory::create_domain(&*self.0.db, &domain)
-            .await
-            .map_err(|error| match error {
-                Error::Conflict(_) => Failure::new(
-                    Reason::DomainExists,
-                    format!("the domain {} exists", domain.name),
-                ),
-                other => other.into(),
-            })?;
+        let keys = made.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+        let domain = Domain { id: DomainId::generate(), name, keys, create_ms: now_ms };
+        directory::create_domain(&*self.0.db, &domain).await.map_err(|error| match error {
+            Error::Conflict(_) => {
+                Failure::new(Reason::DomainExists, format!("the domain {} exists", domain.name))
+            }
+            other => other.into(),
+        })?;
         self.0.directory.refresh().await.map_err(Failure::from)?;
-        Ok(Response::new(v1::CreateDomainResponse {
-            domain: Some(shown(domain)),
-        }))
+        Ok(Response::new(v1::CreateDomainResponse { domain: Some(shown(domain)) }))
     }
 
     async fn get_domain(
@@ -65,9 +53,7 @@ impl DomainService for Domains {
     ) -> Result<Response<v1::GetDomainResponse>, Status> {
         self.0.gate.authorise(request.metadata(), "domains:read")?;
         let domain = self.find(&request.get_ref().id).await?;
-        Ok(Response::new(v1::GetDomainResponse {
-            domain: Some(shown(domain)),
-        }))
+        Ok(Response::new(v1::GetDomainResponse { domain: Some(shown(domain)) }))
     }
 
     async fn list_domains(
@@ -83,14 +69,10 @@ impl DomainService for Domains {
         let more = list.len() > size;
         list.truncate(size);
         let last = list.last().filter(|_| more);
-        let next_page_token = last
-            .map(|last| pages.token(b"domains", &last.name))
-            .unwrap_or_default();
+        let next_page_token =
+            last.map(|last| pages.token(b"domains", &last.name)).unwrap_or_default();
         let domains = list.into_iter().map(shown).collect();
-        Ok(Response::new(v1::ListDomainsResponse {
-            domains,
-            next_page_token,
-        }))
+        Ok(Response::new(v1::ListDomainsResponse { domains, next_page_token }))
     }
 
     async fn delete_domain(
@@ -101,9 +83,7 @@ impl DomainService for Domains {
         let request = request.into_inner();
         match self.find(&request.id).await {
             Ok(domain) => {
-                directory::delete_domain(&*self.0.db, domain.id)
-                    .await
-                    .map_err(Failure::from)?;
+                directory::delete_domain(&*self.0.db, domain.id).await.map_err(Failure::from)?;
                 self.0.directory.refresh().await.map_err(Failure::from)?;
             }
             Err(failure) if failure.reason == Reason::DomainNotFound && request.allow_missing => {}
@@ -120,19 +100,14 @@ impl Domains {
         let found = directory::domain(&*self.0.db, &name, id).await?;
         let text: String = text.chars().take(253).collect();
         found.ok_or_else(|| {
-            Failure::new(
-                Reason::DomainNotFound,
-                format!("there is no domain '{text}'"),
-            )
+            Failure::new(Reason::DomainNotFound, format!("there is no domain '{text}'"))
         })
     }
 }
 
 fn selector(asked: String, now_ms: i64) -> Result<String, Failure> {
     if asked.is_empty() {
-        let date = jiff::Timestamp::from_millisecond(now_ms)
-            .unwrap_or_default()
-            .to_string();
+        let date = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default().to_string();
         return Ok(format!("p{}{}", &date[..4], &date[5..7]));
     }
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -148,18 +123,9 @@ fn keys(selector: &str, create_ms: i64) -> Result<Vec<DkimKey>, dkim::Error> {
         let made = dkim::generate(algorithm)?;
         let (private_der, record) = (made.private_der, made.record);
         let selector = format!("{selector}{suffix}");
-        Ok(DkimKey {
-            selector,
-            algorithm,
-            private_der,
-            record,
-            create_ms,
-        })
+        Ok(DkimKey { selector, algorithm, private_der, record, create_ms })
     };
-    Ok(vec![
-        key("r", DkimAlgorithm::Rsa)?,
-        key("e", DkimAlgorithm::Ed25519)?,
-    ])
+    Ok(vec![key("r", DkimAlgorithm::Rsa)?, key("e", DkimAlgorithm::Ed25519)?])
 }
 
 fn internal(error: &dyn std::fmt::Display) -> Failure {

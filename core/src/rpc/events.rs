@@ -67,15 +67,10 @@ async fn list(
     request: v1::ListEventsRequest,
 ) -> Result<v1::ListEventsResponse, Failure> {
     let size = context.pages.size(request.page_size)?;
-    let unpaged = v1::ListEventsRequest {
-        page_size: 0,
-        page_token: String::new(),
-        ..request.clone()
-    };
+    let unpaged =
+        v1::ListEventsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let binding = unpaged.encode_to_vec();
-    let cursor = context
-        .pages
-        .cursor("page_token", &binding, &request.page_token)?;
+    let cursor = context.pages.cursor("page_token", &binding, &request.page_token)?;
     let after = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
     let mut filter = filter(&request.message_id, &request.types, request.campaign_id)?;
     filter.since_ms = convert::time("since", request.since)?;
@@ -88,10 +83,7 @@ async fn list(
         .map(|row| context.pages.token(&binding, &row.sequence.to_string()))
         .unwrap_or_default();
     let events = rows.into_iter().map(convert::event).collect();
-    Ok(v1::ListEventsResponse {
-        events,
-        next_page_token,
-    })
+    Ok(v1::ListEventsResponse { events, next_page_token })
 }
 
 fn filter(message: &str, types: &[String], campaign_id: String) -> Result<EventFilter, Failure> {
@@ -106,18 +98,8 @@ fn filter(message: &str, types: &[String], campaign_id: String) -> Result<EventF
         "" => None,
         text => Some(parse_id(text)?),
     };
-    let kinds = types
-        .iter()
-        .enumerate()
-        .map(kind)
-        .collect::<Result<_, _>>()?;
-    Ok(EventFilter {
-        message_id,
-        kinds,
-        campaign_id,
-        since_ms: None,
-        until_ms: None,
-    })
+    let kinds = types.iter().enumerate().map(kind).collect::<Result<_, _>>()?;
+    Ok(EventFilter { message_id, kinds, campaign_id, since_ms: None, until_ms: None })
 }
 
 /// Follows the feed for one client.
@@ -143,21 +125,13 @@ impl Follower {
         };
         // Subscribed before the first look, so that nothing falls between the two.
         let signal = context.db.events_signal();
-        let cursor = context
-            .pages
-            .cursor("resume_token", BINDING, &request.resume_token)?;
+        let cursor = context.pages.cursor("resume_token", BINDING, &request.resume_token)?;
         let after = match cursor.and_then(|cursor| cursor.parse().ok()) {
             Some(after) => after,
             None if request.from_beginning => 0,
             None => ledger::tail(&*context.db).await?,
         };
-        Ok(Self {
-            context,
-            filter,
-            after,
-            heartbeat,
-            signal,
-        })
+        Ok(Self { context, filter, after, heartbeat, signal })
     }
 
     async fn run(mut self, sender: mpsc::Sender<Result<v1::WatchEventsResponse, Status>>) {
@@ -211,9 +185,6 @@ impl Follower {
 
     fn response(&self, event: Option<v1::Event>) -> v1::WatchEventsResponse {
         let resume_token = self.context.pages.token(BINDING, &self.after.to_string());
-        v1::WatchEventsResponse {
-            event,
-            resume_token,
-        }
+        v1::WatchEventsResponse { event, resume_token }
     }
 }

@@ -59,9 +59,7 @@ impl MessageService for Messages {
     ) -> Result<Response<v1::GetMessageResponse>, Status> {
         self.0.gate.authorise(request.metadata(), "messages:read")?;
         let message = find(&self.0, &request.get_ref().id).await?;
-        Ok(Response::new(v1::GetMessageResponse {
-            message: Some(message),
-        }))
+        Ok(Response::new(v1::GetMessageResponse { message: Some(message) }))
     }
 
     async fn list_messages(
@@ -80,21 +78,15 @@ impl MessageService for Messages {
         let text = request.into_inner().id;
         find(&self.0, &text).await?;
         let now_ms = self.0.clock.now_ms();
-        let canceled = self
-            .0
-            .queue
-            .cancel(parse_id(&text)?, now_ms)
-            .await
-            .map_err(Failure::from)?;
+        let canceled =
+            self.0.queue.cancel(parse_id(&text)?, now_ms).await.map_err(Failure::from)?;
         let message = find(&self.0, &text).await?;
         if canceled == 0 {
             let text = "every recipient has been sent to, is being sent to, or has ended";
             return Err(Failure::new(Reason::MessageNotCancelable, text).into());
         }
-        let response = v1::CancelMessageResponse {
-            message: Some(message),
-            canceled_count: canceled as i32,
-        };
+        let response =
+            v1::CancelMessageResponse { message: Some(message), canceled_count: canceled as i32 };
         Ok(Response::new(response))
     }
 }
@@ -103,9 +95,7 @@ fn marked<T>(message: T, replayed: bool) -> Response<T> {
     let mut response = Response::new(message);
     if replayed {
         let value = MetadataValue::from_static("true");
-        response
-            .metadata_mut()
-            .insert(metadata::IDEMPOTENCY_REPLAYED, value);
+        response.metadata_mut().insert(metadata::IDEMPOTENCY_REPLAYED, value);
     }
     response
 }
@@ -113,10 +103,7 @@ fn marked<T>(message: T, replayed: bool) -> Response<T> {
 /// An id of a message; what is none cannot be found.
 pub(super) fn parse_id(text: &str) -> Result<MessageId, Failure> {
     text.parse().map_err(|_| {
-        let text = format!(
-            "there is no message '{}'",
-            text.chars().take(64).collect::<String>()
-        );
+        let text = format!("there is no message '{}'", text.chars().take(64).collect::<String>());
         Failure::new(Reason::MessageNotFound, text)
     })
 }
@@ -124,12 +111,7 @@ pub(super) fn parse_id(text: &str) -> Result<MessageId, Failure> {
 async fn find(context: &Context, text: &str) -> Result<v1::Message, Failure> {
     let id = parse_id(text)?;
     let found = messages::message(&*context.db, id).await?;
-    let missing = || {
-        Failure::new(
-            Reason::MessageNotFound,
-            format!("there is no message '{id}'"),
-        )
-    };
+    let missing = || Failure::new(Reason::MessageNotFound, format!("there is no message '{id}'"));
     let (row, deliveries) = found.ok_or_else(missing)?;
     Ok(convert::message(row, deliveries))
 }
@@ -139,15 +121,10 @@ async fn list(
     request: v1::ListMessagesRequest,
 ) -> Result<v1::ListMessagesResponse, Failure> {
     let size = context.pages.size(request.page_size)?;
-    let unpaged = v1::ListMessagesRequest {
-        page_size: 0,
-        page_token: String::new(),
-        ..request.clone()
-    };
+    let unpaged =
+        v1::ListMessagesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let binding = unpaged.encode_to_vec();
-    let cursor = context
-        .pages
-        .cursor("page_token", &binding, &request.page_token)?;
+    let cursor = context.pages.cursor("page_token", &binding, &request.page_token)?;
     let before = cursor.map(|cursor| parse_id(&cursor)).transpose()?;
     let state = match v1::RecipientState::try_from(request.state) {
         Ok(v1::RecipientState::Unspecified) => None,
@@ -157,11 +134,7 @@ async fn list(
     let batch_id = match request.batch_id.as_str() {
         "" => None,
         text => Some(text.parse().map_err(|_| {
-            Failure::field(
-                Reason::BadFilter,
-                "batch_id",
-                "is not the id of a batch (bat_…)",
-            )
+            Failure::field(Reason::BadFilter, "batch_id", "is not the id of a batch (bat_…)")
         })?),
     };
     let filter = MessageFilter {
@@ -178,17 +151,10 @@ async fn list(
     let more = found.len() > size;
     found.truncate(size);
     let last = found.last().filter(|_| more);
-    let next_page_token = last
-        .map(|(row, _)| context.pages.token(&binding, &row.id.to_string()))
-        .unwrap_or_default();
-    let messages = found
-        .into_iter()
-        .map(|(row, list)| convert::message(row, list))
-        .collect();
-    Ok(v1::ListMessagesResponse {
-        messages,
-        next_page_token,
-    })
+    let next_page_token =
+        last.map(|(row, _)| context.pages.token(&binding, &row.id.to_string())).unwrap_or_default();
+    let messages = found.into_iter().map(|(row, list)| convert::message(row, list)).collect();
+    Ok(v1::ListMessagesResponse { messages, next_page_token })
 }
 
 /// An address as it is stored; what is no address is left alone and fits nothing.

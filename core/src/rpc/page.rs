@@ -25,20 +25,14 @@ pub struct Pages {
 impl Pages {
     /// Tokens under a secret of the installation.
     pub fn new(secret: &str) -> Self {
-        Self {
-            secret: Sha256::digest(format!("page tokens {secret}").as_bytes()).into(),
-        }
+        Self { secret: Sha256::digest(format!("page tokens {secret}").as_bytes()).into() }
     }
 
     /// The size of a page.
     pub fn size(&self, asked: i32) -> Result<usize, Failure> {
         match asked {
             0 => Ok(SIZE_DEFAULT as usize),
-            ..0 => Err(Failure::field(
-                Reason::ValueOutOfRange,
-                "page_size",
-                "is negative",
-            )),
+            ..0 => Err(Failure::field(Reason::ValueOutOfRange, "page_size", "is negative")),
             more => Ok(more.min(SIZE_MAX) as usize),
         }
     }
@@ -96,10 +90,7 @@ mod tests {
     fn a_token_is_good_for_its_own_request_only() {
         let pages = Pages::new("secret");
         let token = pages.token(b"filter", "cursor");
-        assert_eq!(
-            pages.cursor("t", b"filter", &token).unwrap().as_deref(),
-            Some("cursor")
-        );
+        assert_eq!(pages.cursor("t", b"filter", &token).unwrap().as_deref(), Some("cursor"));
         assert!(pages.cursor("t", b"other", &token).is_err());
         assert!(Pages::new("else").cursor("t", b"filter", &token).is_err());
         for bad in ["x", "!!", &token[1..], &format!("{token}AA")] {

@@ -31,21 +31,13 @@ pub async fn send(
     let message = request.message.ok_or_else(missing_message)?;
     let request_id = request_id(&request.request_id, metadata)?;
     let request_key = request_key(request_id, &message);
-    let ready = context
-        .intake
-        .message(key, convert::draft(message)?, request_key)?;
+    let ready = context.intake.message(key, convert::draft(message)?, request_key)?;
     if request.validate_only {
         let message = preview(&ready);
-        return Ok(v1::SendMessageResponse {
-            message: Some(message),
-            replayed: false,
-        });
+        return Ok(v1::SendMessageResponse { message: Some(message), replayed: false });
     }
     let (message, replayed) = accept_one(context, key, ready).await?;
-    Ok(v1::SendMessageResponse {
-        message: Some(message),
-        replayed,
-    })
+    Ok(v1::SendMessageResponse { message: Some(message), replayed })
 }
 
 /// Accepts a message the client composed.
@@ -56,17 +48,10 @@ pub async fn send_raw(
     request: v1::SendRawMessageRequest,
 ) -> Result<v1::SendRawMessageResponse, Failure> {
     let text = request_id(&request.request_id, metadata)?;
-    let unnamed = v1::SendRawMessageRequest {
-        request_id: String::new(),
-        ..request.clone()
-    };
+    let unnamed = v1::SendRawMessageRequest { request_id: String::new(), ..request.clone() };
     let request_key = request_key(text, &unnamed);
     if request.raw.is_empty() {
-        return Err(Failure::field(
-            Reason::MissingField,
-            "raw",
-            "is empty; give the message",
-        ));
+        return Err(Failure::field(Reason::MissingField, "raw", "is empty; give the message"));
     }
     let labels = Labels {
         tags: request.tags,
@@ -85,10 +70,7 @@ pub async fn send_raw(
     };
     let ready = context.intake.raw(key, draft, request_key)?;
     let (message, replayed) = accept_one(context, key, ready).await?;
-    Ok(v1::SendRawMessageResponse {
-        message: Some(message),
-        replayed,
-    })
+    Ok(v1::SendRawMessageResponse { message: Some(message), replayed })
 }
 
 /// Accepts a batch.
@@ -108,11 +90,7 @@ pub async fn send_batch(
     for (n, item) in request.items.into_iter().enumerate() {
         results.push(v1::BatchResult {
             index: n as i32,
-            email: item
-                .to
-                .as_ref()
-                .map(|to| to.email.clone())
-                .unwrap_or_default(),
+            email: item.to.as_ref().map(|to| to.email.clone()).unwrap_or_default(),
             external_id: item.external_id.clone(),
             ..v1::BatchResult::default()
         });
@@ -141,17 +119,9 @@ pub async fn send_batch(
             }
         }
     }
-    let refused = results
-        .iter()
-        .filter(|result| result.error.is_some())
-        .count() as i32;
+    let refused = results.iter().filter(|result| result.error.is_some()).count() as i32;
     let accepted_count = results.len() as i32 - refused;
-    Ok(v1::BatchSendMessagesResponse {
-        batch_id,
-        results,
-        accepted_count,
-        refused_count: refused,
-    })
+    Ok(v1::BatchSendMessagesResponse { batch_id, results, accepted_count, refused_count: refused })
 }
 
 fn batch_item(
@@ -188,9 +158,7 @@ fn fill(result: &mut v1::BatchResult, answer: Result<Answer, Failure>) -> Option
                 result.state = recipient.state as i32;
             }
             result.replayed = answer.replayed;
-            let batch = Uuid::from_slice(&receipt.batch_id)
-                .ok()
-                .filter(|_| answer.replayed)?;
+            let batch = Uuid::from_slice(&receipt.batch_id).ok().filter(|_| answer.replayed)?;
             Some(BatchId::from_uuid(batch).to_string())
         }
         Err(failure) => {
@@ -266,11 +234,7 @@ fn recipient_id(bytes: &[u8]) -> RecipientId {
 }
 
 fn missing_message() -> Failure {
-    Failure::field(
-        Reason::MissingField,
-        "message",
-        "is missing; give the message",
-    )
+    Failure::field(Reason::MissingField, "message", "is missing; give the message")
 }
 
 fn request_key(text: Option<String>, message: &impl prost::Message) -> RequestKey {
@@ -295,11 +259,7 @@ fn request_id(field: &str, metadata: &MetadataMap) -> Result<Option<String>, Fai
         }
         _ => {
             let text = "differs from the metadata entry idempotency-key; give one of them";
-            Err(Failure::field(
-                Reason::BadIdempotencyKey,
-                "request_id",
-                text,
-            ))
+            Err(Failure::field(Reason::BadIdempotencyKey, "request_id", text))
         }
     }
 }

@@ -49,9 +49,7 @@ pub async fn router(
     let templates =
         v1::template_service_server::TemplateServiceServer::new(Templates(context.clone()))
             .max_decoding_message_size(REQUEST_BYTES_MAX);
-    reporter
-        .set_serving::<v1::message_service_server::MessageServiceServer<Messages>>()
-        .await;
+    reporter.set_serving::<v1::message_service_server::MessageServiceServer<Messages>>().await;
     let reflection = |builder: tonic_reflection::server::Builder<'static>| {
         builder
             .register_encoded_file_descriptor_set(postern_proto::DESCRIPTORS)
@@ -67,23 +65,15 @@ pub async fn router(
         .add_service(messages)
         .add_service(sink)
         .add_service(templates)
-        .add_service(v1::event_service_server::EventServiceServer::new(Events(
+        .add_service(v1::event_service_server::EventServiceServer::new(Events(context.clone())))
+        .add_service(v1::suppression_service_server::SuppressionServiceServer::new(Suppressions(
             context.clone(),
         )))
-        .add_service(
-            v1::suppression_service_server::SuppressionServiceServer::new(Suppressions(
-                context.clone(),
-            )),
-        )
-        .add_service(v1::domain_service_server::DomainServiceServer::new(
-            Domains(context.clone()),
-        ))
-        .add_service(v1::stats_service_server::StatsServiceServer::new(Stats(
-            context.clone(),
-        )))
-        .add_service(v1::credential_service_server::CredentialServiceServer::new(
-            Credentials(context),
-        ));
+        .add_service(v1::domain_service_server::DomainServiceServer::new(Domains(context.clone())))
+        .add_service(v1::stats_service_server::StatsServiceServer::new(Stats(context.clone())))
+        .add_service(v1::credential_service_server::CredentialServiceServer::new(Credentials(
+            context,
+        )));
     let router = Server::builder()
         .timeout(limits.timeout)
         .tcp_nodelay(true)

@@ -42,9 +42,7 @@ impl SinkService for Sink {
     ) -> Result<Response<v1::GetSinkMessageResponse>, Status> {
         self.0.gate.authorise(request.metadata(), "sink:read")?;
         let mail = find(&self.0, parse_sink_id(&request.get_ref().id)?).await?;
-        Ok(Response::new(v1::GetSinkMessageResponse {
-            message: Some(shown(mail)),
-        }))
+        Ok(Response::new(v1::GetSinkMessageResponse { message: Some(shown(mail)) }))
     }
 
     async fn wait_for_sink_message(
@@ -53,9 +51,7 @@ impl SinkService for Sink {
     ) -> Result<Response<v1::WaitForSinkMessageResponse>, Status> {
         self.0.gate.authorise(request.metadata(), "sink:read")?;
         let mail = wait(&self.0, request.into_inner()).await?;
-        Ok(Response::new(v1::WaitForSinkMessageResponse {
-            message: Some(shown(mail)),
-        }))
+        Ok(Response::new(v1::WaitForSinkMessageResponse { message: Some(shown(mail)) }))
     }
 
     async fn delete_sink_messages(
@@ -64,18 +60,11 @@ impl SinkService for Sink {
     ) -> Result<Response<v1::DeleteSinkMessagesResponse>, Status> {
         self.0.gate.authorise(request.metadata(), "sink:write")?;
         let texts = request.into_inner().ids;
-        let ids = texts
-            .iter()
-            .map(|text| parse_sink_id(text))
-            .collect::<Result<Vec<_>, _>>()?;
+        let ids = texts.iter().map(|text| parse_sink_id(text)).collect::<Result<Vec<_>, _>>()?;
         let ids = (!ids.is_empty()).then_some(ids);
-        let deleted = inbox::delete(&*self.0.db, ids)
-            .await
-            .map_err(Failure::from)?;
+        let deleted = inbox::delete(&*self.0.db, ids).await.map_err(Failure::from)?;
         let deleted_count = deleted as i64;
-        Ok(Response::new(v1::DeleteSinkMessagesResponse {
-            deleted_count,
-        }))
+        Ok(Response::new(v1::DeleteSinkMessagesResponse { deleted_count }))
     }
 }
 
@@ -84,15 +73,10 @@ async fn list(
     request: v1::ListSinkMessagesRequest,
 ) -> Result<v1::ListSinkMessagesResponse, Failure> {
     let size = context.pages.size(request.page_size)?;
-    let unpaged = v1::ListSinkMessagesRequest {
-        page_size: 0,
-        page_token: String::new(),
-        ..request.clone()
-    };
+    let unpaged =
+        v1::ListSinkMessagesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let binding = unpaged.encode_to_vec();
-    let cursor = context
-        .pages
-        .cursor("page_token", &binding, &request.page_token)?;
+    let cursor = context.pages.cursor("page_token", &binding, &request.page_token)?;
     let filter = InboxFilter {
         recipient: normalised(&request.recipient),
         message_id: match request.message_id.as_str() {
@@ -106,30 +90,19 @@ async fn list(
     let more = found.len() > size;
     found.truncate(size);
     let last = found.last().filter(|_| more);
-    let next_page_token = last
-        .map(|last| context.pages.token(&binding, &last.id.to_string()))
-        .unwrap_or_default();
+    let next_page_token =
+        last.map(|last| context.pages.token(&binding, &last.id.to_string())).unwrap_or_default();
     let messages = found.into_iter().map(shown).collect();
-    Ok(v1::ListSinkMessagesResponse {
-        messages,
-        next_page_token,
-    })
+    Ok(v1::ListSinkMessagesResponse { messages, next_page_token })
 }
 
 async fn wait(
     context: &Context,
     request: v1::WaitForSinkMessageRequest,
 ) -> Result<SinkMail, Failure> {
-    let asked = request
-        .timeout
-        .as_ref()
-        .map_or(Some(WAIT_DEFAULT_MS), duration_millis);
+    let asked = request.timeout.as_ref().map_or(Some(WAIT_DEFAULT_MS), duration_millis);
     let timeout_ms = asked.filter(|ms| *ms <= WAIT_MAX_MS).ok_or_else(|| {
-        Failure::field(
-            Reason::ValueOutOfRange,
-            "timeout",
-            "is not between 0 and 60 seconds",
-        )
+        Failure::field(Reason::ValueOutOfRange, "timeout", "is not between 0 and 60 seconds")
     })?;
     let deadline = Instant::now() + Duration::from_millis(timeout_ms);
     let filter = InboxFilter {
@@ -165,10 +138,7 @@ fn parse_sink_id(text: &str) -> Result<SinkId, Failure> {
 }
 
 fn missing() -> Failure {
-    Failure::new(
-        Reason::SinkMessageNotFound,
-        "there is no such mail in the inbox",
-    )
+    Failure::new(Reason::SinkMessageNotFound, "there is no such mail in the inbox")
 }
 
 fn shown(mail: SinkMail) -> v1::SinkMessage {

@@ -36,9 +36,7 @@ impl StatsService for Stats {
         self.0.gate.authorise(request.metadata(), "stats:read")?;
         let depth = self.0.queue.depth().await.map_err(Failure::from)?;
         let now_ms = self.0.clock.now_ms();
-        let age_ms = depth
-            .oldest_due_ms
-            .map_or(0, |due_ms| (now_ms - due_ms).max(0));
+        let age_ms = depth.oldest_due_ms.map_or(0, |due_ms| (now_ms - due_ms).max(0));
         Ok(Response::new(v1::GetQueueResponse {
             scheduled: depth.scheduled,
             queued: depth.queued,
@@ -65,24 +63,15 @@ async fn query(
     let mut buckets: Vec<v1::StatsBucket> = Vec::new();
     for count in counted {
         let start_time = Some(timestamp(count.hour_ms));
-        if buckets
-            .last()
-            .is_none_or(|last| last.start_time != start_time)
-        {
-            buckets.push(v1::StatsBucket {
-                start_time,
-                counts: Some(v1::Counts::default()),
-            });
+        if buckets.last().is_none_or(|last| last.start_time != start_time) {
+            buckets.push(v1::StatsBucket { start_time, counts: Some(v1::Counts::default()) });
         }
         add(&mut total, count.kind, count.count);
         if let Some(counts) = buckets.last_mut().and_then(|last| last.counts.as_mut()) {
             add(counts, count.kind, count.count);
         }
     }
-    Ok(v1::QueryStatsResponse {
-        total: Some(total),
-        buckets,
-    })
+    Ok(v1::QueryStatsResponse { total: Some(total), buckets })
 }
 
 fn add(counts: &mut v1::Counts, kind: EventType, count: i64) {

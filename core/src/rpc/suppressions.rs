@@ -28,9 +28,7 @@ impl SuppressionService for Suppressions {
         &self,
         request: Request<v1::CreateSuppressionRequest>,
     ) -> Result<Response<v1::CreateSuppressionResponse>, Status> {
-        self.0
-            .gate
-            .authorise(request.metadata(), "suppressions:write")?;
+        self.0.gate.authorise(request.metadata(), "suppressions:write")?;
         let asked = request.into_inner().suppression.unwrap_or_default();
         let entry = checked(asked, self.0.clock.now_ms())?;
         let stored = directory::create_suppression(&*self.0.db, &entry).await;
@@ -42,34 +40,20 @@ impl SuppressionService for Suppressions {
         &self,
         request: Request<v1::GetSuppressionRequest>,
     ) -> Result<Response<v1::GetSuppressionResponse>, Status> {
-        self.0
-            .gate
-            .authorise(request.metadata(), "suppressions:read")?;
+        self.0.gate.authorise(request.metadata(), "suppressions:read")?;
         let id = parse_id(&request.get_ref().id)?;
-        let filter = SuppressionFilter {
-            id: Some(id),
-            ..SuppressionFilter::default()
-        };
-        let found = directory::suppressions(&*self.0.db, &filter, 1)
-            .await
-            .map_err(Failure::from)?;
-        let suppression = found
-            .into_iter()
-            .next()
-            .map(shown)
-            .ok_or_else(|| missing(id))?;
-        Ok(Response::new(v1::GetSuppressionResponse {
-            suppression: Some(suppression),
-        }))
+        let filter = SuppressionFilter { id: Some(id), ..SuppressionFilter::default() };
+        let found =
+            directory::suppressions(&*self.0.db, &filter, 1).await.map_err(Failure::from)?;
+        let suppression = found.into_iter().next().map(shown).ok_or_else(|| missing(id))?;
+        Ok(Response::new(v1::GetSuppressionResponse { suppression: Some(suppression) }))
     }
 
     async fn list_suppressions(
         &self,
         request: Request<v1::ListSuppressionsRequest>,
     ) -> Result<Response<v1::ListSuppressionsResponse>, Status> {
-        self.0
-            .gate
-            .authorise(request.metadata(), "suppressions:read")?;
+        self.0.gate.authorise(request.metadata(), "suppressions:read")?;
         Ok(Response::new(list(&self.0, request.into_inner()).await?))
     }
 
@@ -77,14 +61,11 @@ impl SuppressionService for Suppressions {
         &self,
         request: Request<v1::DeleteSuppressionRequest>,
     ) -> Result<Response<v1::DeleteSuppressionResponse>, Status> {
-        self.0
-            .gate
-            .authorise(request.metadata(), "suppressions:write")?;
+        self.0.gate.authorise(request.metadata(), "suppressions:write")?;
         let request = request.into_inner();
         let id = parse_id(&request.id)?;
-        let deleted = directory::delete_suppression(&*self.0.db, id)
-            .await
-            .map_err(Failure::from)?;
+        let deleted =
+            directory::delete_suppression(&*self.0.db, id).await.map_err(Failure::from)?;
         if !deleted && !request.allow_missing {
             return Err(missing(id).into());
         }
@@ -97,15 +78,10 @@ async fn list(
     request: v1::ListSuppressionsRequest,
 ) -> Result<v1::ListSuppressionsResponse, Failure> {
     let size = context.pages.size(request.page_size)?;
-    let unpaged = v1::ListSuppressionsRequest {
-        page_size: 0,
-        page_token: String::new(),
-        ..request.clone()
-    };
+    let unpaged =
+        v1::ListSuppressionsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let binding = unpaged.encode_to_vec();
-    let cursor = context
-        .pages
-        .cursor("page_token", &binding, &request.page_token)?;
+    let cursor = context.pages.cursor("page_token", &binding, &request.page_token)?;
     let filter = SuppressionFilter {
         id: None,
         email: super::messages::normalised(&request.email).to_lowercase(),
@@ -119,14 +95,10 @@ async fn list(
     let more = found.len() > size;
     found.truncate(size);
     let last = found.last().filter(|_| more);
-    let next_page_token = last
-        .map(|last| context.pages.token(&binding, &last.id.to_string()))
-        .unwrap_or_default();
+    let next_page_token =
+        last.map(|last| context.pages.token(&binding, &last.id.to_string())).unwrap_or_default();
     let suppressions = found.into_iter().map(shown).collect();
-    Ok(v1::ListSuppressionsResponse {
-        suppressions,
-        next_page_token,
-    })
+    Ok(v1::ListSuppressionsResponse { suppressions, next_page_token })
 }
 
 fn checked(asked: v1::Suppression, now_ms: i64) -> Result<Suppression, Failure> {
@@ -138,11 +110,7 @@ fn checked(asked: v1::Suppression, now_ms: i64) -> Result<Suppression, Failure> 
     }
     check_id("suppression.campaign_id", &asked.campaign_id, &mut faults);
     if asked.note.chars().count() > NOTE_MAX {
-        faults.add(
-            Reason::ValueOutOfRange,
-            "suppression.note",
-            "has more than 512 characters",
-        );
+        faults.add(Reason::ValueOutOfRange, "suppression.note", "has more than 512 characters");
     }
     faults.into_result()?;
     Ok(Suppression {
@@ -169,10 +137,7 @@ fn parse_id(text: &str) -> Result<SuppressionId, Failure> {
 }
 
 fn missing(id: SuppressionId) -> Failure {
-    Failure::new(
-        Reason::SuppressionNotFound,
-        format!("there is no suppression '{id}'"),
-    )
+    Failure::new(Reason::SuppressionNotFound, format!("there is no suppression '{id}'"))
 }
 
 fn shown(entry: Suppression) -> v1::Suppression {

@@ -32,41 +32,29 @@ impl TemplateService for Templates {
         &self,
         request: Request<v1::CreateTemplateRequest>,
     ) -> Result<Response<v1::CreateTemplateResponse>, Status> {
-        self.0
-            .gate
-            .authorise(request.metadata(), "templates:write")?;
+        self.0.gate.authorise(request.metadata(), "templates:write")?;
         let asked = request.into_inner().template.unwrap_or_default();
         let now_ms = self.0.clock.now_ms();
         let template = self.checked(asked, TemplateId::generate(), now_ms)?;
-        templates::create(&*self.0.db, &template)
-            .await
-            .map_err(|e| taken(e, &template.alias))?;
+        templates::create(&*self.0.db, &template).await.map_err(|e| taken(e, &template.alias))?;
         self.0.directory.refresh().await.map_err(Failure::from)?;
-        Ok(Response::new(v1::CreateTemplateResponse {
-            template: Some(shown(template)),
-        }))
+        Ok(Response::new(v1::CreateTemplateResponse { template: Some(shown(template)) }))
     }
 
     async fn get_template(
         &self,
         request: Request<v1::GetTemplateRequest>,
     ) -> Result<Response<v1::GetTemplateResponse>, Status> {
-        self.0
-            .gate
-            .authorise(request.metadata(), "templates:read")?;
+        self.0.gate.authorise(request.metadata(), "templates:read")?;
         let template = self.find(&request.get_ref().id).await?;
-        Ok(Response::new(v1::GetTemplateResponse {
-            template: Some(shown(template)),
-        }))
+        Ok(Response::new(v1::GetTemplateResponse { template: Some(shown(template)) }))
     }
 
     async fn list_templates(
         &self,
         request: Request<v1::ListTemplatesRequest>,
     ) -> Result<Response<v1::ListTemplatesResponse>, Status> {
-        self.0
-            .gate
-            .authorise(request.metadata(), "templates:read")?;
+        self.0.gate.authorise(request.metadata(), "templates:read")?;
         let (pages, request) = (&self.0.pages, request.into_inner());
         let size = pages.size(request.page_size)?;
         let after = pages.cursor("page_token", b"templates", &request.page_token)?;
@@ -76,49 +64,35 @@ impl TemplateService for Templates {
         let more = list.len() > size;
         list.truncate(size);
         let last = list.last().filter(|_| more);
-        let next_page_token = last
-            .map(|last| pages.token(b"templates", &last.alias))
-            .unwrap_or_default();
+        let next_page_token =
+            last.map(|last| pages.token(b"templates", &last.alias)).unwrap_or_default();
         let templates = list.into_iter().map(shown).collect();
-        Ok(Response::new(v1::ListTemplatesResponse {
-            templates,
-            next_page_token,
-        }))
+        Ok(Response::new(v1::ListTemplatesResponse { templates, next_page_token }))
     }
 
     async fn update_template(
         &self,
         request: Request<v1::UpdateTemplateRequest>,
     ) -> Result<Response<v1::UpdateTemplateResponse>, Status> {
-        self.0
-            .gate
-            .authorise(request.metadata(), "templates:write")?;
+        self.0.gate.authorise(request.metadata(), "templates:write")?;
         let asked = request.into_inner().template.unwrap_or_default();
         let old = self.find(&asked.id).await?;
         let mut template = self.checked(asked, old.id, self.0.clock.now_ms())?;
         template.create_ms = old.create_ms;
-        templates::update(&*self.0.db, &template)
-            .await
-            .map_err(|e| taken(e, &template.alias))?;
+        templates::update(&*self.0.db, &template).await.map_err(|e| taken(e, &template.alias))?;
         self.0.directory.refresh().await.map_err(Failure::from)?;
-        Ok(Response::new(v1::UpdateTemplateResponse {
-            template: Some(shown(template)),
-        }))
+        Ok(Response::new(v1::UpdateTemplateResponse { template: Some(shown(template)) }))
     }
 
     async fn delete_template(
         &self,
         request: Request<v1::DeleteTemplateRequest>,
     ) -> Result<Response<v1::DeleteTemplateResponse>, Status> {
-        self.0
-            .gate
-            .authorise(request.metadata(), "templates:write")?;
+        self.0.gate.authorise(request.metadata(), "templates:write")?;
         let request = request.into_inner();
         match self.find(&request.id).await {
             Ok(template) => {
-                templates::delete(&*self.0.db, template.id)
-                    .await
-                    .map_err(Failure::from)?;
+                templates::delete(&*self.0.db, template.id).await.map_err(Failure::from)?;
                 self.0.directory.refresh().await.map_err(Failure::from)?;
             }
             Err(failure) if failure.reason == Reason::TemplateNotFound && request.allow_missing => {
@@ -132,15 +106,11 @@ impl TemplateService for Templates {
         &self,
         request: Request<v1::RenderTemplateRequest>,
     ) -> Result<Response<v1::RenderTemplateResponse>, Status> {
-        self.0
-            .gate
-            .authorise(request.metadata(), "templates:read")?;
+        self.0.gate.authorise(request.metadata(), "templates:read")?;
         let request = request.into_inner();
         let template = self.find(&request.id).await?;
-        let rendered = self.render(
-            template,
-            convert::variables("variables", request.variables)?,
-        )?;
+        let rendered =
+            self.render(template, convert::variables("variables", request.variables)?)?;
         Ok(Response::new(rendered))
     }
 }
@@ -149,12 +119,8 @@ impl Templates {
     async fn find(&self, name: &str) -> Result<Template, Failure> {
         let found = templates::find(&*self.0.db, name).await?;
         let name: String = name.chars().take(ALIAS_MAX).collect();
-        let missing = || {
-            Failure::new(
-                Reason::TemplateNotFound,
-                format!("there is no template '{name}'"),
-            )
-        };
+        let missing =
+            || Failure::new(Reason::TemplateNotFound, format!("there is no template '{name}'"));
         found.ok_or_else(missing)
     }
 
@@ -182,11 +148,9 @@ impl Templates {
                 "there is no content; give html or text",
             );
         }
-        for (field, part) in [
-            ("subject", &asked.subject),
-            ("html", &asked.html),
-            ("text", &asked.text),
-        ] {
+        for (field, part) in
+            [("subject", &asked.subject), ("html", &asked.html), ("text", &asked.text)]
+        {
             if part.len() > PART_BYTES_MAX {
                 faults.add(
                     Reason::ValueOutOfRange,
@@ -194,22 +158,14 @@ impl Templates {
                     "is larger than 1 MiB",
                 );
             } else if let Err(error) = self.0.directory.compile(part) {
-                faults.add(
-                    Reason::TemplateSyntax,
-                    format!("template.{field}"),
-                    error.to_string(),
-                );
+                faults.add(Reason::TemplateSyntax, format!("template.{field}"), error.to_string());
             }
         }
         for (n, variable) in asked.variables.iter().enumerate() {
             let name_fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if variable.name.is_empty() || !variable.name.chars().all(name_fits) {
                 let field = format!("template.variables[{n}].name");
-                faults.add(
-                    Reason::InvalidValue,
-                    field,
-                    "needs letters, digits and underscores",
-                );
+                faults.add(Reason::InvalidValue, field, "needs letters, digits and underscores");
             }
         }
         faults.into_result()
@@ -253,8 +209,9 @@ impl Templates {
             ..Content::default()
         };
         let compiled = Prepared::compile(&self.0.directory, &content);
-        let rendered =
-            compiled.and_then(|compiled| Prepared { content, compiled }.render(&variables));
+        let rendered = compiled.and_then(|compiled| {
+            Prepared { content, compiled, required: Vec::new() }.render(&variables)
+        });
         let rendered = rendered.map_err(|error| {
             let reason = match &error {
                 crate::template::TemplateError::MissingVariable(_) => {
@@ -265,11 +222,7 @@ impl Templates {
             Failure::field(reason, "variables", error.to_string())
         })?;
         let (subject, html) = (rendered.subject, rendered.html);
-        Ok(v1::RenderTemplateResponse {
-            subject,
-            html,
-            text: rendered.text,
-        })
+        Ok(v1::RenderTemplateResponse { subject, html, text: rendered.text })
     }
 }
 

@@ -21,10 +21,7 @@ pub struct Statement {
 impl Statement {
     /// A statement.
     pub fn new(sql: impl Into<String>, params: Vec<Value>) -> Self {
-        Self {
-            sql: sql.into(),
-            params,
-        }
+        Self { sql: sql.into(), params }
     }
 }
 
@@ -82,22 +79,15 @@ impl Where {
             return;
         }
         let first = self.params.len() + 1;
-        let places: Vec<_> = (first..first + values.len())
-            .map(|n| format!("${n}"))
-            .collect();
+        let places: Vec<_> = (first..first + values.len()).map(|n| format!("${n}")).collect();
         self.params.extend(values);
-        self.conditions
-            .push(format!("{column} IN ({})", places.join(", ")));
+        self.conditions.push(format!("{column} IN ({})", places.join(", ")));
     }
 
     /// `select`, the conditions, and `rest` behind them.
     pub fn statement(self, select: &str, rest: &str) -> Statement {
         let joined = self.conditions.join(" AND ");
-        let clause = if joined.is_empty() {
-            String::new()
-        } else {
-            format!(" WHERE {joined}")
-        };
+        let clause = if joined.is_empty() { String::new() } else { format!(" WHERE {joined}") };
         Statement::new(format!("{select}{clause} {rest}"), self.params)
     }
 }

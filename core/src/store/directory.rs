@@ -65,22 +65,14 @@ pub async fn keys(
         conditions.and("id < ?", id.uuid());
     }
     let rest = format!("ORDER BY id DESC LIMIT {limit}");
-    db.read(conditions.statement(KEY, &rest))
-        .await?
-        .iter()
-        .map(key)
-        .collect()
+    db.read(conditions.statement(KEY, &rest)).await?.iter().map(key).collect()
 }
 
 /// The key with this hash.
 pub async fn key_by_hash(db: &dyn Database, hash: &[u8; 32]) -> Result<Option<ApiKey>, Error> {
     let mut conditions = Where::default();
     conditions.and("hash = ?", hash.to_vec());
-    db.read(conditions.statement(KEY, ""))
-        .await?
-        .first()
-        .map(key)
-        .transpose()
+    db.read(conditions.statement(KEY, "")).await?.first().map(key).transpose()
 }
 
 /// Revokes a key, once. Returns it, or none when there is none.
@@ -94,11 +86,7 @@ pub async fn revoke_key(
     db.write(vec![revoke, raise_version()]).await?;
     let mut conditions = Where::default();
     conditions.and("id = ?", id.uuid());
-    db.read(conditions.statement(KEY, ""))
-        .await?
-        .first()
-        .map(key)
-        .transpose()
+    db.read(conditions.statement(KEY, "")).await?.first().map(key).transpose()
 }
 
 fn key(row: &Row) -> Result<ApiKey, Error> {
@@ -122,11 +110,7 @@ fn key(row: &Row) -> Result<ApiKey, Error> {
 pub async fn create_domain(db: &dyn Database, domain: &Domain) -> Result<(), Error> {
     let sql = "INSERT INTO domains (id, name, create_ms) VALUES ($1, $2, $3)";
     let name = domain.name.as_str();
-    let params = vec![
-        domain.id.uuid().into(),
-        name.into(),
-        domain.create_ms.into(),
-    ];
+    let params = vec![domain.id.uuid().into(), name.into(), domain.create_ms.into()];
     let mut statements = vec![Statement::new(sql, params)];
     for key in &domain.keys {
         let sql = "INSERT INTO dkim_keys (domain_id, selector, algorithm, private_der, record, \
@@ -176,9 +160,7 @@ pub async fn delete_domain(db: &dyn Database, id: DomainId) -> Result<(), Error>
     let delete = |sql: &str| Statement::new(sql, vec![id.uuid().into()]);
     let keys = delete("DELETE FROM dkim_keys WHERE domain_id = $1");
     let domain = delete("DELETE FROM domains WHERE id = $1");
-    db.write(vec![keys, domain, raise_version()])
-        .await
-        .map(|_| ())
+    db.write(vec![keys, domain, raise_version()]).await.map(|_| ())
 }
 
 async fn with_dkim(db: &dyn Database, rows: &[Row]) -> Result<Vec<Domain>, Error> {
@@ -192,17 +174,11 @@ async fn with_dkim(db: &dyn Database, rows: &[Row]) -> Result<Vec<Domain>, Error
         });
     }
     let mut conditions = Where::default();
-    let ids = domains
-        .iter()
-        .map(|domain| Value::Uuid(domain.id.uuid()))
-        .collect();
+    let ids = domains.iter().map(|domain| Value::Uuid(domain.id.uuid())).collect();
     conditions.and_in("domain_id", ids);
     let select =
         "SELECT domain_id, selector, algorithm, private_der, record, create_ms FROM dkim_keys";
-    for row in db
-        .read(conditions.statement(select, "ORDER BY selector"))
-        .await?
-    {
+    for row in db.read(conditions.statement(select, "ORDER BY selector")).await? {
         let owner = row.uuid(0)?;
         let algorithm = match row.int(2)? {
             1 => DkimAlgorithm::Rsa,
@@ -215,10 +191,7 @@ async fn with_dkim(db: &dyn Database, rows: &[Row]) -> Result<Vec<Domain>, Error
             record: row.text(4)?,
             create_ms: row.int(5)?,
         };
-        domains
-            .iter_mut()
-            .filter(|d| d.id.uuid() == owner)
-            .for_each(|d| d.keys.push(key.clone()));
+        domains.iter_mut().filter(|d| d.id.uuid() == owner).for_each(|d| d.keys.push(key.clone()));
     }
     Ok(domains)
 }
@@ -285,19 +258,13 @@ pub async fn suppressions(
         conditions.and("reason = ?", reason as i64);
     }
     let rest = format!("ORDER BY id DESC LIMIT {limit}");
-    db.read(conditions.statement(SUPPRESSION, &rest))
-        .await?
-        .iter()
-        .map(suppression)
-        .collect()
+    db.read(conditions.statement(SUPPRESSION, &rest)).await?.iter().map(suppression).collect()
 }
 
 /// Removes an entry. Tells whether there was one.
 pub async fn delete_suppression(db: &dyn Database, id: SuppressionId) -> Result<bool, Error> {
     let sql = "DELETE FROM suppressions WHERE id = $1";
-    let done = db
-        .write(vec![Statement::new(sql, vec![id.uuid().into()])])
-        .await?;
+    let done = db.write(vec![Statement::new(sql, vec![id.uuid().into()])]).await?;
     Ok(done[0].changed > 0)
 }
 
@@ -326,15 +293,7 @@ pub async fn reserve(
                 WHERE day = $2 AND scope = $3 AND used <= $4";
     let statements = vec![
         Statement::new(first, vec![day.into(), scope.into()]),
-        Statement::new(
-            more,
-            vec![
-                count.into(),
-                day.into(),
-                scope.into(),
-                (limit - count).into(),
-            ],
-        ),
+        Statement::new(more, vec![count.into(), day.into(), scope.into(), (limit - count).into()]),
     ];
     Ok(db.write(statements).await?[1].changed > 0)
 }

@@ -19,9 +19,7 @@ pub struct Group<T, R> {
 
 impl<T, R> Clone for Group<T, R> {
     fn clone(&self) -> Self {
-        Self {
-            sender: self.sender.clone(),
-        }
+        Self { sender: self.sender.clone() }
     }
 }
 
@@ -84,10 +82,7 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
     pub async fn call(&self, item: T) -> Result<R, Error> {
         let (answer, result) = oneshot::channel();
         let stopped = || Error::Unavailable("the store is closed".to_owned());
-        self.sender
-            .send((item, answer))
-            .await
-            .map_err(|_| stopped())?;
+        self.sender.send((item, answer)).await.map_err(|_| stopped())?;
         result.await.map_err(|_| stopped())?
     }
 }

@@ -44,9 +44,7 @@ pub async fn put(db: &dyn Database, mails: Vec<(RecipientId, SinkMail)>) -> Resu
         ];
         Statement::new(sql, params)
     };
-    db.write(mails.into_iter().map(insert).collect())
-        .await
-        .map(|_| ())
+    db.write(mails.into_iter().map(insert).collect()).await.map(|_| ())
 }
 
 /// Mails that fit, newest first, without their source.
@@ -70,11 +68,7 @@ pub async fn list(
         conditions.and("subject LIKE ?", format!("%{escaped}%"));
     }
     let rest = format!("ORDER BY id DESC LIMIT {limit}");
-    db.read(conditions.statement(MAIL, &rest))
-        .await?
-        .iter()
-        .map(mail)
-        .collect()
+    db.read(conditions.statement(MAIL, &rest)).await?.iter().map(mail).collect()
 }
 
 /// One mail with its source.
@@ -97,9 +91,7 @@ pub async fn delete(db: &dyn Database, ids: Option<Vec<SinkId>>) -> Result<u64, 
     if let Some(ids) = ids {
         conditions.and_in("id", ids.iter().map(|id| Value::Uuid(id.uuid())).collect());
     }
-    let done = db
-        .write(vec![conditions.statement("DELETE FROM sink_messages", "")])
-        .await?;
+    let done = db.write(vec![conditions.statement("DELETE FROM sink_messages", "")]).await?;
     Ok(done[0].changed)
 }
 
@@ -109,9 +101,7 @@ pub async fn trim(db: &dyn Database, keep: usize) -> Result<(), Error> {
         "DELETE FROM sink_messages WHERE id <= \
          (SELECT id FROM sink_messages ORDER BY id DESC LIMIT 1 OFFSET {keep})"
     );
-    db.write(vec![Statement::new(sql, Vec::new())])
-        .await
-        .map(|_| ())
+    db.write(vec![Statement::new(sql, Vec::new())]).await.map(|_| ())
 }
 
 fn mail(row: &Row) -> Result<SinkMail, Error> {

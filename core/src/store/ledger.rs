@@ -32,11 +32,7 @@ pub async fn events(
         conditions.and("e.message_id = ?", id.uuid());
     }
     if !filter.kinds.is_empty() {
-        let kinds = filter
-            .kinds
-            .iter()
-            .map(|kind| Value::Int(*kind as i64))
-            .collect();
+        let kinds = filter.kinds.iter().map(|kind| Value::Int(*kind as i64)).collect();
         conditions.and_in("e.type", kinds);
     }
     if !filter.campaign_id.is_empty() {
@@ -49,11 +45,7 @@ pub async fn events(
         conditions.and("e.create_ms < ?", until);
     }
     let rest = format!("ORDER BY e.sequence LIMIT {limit}");
-    db.read(conditions.statement(COLUMNS, &rest))
-        .await?
-        .iter()
-        .map(event)
-        .collect()
+    db.read(conditions.statement(COLUMNS, &rest)).await?.iter().map(event).collect()
 }
 
 /// The sequence behind which the feed goes on: of the newest event that a reader may see.
@@ -96,11 +88,7 @@ pub async fn stats(
     let counted = rows.iter().map(|row| {
         let kind = EventType::from_number(row.int(1)?);
         let kind = kind.ok_or_else(|| Error::Corrupt("unknown event type".to_owned()))?;
-        Ok(Counted {
-            hour_ms: row.int(0)?,
-            kind,
-            count: row.int(2)?,
-        })
+        Ok(Counted { hour_ms: row.int(0)?, kind, count: row.int(2)? })
     });
     counted.collect()
 }
@@ -134,7 +122,5 @@ pub(super) fn reply(row: &Row, column: usize) -> Result<Option<Reply>, Error> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    Reply::decode(&*bytes)
-        .map(Some)
-        .map_err(|error| Error::Corrupt(error.to_string()))
+    Reply::decode(&*bytes).map(Some).map_err(|error| Error::Corrupt(error.to_string()))
 }

@@ -65,10 +65,7 @@ pub async fn list(
     }
     let deliveries = "m.id IN (SELECT d.message_id FROM deliveries d WHERE d.";
     if !filter.recipient.is_empty() {
-        conditions.and(
-            &format!("{deliveries}email = ?)"),
-            filter.recipient.as_str(),
-        );
+        conditions.and(&format!("{deliveries}email = ?)"), filter.recipient.as_str());
     }
     if let Some(state) = filter.state {
         let condition =
@@ -79,10 +76,9 @@ pub async fn list(
         let condition = "m.id IN (SELECT t.message_id FROM message_tags t WHERE t.tag = ?)";
         conditions.and(condition, filter.tag.as_str());
     }
-    for (column, wanted) in [
-        ("campaign_id", &filter.campaign_id),
-        ("external_id", &filter.external_id),
-    ] {
+    for (column, wanted) in
+        [("campaign_id", &filter.campaign_id), ("external_id", &filter.external_id)]
+    {
         if !wanted.is_empty() {
             // The second half lets the partial index serve.
             conditions.and_sql(&format!("m.{column} <> ''"));
@@ -104,26 +100,17 @@ pub async fn list(
 }
 
 async fn with_recipients(db: &dyn Database, rows: &[Row]) -> Result<Vec<WithRecipients>, Error> {
-    let messages = rows
-        .iter()
-        .map(message_row)
-        .collect::<Result<Vec<_>, _>>()?;
+    let messages = rows.iter().map(message_row).collect::<Result<Vec<_>, _>>()?;
     if messages.is_empty() {
         return Ok(Vec::new());
     }
     let mut conditions = Where::default();
-    let ids = messages
-        .iter()
-        .map(|message| Value::Uuid(message.id.uuid()))
-        .collect();
+    let ids = messages.iter().map(|message| Value::Uuid(message.id.uuid())).collect();
     conditions.and_in("d.message_id", ids);
     let rest = "ORDER BY d.message_id, d.ordinal";
     let mut recipients: HashMap<Uuid, Vec<DeliveryRow>> = HashMap::new();
     for row in db.read(conditions.statement(DELIVERY, rest)).await? {
-        recipients
-            .entry(row.uuid(0)?)
-            .or_default()
-            .push(delivery_row(&row)?);
+        recipients.entry(row.uuid(0)?).or_default().push(delivery_row(&row)?);
     }
     let with = |message: MessageRow| {
         let own = recipients.remove(&message.id.uuid()).unwrap_or_default();
@@ -138,10 +125,7 @@ fn message_row(row: &Row) -> Result<MessageRow, Error> {
         content_id: row.uuid(1)?,
         batch_id: row.uuid_or_null(2)?.map(BatchId::from_uuid),
         key_id: KeyId::from_uuid(row.uuid(3)?),
-        from: Mailbox {
-            email: row.text(4)?,
-            name: row.text(5)?,
-        },
+        from: Mailbox { email: row.text(4)?, name: row.text(5)? },
         subject: row.text(6)?,
         external_id: row.text(7)?,
         campaign_id: row.text(8)?,
@@ -161,10 +145,7 @@ fn delivery_row(row: &Row) -> Result<DeliveryRow, Error> {
     Ok(DeliveryRow {
         id: RecipientId::from_uuid(row.uuid(1)?),
         kind: Kind::from_number(row.int(2)?),
-        mailbox: Mailbox {
-            email: row.text(3)?,
-            name: row.text(4)?,
-        },
+        mailbox: Mailbox { email: row.text(3)?, name: row.text(4)? },
         state: state.ok_or_else(|| Error::Corrupt("unknown state".to_owned()))?,
         reason: row.text(6)?,
         attempts: row.int(7)? as u32,

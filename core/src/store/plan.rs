@@ -86,9 +86,7 @@ pub struct Plan<'a> {
 
 /// The addresses whose suppression decides about a group, in lower case, without repetition.
 pub fn addresses(submissions: &[Submission]) -> Vec<String> {
-    let messages = submissions
-        .iter()
-        .flat_map(|submission| &submission.messages);
+    let messages = submissions.iter().flat_map(|submission| &submission.messages);
     let recipients = messages.flat_map(|message| &message.recipients);
     let mut list: Vec<_> = recipients.map(|r| r.mailbox.email.to_lowercase()).collect();
     list.sort_unstable();
@@ -98,12 +96,8 @@ pub fn addresses(submissions: &[Submission]) -> Vec<String> {
 
 /// The idempotency keys of a group.
 pub fn keys(submissions: &[Submission]) -> Vec<String> {
-    let messages = submissions
-        .iter()
-        .flat_map(|submission| &submission.messages);
-    messages
-        .filter_map(|message| Some(message.idempotency.as_ref()?.key.clone()))
-        .collect()
+    let messages = submissions.iter().flat_map(|submission| &submission.messages);
+    messages.filter_map(|message| Some(message.idempotency.as_ref()?.key.clone())).collect()
 }
 
 /// Decides about every message of a group.
@@ -111,14 +105,11 @@ pub fn plan<'a>(submissions: &'a [Submission], known: &mut Known, now_ms: i64) -
     let mut plan = Plan::default();
     for submission in submissions {
         let before = plan.messages.len();
-        let answers = submission
-            .messages
-            .iter()
-            .map(|m| plan.decide(m, submission.lease, known, now_ms));
+        let answers =
+            submission.messages.iter().map(|m| plan.decide(m, submission.lease, known, now_ms));
         let answers = answers.collect();
         if plan.messages.len() > before {
-            plan.bodies
-                .push((submission.content_id, now_ms, &submission.content));
+            plan.bodies.push((submission.content_id, now_ms, &submission.content));
         }
         plan.answers.push(answers);
     }
@@ -214,10 +205,7 @@ impl<'a> Plan<'a> {
             message_id: row.id.uuid().as_bytes().to_vec(),
             create_ms: row.create_ms,
             recipients,
-            batch_id: row
-                .batch_id
-                .map(|id| id.uuid().as_bytes().to_vec())
-                .unwrap_or_default(),
+            batch_id: row.batch_id.map(|id| id.uuid().as_bytes().to_vec()).unwrap_or_default(),
         }
     }
 }
@@ -228,9 +216,7 @@ fn suppression(known: &Known, email: &str, campaign: &str) -> Option<Suppression
     }
     let email = email.to_lowercase();
     let global = known.suppressed.get(&(email.clone(), String::new()));
-    global
-        .or_else(|| known.suppressed.get(&(email, campaign.to_owned())))
-        .copied()
+    global.or_else(|| known.suppressed.get(&(email, campaign.to_owned()))).copied()
 }
 
 /// An hour's count of one type of event in one campaign.
@@ -252,9 +238,7 @@ pub fn counts<'e>(events: impl IntoIterator<Item = &'e NewEvent>) -> Vec<Count> 
     let mut counts = std::collections::BTreeMap::new();
     for event in events {
         let hour_ms = event.create_ms - event.create_ms.rem_euclid(3_600_000);
-        *counts
-            .entry((hour_ms, event.campaign_id.as_str(), event.kind as i64))
-            .or_insert(0) += 1;
+        *counts.entry((hour_ms, event.campaign_id.as_str(), event.kind as i64)).or_insert(0) += 1;
     }
     let count = |((hour_ms, campaign, kind), count): ((i64, &str, i64), i64)| Count {
         hour_ms,

@@ -29,9 +29,7 @@ pub async fn create(db: &dyn Database, template: &Template) -> Result<(), Error>
             template.update_ms.into(),
         ],
     );
-    db.write(vec![insert, directory::raise_version()])
-        .await
-        .map(|_| ())
+    db.write(vec![insert, directory::raise_version()]).await.map(|_| ())
 }
 
 /// Replaces a template, named by its id.
@@ -51,18 +49,14 @@ pub async fn update(db: &dyn Database, template: &Template) -> Result<(), Error>
             template.id.uuid().into(),
         ],
     );
-    db.write(vec![update, directory::raise_version()])
-        .await
-        .map(|_| ())
+    db.write(vec![update, directory::raise_version()]).await.map(|_| ())
 }
 
 /// Deletes a template.
 pub async fn delete(db: &dyn Database, id: TemplateId) -> Result<(), Error> {
     let sql = "DELETE FROM templates WHERE id = $1";
     let delete = Statement::new(sql, vec![id.uuid().into()]);
-    db.write(vec![delete, directory::raise_version()])
-        .await
-        .map(|_| ())
+    db.write(vec![delete, directory::raise_version()]).await.map(|_| ())
 }
 
 /// The template with this id or alias.
@@ -72,11 +66,7 @@ pub async fn find(db: &dyn Database, name: &str) -> Result<Option<Template>, Err
         Ok(id) => conditions.and("id = ?", id.uuid()),
         Err(_) => conditions.and("alias = ?", name),
     }
-    db.read(conditions.statement(TEMPLATE, ""))
-        .await?
-        .first()
-        .map(template)
-        .transpose()
+    db.read(conditions.statement(TEMPLATE, "")).await?.first().map(template).transpose()
 }
 
 /// Templates by alias, from behind `after`.
@@ -84,11 +74,7 @@ pub async fn list(db: &dyn Database, after: &str, limit: usize) -> Result<Vec<Te
     let mut conditions = Where::default();
     conditions.and("alias > ?", after);
     let rest = format!("ORDER BY alias LIMIT {limit}");
-    db.read(conditions.statement(TEMPLATE, &rest))
-        .await?
-        .iter()
-        .map(template)
-        .collect()
+    db.read(conditions.statement(TEMPLATE, &rest)).await?.iter().map(template).collect()
 }
 
 fn template(row: &Row) -> Result<Template, Error> {

@@ -52,9 +52,7 @@ pub struct Row(pub Vec<Value>);
 
 impl Row {
     fn bad<T>(&self, column: usize) -> Result<T, Error> {
-        Err(Error::Corrupt(format!(
-            "column {column} has an unexpected type"
-        )))
+        Err(Error::Corrupt(format!("column {column} has an unexpected type")))
     }
 
     /// An integer.

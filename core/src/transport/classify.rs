@@ -22,20 +22,14 @@ pub struct Verdict {
 pub fn classify(code: u16, enhanced: Option<Enhanced>, text: &str, phase: Phase) -> Verdict {
     let permanent = code / 100 == 5;
     if !permanent && code / 100 != 4 {
-        return Verdict {
-            category: Category::Protocol,
-            permanent: false,
-        };
+        return Verdict { category: Category::Protocol, permanent: false };
     }
     let words = Words::of(text);
     let category = enhanced
         .and_then(|code| by_enhanced(code, &words))
         .or_else(|| by_words(&words, phase))
         .unwrap_or_else(|| by_code(code, enhanced, phase));
-    Verdict {
-        category,
-        permanent,
-    }
+    Verdict { category, permanent }
 }
 
 /// The meaning of codes that have one; `None` for codes that only say "address" or "policy".
@@ -45,14 +39,10 @@ fn by_enhanced(code: Enhanced, words: &Words) -> Option<Category> {
         (1, 2 | 10) => Category::DnsFailure,
         (1, 8) => Category::Policy,
         // "Disabled"; some say it of full mailboxes, and Gmail of mailboxes that get too much mail.
-        (2, 1) => [
-            Category::MailboxFull,
-            Category::RateLimited,
-            Category::UnknownUser,
-        ]
-        .into_iter()
-        .find(|category| words.mean(*category))
-        .unwrap_or(Category::Inactive),
+        (2, 1) => [Category::MailboxFull, Category::RateLimited, Category::UnknownUser]
+            .into_iter()
+            .find(|category| words.mean(*category))
+            .unwrap_or(Category::Inactive),
         (2, 2) => Category::MailboxFull,
         (2, 3) | (3, 4) => Category::TooLarge,
         (4, 1 | 2) => Category::Connection,
@@ -138,10 +128,7 @@ const PHRASES: [(Category, &str); 11] = [
          message blocked|message was blocked|content rejected|rejected content|virus|malware|\
          phishing|message content rejected|high spam score|considered spam|junk mail",
     ),
-    (
-        Category::Tls,
-        "must issue a starttls|starttls first|tls required|encryption required",
-    ),
+    (Category::Tls, "must issue a starttls|starttls first|tls required|encryption required"),
     (
         Category::Policy,
         "policy|blocked|access denied|not allowed|not authorized|administrative|\
@@ -155,10 +142,7 @@ fn by_words(words: &Words, phase: Phase) -> Option<Category> {
     if phase == Phase::Rcpt && words.contain("mailbox unavailable") {
         return Some(Category::UnknownUser);
     }
-    PHRASES
-        .iter()
-        .map(|(category, _)| *category)
-        .find(|category| words.mean(*category))
+    PHRASES.iter().map(|(category, _)| *category).find(|category| words.mean(*category))
 }
 
 fn by_code(code: u16, enhanced: Option<Enhanced>, phase: Phase) -> Category {
@@ -205,8 +189,6 @@ impl Words {
 
     fn mean(&self, category: Category) -> bool {
         let phrases = PHRASES.iter().filter(|(other, _)| *other == category);
-        phrases
-            .flat_map(|(_, phrases)| phrases.split('|'))
-            .any(|phrase| self.contain(phrase))
+        phrases.flat_map(|(_, phrases)| phrases.split('|')).any(|phrase| self.contain(phrase))
     }
 }

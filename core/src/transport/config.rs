@@ -48,11 +48,7 @@ pub struct RelayConfig {
 
 impl std::fmt::Debug for RelayConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "RelayConfig({}:{}, {:?})",
-            self.host, self.port, self.tls
-        )
+        write!(f, "RelayConfig({}:{}, {:?})", self.host, self.port, self.tls)
     }
 }
 
@@ -174,10 +170,7 @@ impl TransportConfig {
         config.helo_name = env.text("POSTERN_HELO_NAME", &config.helo_name);
         let host_char = |b: u8| b.is_ascii_alphanumeric() || b"-.[]:".contains(&b);
         if !config.helo_name.bytes().all(host_char) {
-            return Err(EnvError::new(
-                "POSTERN_HELO_NAME",
-                "is not a host name in ASCII",
-            ));
+            return Err(EnvError::new("POSTERN_HELO_NAME", "is not a host name in ASCII"));
         }
         if let Some(url) = env.get("POSTERN_RELAY_URL") {
             let mut relay = relay(url).map_err(|why| EnvError::new("POSTERN_RELAY_URL", why))?;
@@ -227,25 +220,17 @@ fn pool(env: &Env) -> Result<PoolLimits, EnvError> {
         wait: env.duration("POSTERN_CONNECTION_WAIT", default.wait)?,
     };
     if !(1..=10_000).contains(&limits.connections) {
-        return Err(EnvError::new(
-            "POSTERN_DESTINATION_CONNECTIONS",
-            "must be 1 to 10000",
-        ));
+        return Err(EnvError::new("POSTERN_DESTINATION_CONNECTIONS", "must be 1 to 10000"));
     }
     if limits.messages == 0 {
-        return Err(EnvError::new(
-            "POSTERN_CONNECTION_MESSAGES",
-            "must be at least 1",
-        ));
+        return Err(EnvError::new("POSTERN_CONNECTION_MESSAGES", "must be at least 1"));
     }
     Ok(limits)
 }
 
 /// Parses the URL. The messages never repeat it, since it may hold a password.
 fn relay(url: &str) -> Result<RelayConfig, String> {
-    let (scheme, rest) = url
-        .split_once("://")
-        .ok_or("must begin with smtp:// or smtps://")?;
+    let (scheme, rest) = url.split_once("://").ok_or("must begin with smtp:// or smtps://")?;
     let implicit = match scheme {
         "smtp" => false,
         "smtps" => true,
@@ -266,9 +251,7 @@ fn relay(url: &str) -> Result<RelayConfig, String> {
         None => host_port.split_at(host_port.find(':').unwrap_or(host_port.len())),
     };
     let port = match port.strip_prefix(':') {
-        Some(port) => port
-            .parse()
-            .map_err(|_| "has a port that is no number".to_owned())?,
+        Some(port) => port.parse().map_err(|_| "has a port that is no number".to_owned())?,
         None if port.is_empty() => {
             if implicit {
                 465
@@ -292,13 +275,7 @@ fn relay(url: &str) -> Result<RelayConfig, String> {
         Some("implicit") => TlsPolicy::Implicit,
         _ => return Err("takes only ?tls=off, opportunistic, required or implicit".to_owned()),
     };
-    Ok(RelayConfig {
-        host: host.to_owned(),
-        port,
-        tls,
-        login,
-        ca_file: None,
-    })
+    Ok(RelayConfig { host: host.to_owned(), port, tls, login, ca_file: None })
 }
 
 fn decode(text: &str) -> Result<String, String> {

@@ -61,12 +61,7 @@ impl Connector {
     /// Tries the addresses of a target in turn, and begins no further try after `until`.
     pub(super) async fn open(&self, target: &Target, until: Instant) -> Result<Session, Outcome> {
         let mut failure = None;
-        for address in self
-            .addresses(target)
-            .await?
-            .into_iter()
-            .take(ADDRESSES_MAX)
-        {
+        for address in self.addresses(target).await?.into_iter().take(ADDRESSES_MAX) {
             match self.open_at(target, address).await {
                 Ok(session) => return Ok(session),
                 Err(outcome) => failure = Some(better(failure, outcome)),
@@ -75,20 +70,14 @@ impl Connector {
                 break;
             }
         }
-        let peer = Peer {
-            host: target.host.clone(),
-            tls: "",
-        };
+        let peer = Peer { host: target.host.clone(), tls: "" };
         let none = || peer.defer(Category::DnsFailure, "4.4.3", "no address", Phase::Dns);
         Err(failure.unwrap_or_else(none))
     }
 
     async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, Outcome> {
         if let Some(addresses) = &target.addresses {
-            return Ok(addresses
-                .iter()
-                .map(|ip| SocketAddr::new(*ip, target.port))
-                .collect());
+            return Ok(addresses.iter().map(|ip| SocketAddr::new(*ip, target.port)).collect());
         }
         if let Ok(ip) = target.host.parse() {
             return Ok(vec![SocketAddr::new(ip, target.port)]);
@@ -122,10 +111,7 @@ impl Connector {
         address: SocketAddr,
         policy: TlsPolicy,
     ) -> Result<Session, Failed> {
-        let mut peer = Peer {
-            host: format!("{} [{}]", target.host, address.ip()),
-            tls: "",
-        };
+        let mut peer = Peer { host: format!("{} [{}]", target.host, address.ip()), tls: "" };
         let tcp = match timeout(self.timeouts.connect, TcpStream::connect(address)).await {
             Ok(Ok(tcp)) => tcp,
             Ok(Err(error)) => return Err(fail(&peer, &Broken::Io(error.kind()), Phase::Connect)),
@@ -145,56 +131,29 @@ impl Connector {
         }
         let mut offered = self.ehlo(&mut wire, &peer).await?;
         if matches!(policy, TlsPolicy::Opportunistic | TlsPolicy::Required) {
-            (wire, offered) = self
-                .start_tls(wire, offered, target, &mut peer, policy)
-                .await?;
+            (wire, offered) = self.start_tls(wire, offered, target, &mut peer, policy).await?;
         }
         if let Some(login) = &target.login {
             let secret = !peer.tls.is_empty() || address.ip().is_loopback();
-            self.log_in(&mut wire, &offered, &peer, login, secret)
-                .await?;
+            self.log_in(&mut wire, &offered, &peer, login, secret).await?;
         }
         let (timeouts, now) = (self.timeouts.clone(), Instant::now());
         let (opened, used) = (now, now);
         let (mails, dirty, usable) = (0, false, true);
-        Ok(Session {
-            wire,
-            offered,
-            peer,
-            timeouts,
-            opened,
-            used,
-            mails,
-            dirty,
-            usable,
-        })
+        Ok(Session { wire, offered, peer, timeouts, opened, used, mails, dirty, usable })
     }
 
     /// EHLO, or HELO where EHLO is not known (RFC 5321 §3.2).
     async fn ehlo(&self, wire: &mut Wire, peer: &Peer) -> Result<Extensions, Failed> {
         let limit = self.timeouts.ehlo;
-        let reply = ask(
-            wire,
-            peer,
-            Command::Ehlo(&self.helo_name),
-            limit,
-            Phase::Ehlo,
-        )
-        .await?;
+        let reply = ask(wire, peer, Command::Ehlo(&self.helo_name), limit, Phase::Ehlo).await?;
         if reply.is_success() {
             return Ok(Extensions::parse(&reply));
         }
         if reply.code / 100 != 5 {
             return Err(turned_away(peer, &reply, Phase::Ehlo));
         }
-        let reply = ask(
-            wire,
-            peer,
-            Command::Helo(&self.helo_name),
-            limit,
-            Phase::Ehlo,
-        )
-        .await?;
+        let reply = ask(wire, peer, Command::Helo(&self.helo_name), limit, Phase::Ehlo).await?;
         if !reply.is_success() {
             return Err(turned_away(peer, &reply, Phase::Ehlo));
         }
@@ -213,11 +172,7 @@ impl Connector {
         if !offered.starttls {
             let text = "TLS is required and the server does not offer it";
             let missing = || peer.defer(Category::Tls, "4.7.10", text, Phase::StartTls);
-            return if required {
-                Err(Failed::Final(missing()))
-            } else {
-                Ok((wire, offered))
-            };
+            return if required { Err(Failed::Final(missing())) } else { Ok((wire, offered)) };
         }
         let limit = self.timeouts.ehlo;
         let reply = ask(&mut wire, peer, Command::StartTls, limit, Phase::StartTls).await?;
@@ -252,14 +207,8 @@ impl Connector {
         let failed = |broken| Failed::Handshake(peer.broken(&broken, Phase::StartTls, false));
         let name = name.map_err(|error| failed(Broken::Tls(error.to_string())))?;
         let opportunistic = policy == TlsPolicy::Opportunistic;
-        let config = if opportunistic {
-            &self.unverified
-        } else {
-            &self.verified
-        };
-        let wire = wire
-            .encrypt(config.clone(), name, self.timeouts.greeting)
-            .await;
+        let config = if opportunistic { &self.unverified } else { &self.verified };
+        let wire = wire.encrypt(config.clone(), name, self.timeouts.greeting).await;
         let wire = wire.map_err(failed)?;
         peer.tls = wire.tls_version();
         Ok(wire)
@@ -296,20 +245,14 @@ impl Connector {
                 reply = ask(wire, peer, Command::AuthAnswer(answer), limit, Phase::Auth).await?;
             }
         } else {
-            return Err(refuse(
-                "the server offers neither AUTH PLAIN nor AUTH LOGIN",
-            ));
+            return Err(refuse("the server offers neither AUTH PLAIN nor AUTH LOGIN"));
         }
         if reply.code == 235 {
             return Ok(());
         }
         let record = peer.record(&reply, Phase::Auth);
         let category = Category::AuthFailed;
-        Err(Failed::Final(Outcome::Deferred {
-            reply: record,
-            category,
-            may_duplicate: false,
-        }))
+        Err(Failed::Final(Outcome::Deferred { reply: record, category, may_duplicate: false }))
     }
 }
 
@@ -320,12 +263,8 @@ async fn ask(
     limit: Duration,
     phase: Phase,
 ) -> Result<Reply, Failed> {
-    wire.say(command, limit)
-        .await
-        .map_err(|broken| fail(peer, &broken, phase))?;
-    wire.reply(limit)
-        .await
-        .map_err(|broken| fail(peer, &broken, phase))
+    wire.say(command, limit).await.map_err(|broken| fail(peer, &broken, phase))?;
+    wire.reply(limit).await.map_err(|broken| fail(peer, &broken, phase))
 }
 
 fn fail(peer: &Peer, broken: &Broken, phase: Phase) -> Failed {
@@ -336,27 +275,14 @@ fn fail(peer: &Peer, broken: &Broken, phase: Phase) -> Failed {
 /// refusals at this point are usually about our address and pass.
 fn turned_away(peer: &Peer, reply: &Reply, phase: Phase) -> Failed {
     Failed::Final(match peer.refused(reply, phase) {
-        Outcome::Refused {
-            reply: record,
-            category,
-        } if !matches!(reply.code, 521 | 556) => Outcome::Deferred {
-            reply: record,
-            category,
-            may_duplicate: false,
-        },
+        Outcome::Refused { reply: record, category } if !matches!(reply.code, 521 | 556) => {
+            Outcome::Deferred { reply: record, category, may_duplicate: false }
+        }
         other => other,
     })
 }
 
 fn lookup_failed(target: &Target, why: &str) -> Outcome {
-    let peer = Peer {
-        host: target.host.clone(),
-        tls: "",
-    };
-    peer.defer(
-        Category::DnsFailure,
-        "4.4.3",
-        &format!("no address: {why}"),
-        Phase::Dns,
-    )
+    let peer = Peer { host: target.host.clone(), tls: "" };
+    peer.defer(Category::DnsFailure, "4.4.3", &format!("no address: {why}"), Phase::Dns)
 }

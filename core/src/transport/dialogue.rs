@@ -54,21 +54,13 @@ impl<'a> Transaction<'a> {
         let size = mail.bytes.len() as u64;
         if offered.size_max.is_some_and(|max| size > max) {
             let text = "the mail is larger than the server takes";
-            return Err(Unfit {
-                category: Category::TooLarge,
-                enhanced: "5.3.4",
-                text,
-            });
+            return Err(Unfit { category: Category::TooLarge, enhanced: "5.3.4", text });
         }
         let plain = mime::is_7bit(&mail.bytes) && mail.from.is_ascii() && mail.to.is_ascii();
         let utf8 = !plain && mime::needs_smtputf8(&mail.from, &mail.to, &mail.bytes);
         if utf8 && !offered.smtputf8 {
             let text = "an address is not ASCII and the server does not offer SMTPUTF8";
-            return Err(Unfit {
-                category: Category::Protocol,
-                enhanced: "5.6.7",
-                text,
-            });
+            return Err(Unfit { category: Category::Protocol, enhanced: "5.6.7", text });
         }
         let parameters = MailParameters {
             size: offered.size.then_some(size),
@@ -77,27 +69,15 @@ impl<'a> Transaction<'a> {
             eight_bit_mime: !plain && offered.eight_bit_mime,
             smtputf8: utf8,
         };
-        Ok(Self {
-            mail,
-            parameters,
-            open: false,
-            ready: false,
-            failed: None,
-        })
+        Ok(Self { mail, parameters, open: false, ready: false, failed: None })
     }
 
     /// Appends the command of the step.
     pub(super) fn write(&self, step: Step, out: &mut Vec<u8>) -> Result<(), CommandError> {
         let command = match step {
             Step::Rset => Command::Rset,
-            Step::Mail => Command::Mail {
-                from: &self.mail.from,
-                parameters: self.parameters,
-            },
-            Step::Rcpt => Command::Rcpt {
-                to: &self.mail.to,
-                smtputf8: self.parameters.smtputf8,
-            },
+            Step::Mail => Command::Mail { from: &self.mail.from, parameters: self.parameters },
+            Step::Rcpt => Command::Rcpt { to: &self.mail.to, smtputf8: self.parameters.smtputf8 },
             Step::Data => Command::Data,
         };
         command.write(out)

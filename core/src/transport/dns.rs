@@ -76,9 +76,7 @@ impl Resolver {
         } else {
             let servers = config.dns_servers.iter().map(|server| {
                 let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-                connections
-                    .iter_mut()
-                    .for_each(|connection| connection.port = server.port());
+                connections.iter_mut().for_each(|connection| connection.port = server.port());
                 NameServerConfig::new(server.ip(), true, connections)
             });
             let servers = ResolverConfig::from_name_servers(servers.collect());
@@ -86,9 +84,7 @@ impl Resolver {
         };
         // IPv4 first: receivers trust it more, and not every host has a route for the other.
         builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        Ok(Self {
-            inner: builder.build().map_err(failed)?,
-        })
+        Ok(Self { inner: builder.build().map_err(failed)? })
     }
 }
 
@@ -96,22 +92,14 @@ impl Resolver {
 impl Dns for Resolver {
     async fn mx(&self, domain: &str) -> Result<MxAnswer, DnsError> {
         // The trailing dot keeps search domains out.
-        let lookup = self
-            .inner
-            .mx_lookup(format!("{domain}."))
-            .await
-            .map_err(explain)?;
+        let lookup = self.inner.mx_lookup(format!("{domain}.")).await.map_err(explain)?;
         let records: Vec<MxRecord> = lookup
             .answers()
             .iter()
             .filter_map(|record| match &record.data {
                 RData::MX(mx) => Some(MxRecord {
                     preference: mx.preference,
-                    host: mx
-                        .exchange
-                        .to_ascii()
-                        .trim_end_matches('.')
-                        .to_ascii_lowercase(),
+                    host: mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase(),
                 }),
                 _ => None,
             })
@@ -120,24 +108,13 @@ impl Dns for Resolver {
         if records.is_empty() {
             return Err(DnsError::NoRecords);
         }
-        Ok(MxAnswer {
-            records,
-            valid_until: lookup.valid_until(),
-        })
+        Ok(MxAnswer { records, valid_until: lookup.valid_until() })
     }
 
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
-        let lookup = self
-            .inner
-            .lookup_ip(format!("{host}."))
-            .await
-            .map_err(explain)?;
+        let lookup = self.inner.lookup_ip(format!("{host}.")).await.map_err(explain)?;
         let addresses: Vec<IpAddr> = lookup.iter().take(RECORDS_MAX).collect();
-        if addresses.is_empty() {
-            Err(DnsError::NoRecords)
-        } else {
-            Ok(addresses)
-        }
+        if addresses.is_empty() { Err(DnsError::NoRecords) } else { Ok(addresses) }
     }
 }
 

@@ -20,10 +20,7 @@ impl Peer {
     pub(super) fn record(&self, reply: &WireReply, phase: Phase) -> Reply {
         Reply {
             code: reply.code.into(),
-            enhanced: reply
-                .enhanced
-                .map(|code| code.to_string())
-                .unwrap_or_default(),
+            enhanced: reply.enhanced.map(|code| code.to_string()).unwrap_or_default(),
             text: cut(reply.text.replace('\n', " ")),
             host: self.host.clone(),
             phase: phase.name().to_owned(),
@@ -38,11 +35,7 @@ impl Peer {
         if verdict.permanent {
             Outcome::Refused { reply, category }
         } else {
-            Outcome::Deferred {
-                reply,
-                category,
-                may_duplicate: false,
-            }
+            Outcome::Deferred { reply, category, may_duplicate: false }
         }
     }
 
@@ -57,11 +50,7 @@ impl Peer {
             Broken::Tls(_) => (Category::Tls, "4.7.0"),
         };
         let reply = self.own(enhanced, broken.to_string(), phase);
-        Outcome::Deferred {
-            reply,
-            category,
-            may_duplicate,
-        }
+        Outcome::Deferred { reply, category, may_duplicate }
     }
 
     /// Something that was decided here while talking to this peer; later may be better.
@@ -73,11 +62,7 @@ impl Peer {
         phase: Phase,
     ) -> Outcome {
         let reply = self.own(code, text.to_owned(), phase);
-        Outcome::Deferred {
-            reply,
-            category,
-            may_duplicate: false,
-        }
+        Outcome::Deferred { reply, category, may_duplicate: false }
     }
 
     /// Something that was decided here while talking to this peer and that will not change.
@@ -88,10 +73,7 @@ impl Peer {
         text: &str,
         phase: Phase,
     ) -> Outcome {
-        Outcome::Refused {
-            reply: self.own(code, text.to_owned(), phase),
-            category,
-        }
+        Outcome::Refused { reply: self.own(code, text.to_owned(), phase), category }
     }
 
     fn own(&self, enhanced: &str, text: String, phase: Phase) -> Reply {
@@ -115,9 +97,8 @@ pub(super) fn better(first: Option<Outcome>, second: Outcome) -> Outcome {
 }
 
 fn cut(mut text: String) -> String {
-    let end = (0..=text.len().min(Reply::TEXT_BYTES_MAX))
-        .rev()
-        .find(|at| text.is_char_boundary(*at));
+    let end =
+        (0..=text.len().min(Reply::TEXT_BYTES_MAX)).rev().find(|at| text.is_char_boundary(*at));
     text.truncate(end.unwrap_or_default());
     text
 }

@@ -30,11 +30,7 @@ impl Mx {
     /// Sets up delivery with the DNS of the configuration. `seed` shuffles equal servers; give each
     /// process its own.
     pub fn new(config: &TransportConfig, seed: u64) -> Result<Self, SetupError> {
-        Ok(Self::with_dns(
-            config,
-            Arc::new(Resolver::new(config)?),
-            seed,
-        ))
+        Ok(Self::with_dns(config, Arc::new(Resolver::new(config)?), seed))
     }
 
     /// The same with another source of DNS answers.
@@ -62,10 +58,7 @@ impl Transport for Mx {
     async fn deliver(&self, mail: Mail) -> Outcome {
         let domain = domain_of(&mail.to);
         if domain.is_empty() || domain.starts_with('[') {
-            let peer = Peer {
-                host: domain,
-                tls: "",
-            };
+            let peer = Peer { host: domain, tls: "" };
             let text = "the recipient's domain is not a domain name";
             return peer.refuse(Category::DnsFailure, "5.1.2", text, Phase::Dns);
         }
@@ -103,8 +96,6 @@ impl Transport for Mx {
 
     fn lane(&self, recipient_domain: &str) -> String {
         let domain = recipient_domain.to_ascii_lowercase();
-        self.router
-            .known(&domain)
-            .map_or(domain, |route| route.lane.clone())
+        self.router.known(&domain).map_or(domain, |route| route.lane.clone())
     }
 }

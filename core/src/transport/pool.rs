@@ -44,14 +44,7 @@ impl Pool {
     pub(super) fn new(connector: Connector, limits: PoolLimits) -> Self {
         let sites = Mutex::default();
         let sweeping = AtomicBool::new(false);
-        Self {
-            shared: Arc::new(Shared {
-                connector,
-                limits,
-                sites,
-                sweeping,
-            }),
-        }
+        Self { shared: Arc::new(Shared { connector, limits, sites, sweeping }) }
     }
 
     /// Sends a mail over a kept connection, or a new one. Of several addresses no further one is
@@ -62,10 +55,7 @@ impl Pool {
         let permit = timeout(shared.limits.wait, site.permits.acquire()).await;
         // The semaphore is never closed, so the only failure is the time limit.
         let Ok(Ok(_permit)) = permit else {
-            let peer = Peer {
-                host: target.host.clone(),
-                tls: "",
-            };
+            let peer = Peer { host: target.host.clone(), tls: "" };
             let text = "all connections to this server are busy";
             let category = Category::RateLimited;
             return Attempt::Answered(peer.defer(category, "4.4.5", text, Phase::Local));
@@ -115,10 +105,7 @@ impl Shared {
             return site.clone();
         }
         let permits = Semaphore::new(self.limits.connections);
-        let site = Arc::new(Site {
-            permits,
-            idle: Mutex::default(),
-        });
+        let site = Arc::new(Site { permits, idle: Mutex::default() });
         sites.insert(key.to_owned(), site.clone());
         site
     }

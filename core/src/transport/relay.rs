@@ -35,11 +35,7 @@ impl Relay {
             login: relay.login,
             addresses: None,
         };
-        Ok(Self {
-            target,
-            pool: Pool::new(connector, config.pool),
-            reach: config.timeouts.reach,
-        })
+        Ok(Self { target, pool: Pool::new(connector, config.pool), reach: config.timeouts.reach })
     }
 }
 

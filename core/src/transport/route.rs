@@ -38,12 +38,7 @@ pub(super) struct Router {
 impl Router {
     pub(super) fn new(dns: Arc<dyn Dns>, helo_name: &str, allow_private: bool) -> Self {
         let helo_name = helo_name.trim_end_matches('.').to_ascii_lowercase();
-        Self {
-            dns,
-            helo_name,
-            allow_private,
-            routes: Mutex::default(),
-        }
+        Self { dns, helo_name, allow_private, routes: Mutex::default() }
     }
 
     /// The servers of a domain, or what to answer when there are none.
@@ -56,10 +51,7 @@ impl Router {
             Ok(answer) => (answer.records, answer.valid_until),
             // The domain itself is its server then (RFC 5321 §5.1).
             Err(DnsError::NoRecords) => {
-                let itself = MxRecord {
-                    preference: 0,
-                    host: domain.to_owned(),
-                };
+                let itself = MxRecord { preference: 0, host: domain.to_owned() };
                 (vec![itself], now + ROUTE_AGE_MIN)
             }
             Err(error) => return Err(failed(domain, &error)),
@@ -127,10 +119,7 @@ fn choose(mut records: Vec<MxRecord>, own: &str) -> Result<Route, DeadEnd> {
     }
     let best = records[0].preference;
     let hosts = records.iter().filter(|record| record.preference == best);
-    let mut lane = hosts
-        .map(|record| record.host.as_str())
-        .collect::<Vec<_>>()
-        .join("+");
+    let mut lane = hosts.map(|record| record.host.as_str()).collect::<Vec<_>>().join("+");
     if lane.len() > LANE_BYTES_MAX {
         lane.clone_from(&records[0].host);
     }
@@ -146,11 +135,7 @@ impl Route {
             keyed.push((record.preference, seed, &record.host));
         }
         keyed.sort_unstable();
-        keyed
-            .into_iter()
-            .take(HOSTS_MAX)
-            .map(|(_, _, host)| host)
-            .collect()
+        keyed.into_iter().take(HOSTS_MAX).map(|(_, _, host)| host).collect()
     }
 }
 
@@ -174,10 +159,7 @@ fn failed(name: &str, error: &DnsError) -> Outcome {
 }
 
 fn peer(host: &str) -> Peer {
-    Peer {
-        host: host.to_owned(),
-        tls: "",
-    }
+    Peer { host: host.to_owned(), tls: "" }
 }
 
 /// Whether mail for strangers may be sent there. Whoever controls a domain chooses its addresses,

@@ -75,11 +75,7 @@ impl Session {
         if let Some(outcome) = self.unprintable(&transaction, steps) {
             return Sent::Done(outcome);
         }
-        let group = if self.offered.pipelining {
-            steps.len()
-        } else {
-            1
-        };
+        let group = if self.offered.pipelining { steps.len() } else { 1 };
         for group in steps.chunks(group) {
             if let Err((step, broken)) = self.exchange(&mut transaction, group).await {
                 if reused && matches!(broken, Broken::Closed | Broken::Io(_)) {
@@ -110,17 +106,12 @@ impl Session {
     /// Checks that all commands can be printed, before the first is sent.
     fn unprintable(&mut self, transaction: &Transaction<'_>, steps: &[Step]) -> Option<Outcome> {
         let out = &mut self.wire.out;
-        let error = steps
-            .iter()
-            .find_map(|step| transaction.write(*step, out).err());
+        let error = steps.iter().find_map(|step| transaction.write(*step, out).err());
         self.wire.out.clear();
         let error = error?;
         self.usable = true;
         let text = error.to_string();
-        Some(
-            self.peer
-                .refuse(Category::Protocol, "5.1.3", &text, Phase::Local),
-        )
+        Some(self.peer.refuse(Category::Protocol, "5.1.3", &text, Phase::Local))
     }
 
     /// Sends some steps in one write and takes their replies.
@@ -130,25 +121,16 @@ impl Session {
         steps: &[Step],
     ) -> Result<(), (Step, Broken)> {
         for step in steps {
-            transaction
-                .write(*step, &mut self.wire.out)
-                .expect("was printed once before");
+            transaction.write(*step, &mut self.wire.out).expect("was printed once before");
         }
-        self.wire
-            .flush(self.timeouts.mail)
-            .await
-            .map_err(|broken| (steps[0], broken))?;
+        self.wire.flush(self.timeouts.mail).await.map_err(|broken| (steps[0], broken))?;
         for step in steps {
             let limit = match step {
                 Step::Rset | Step::Mail => self.timeouts.mail,
                 Step::Rcpt => self.timeouts.rcpt,
                 Step::Data => self.timeouts.data_init,
             };
-            let reply = self
-                .wire
-                .reply(limit)
-                .await
-                .map_err(|broken| (*step, broken))?;
+            let reply = self.wire.reply(limit).await.map_err(|broken| (*step, broken))?;
             transaction.on(*step, reply);
         }
         Ok(())
@@ -168,9 +150,7 @@ impl Session {
             Ok(reply) if reply.is_success() => {
                 self.dirty = false;
                 self.usable = true;
-                Outcome::Delivered {
-                    reply: self.peer.record(&reply, Phase::Data),
-                }
+                Outcome::Delivered { reply: self.peer.record(&reply, Phase::Data) }
             }
             Ok(reply) => {
                 // The server ended the transaction whatever it answered (RFC 5321 §4.1.1.4).

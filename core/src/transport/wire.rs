@@ -43,10 +43,7 @@ pub(super) enum Broken {
 impl From<io::Error> for Broken {
     fn from(error: io::Error) -> Self {
         // Errors of the TLS layer arrive wrapped.
-        match error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-        {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(tls) => Self::Tls(tls.to_string()),
             None if error.kind() == io::ErrorKind::UnexpectedEof => Self::Closed,
             None => Self::Io(error.kind()),
@@ -92,20 +89,13 @@ impl Wire {
             return Ok(self);
         };
         let connect = TlsConnector::from(config).connect(name, tcp);
-        let tls = within(limit, connect)
-            .await
-            .map_err(|broken| match broken {
-                // A server that cannot speak TLS usually just hangs up.
-                Broken::Closed | Broken::Io(_) => Broken::Tls(broken.to_string()),
-                other => other,
-            })?;
+        let tls = within(limit, connect).await.map_err(|broken| match broken {
+            // A server that cannot speak TLS usually just hangs up.
+            Broken::Closed | Broken::Io(_) => Broken::Tls(broken.to_string()),
+            other => other,
+        })?;
         let stream = Stream::Tls(Box::new(tls));
-        Ok(Self {
-            stream,
-            reader: ReplyReader::default(),
-            unread: 0..0,
-            ..self
-        })
+        Ok(Self { stream, reader: ReplyReader::default(), unread: 0..0, ..self })
     }
 
     /// The TLS version in words; empty for a plain connection.
@@ -171,9 +161,7 @@ impl Wire {
 
     /// The next reply; the limit covers all of it.
     pub(super) async fn reply(&mut self, limit: Duration) -> Result<Reply, Broken> {
-        timeout(limit, self.read_reply())
-            .await
-            .map_err(|_| Broken::Timeout)?
+        timeout(limit, self.read_reply()).await.map_err(|_| Broken::Timeout)?
     }
 
     async fn read_reply(&mut self) -> Result<Reply, Broken> {

@@ -90,24 +90,13 @@ pub async fn attempt(lab: &Lab, job: Job) -> Attempted {
     };
     let outcome = match mail(lab, &claimed, job.prepared).await {
         Ok(mail) => {
-            let transport = if claimed.test {
-                &lab.sink
-            } else {
-                &lab.transport
-            };
+            let transport = if claimed.test { &lab.sink } else { &lab.transport };
             transport.deliver(mail).await
         }
         Err(outcome) => outcome,
     };
     let now_ms = lab.clock.now_ms();
-    let next = step(
-        outcome,
-        begun.attempt,
-        now_ms,
-        claimed.expire_ms,
-        &lab.retry,
-        rand::random(),
-    );
+    let next = step(outcome, begun.attempt, now_ms, claimed.expire_ms, &lab.retry, rand::random());
     record(lab, &claimed, begun.attempt, next).await
 }
 
@@ -122,11 +111,7 @@ async fn mail(
         None => load(lab, claimed).await?,
     };
     let content = &prepared.content;
-    let from_domain = content
-        .from
-        .as_ref()
-        .map(|from| domain_of(&from.email))
-        .unwrap_or_default();
+    let from_domain = content.from.as_ref().map(|from| domain_of(&from.email)).unwrap_or_default();
     let signers = lab.directory.now().signer(&from_domain);
     let envelope_from = content.envelope_from.clone();
     let date_ms = claimed.date_ms;
@@ -134,12 +119,7 @@ async fn mail(
     // Signing costs up to a millisecond of a processor: not on the threads that wait for sockets.
     let slot = lab.builders.clone().acquire_owned().await;
     let build = move || {
-        let bytes = build(
-            &prepared,
-            &job,
-            date_ms,
-            signers.as_deref().map(Vec::as_slice),
-        );
+        let bytes = build(&prepared, &job, date_ms, signers.as_deref().map(Vec::as_slice));
         drop(slot);
         bytes
     };
@@ -156,24 +136,16 @@ async fn mail(
 }
 
 async fn load(lab: &Lab, claimed: &Claimed) -> Result<Arc<Prepared>, Outcome> {
-    let encoded = lab
-        .queue
-        .content(claimed.content_id)
-        .await
-        .map_err(|error| {
-            tracing::warn!(message.id = %claimed.message_id, %error, "content not read");
-            let (reply, category) = (Reply::local("the store cannot be reached"), Category::Other);
-            Outcome::Deferred {
-                reply,
-                category,
-                may_duplicate: false,
-            }
-        })?;
+    let encoded = lab.queue.content(claimed.content_id).await.map_err(|error| {
+        tracing::warn!(message.id = %claimed.message_id, %error, "content not read");
+        let (reply, category) = (Reply::local("the store cannot be reached"), Category::Other);
+        Outcome::Deferred { reply, category, may_duplicate: false }
+    })?;
     let encoded = encoded.ok_or_else(|| refused("the content is no longer stored"))?;
     let content = Content::decode(encoded).map_err(|error| refused(&error.to_string()))?;
     let compiled = Prepared::compile(&lab.directory, &content);
     let compiled = compiled.map_err(|error| refused(&error.to_string()))?;
-    Ok(Arc::new(Prepared { content, compiled }))
+    Ok(Arc::new(Prepared { content, compiled, required: Vec::new() }))
 }
 
 fn build(
@@ -185,9 +157,7 @@ fn build(
     let content = &prepared.content;
     let message_id = job.rfc_message_id.as_str();
     let bytes = if content.raw.is_empty() {
-        let rendered = prepared
-            .render(&job.variables)
-            .map_err(|error| error.to_string())?;
+        let rendered = prepared.render(&job.variables).map_err(|error| error.to_string())?;
         mime::compose(&mime::Letter {
             content,
             to: &job.mailbox,
@@ -199,10 +169,7 @@ fn build(
             boundary_seed: job.id.uuid().as_u128(),
         })
     } else {
-        let missing = mime::Missing {
-            message_id,
-            date_ms,
-        };
+        let missing = mime::Missing { message_id, date_ms };
         mime::prepare(&content.raw, missing).map_err(|error| error.to_string())?
     };
     let Some(signers) = signers else {
@@ -215,10 +182,7 @@ fn build(
 }
 
 fn refused(text: &str) -> Outcome {
-    Outcome::Refused {
-        reply: Reply::local(text),
-        category: Category::Content,
-    }
+    Outcome::Refused { reply: Reply::local(text), category: Category::Content }
 }
 
 /// Records a result, for as long as it takes: it must not be lost while this process lives.
@@ -237,13 +201,7 @@ async fn record(lab: &Lab, claimed: &Claimed, attempt: u32, next: Transition) ->
         possible_duplicate: next.possible_duplicate,
         next_ms: (!terminal).then_some(next.due_ms),
     };
-    let finish = Finish {
-        id: claimed.id,
-        attempt,
-        state: next.state,
-        due_ms: next.due_ms,
-        event,
-    };
+    let finish = Finish { id: claimed.id, attempt, state: next.state, due_ms: next.due_ms, event };
     for tries in 0.. {
         match lab.finish.call(finish.clone()).await {
             Ok(true) => return Attempted::Ended(next.state),

@@ -55,10 +55,7 @@ impl Keeper {
         let mut total = 0;
         loop {
             let now_ms = self.clock.now_ms();
-            let freed = self
-                .queue
-                .reap(now_ms - ttl.as_millis() as i64, now_ms)
-                .await?;
+            let freed = self.queue.reap(now_ms - ttl.as_millis() as i64, now_ms).await?;
             total += freed;
             if freed < FULL_BATCH {
                 return Ok(total);
@@ -94,10 +91,6 @@ impl Keeper {
         if freed > 0 {
             tracing::warn!(count = freed, "freed deliveries of a node that is gone");
         }
-        if with_purge {
-            self.purge().await
-        } else {
-            Ok(())
-        }
+        if with_purge { self.purge().await } else { Ok(()) }
     }
 }

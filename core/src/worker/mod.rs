@@ -64,14 +64,8 @@ impl Handle {
     /// Room for `count` deliveries, if there is.
     pub fn reserve(&self, count: usize) -> Option<Reservation> {
         let room = |held: usize| (held + count <= HELD_MAX).then_some(held + count);
-        let fits = self
-            .held
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, room)
-            .is_ok();
-        fits.then(|| Reservation {
-            count,
-            held: self.held.clone(),
-        })
+        let fits = self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok();
+        fits.then(|| Reservation { count, held: self.held.clone() })
     }
 
     /// Hands accepted deliveries over. There may be fewer than were reserved.
@@ -105,14 +99,7 @@ pub struct Worker {
 pub fn handle() -> (Handle, mpsc::UnboundedReceiver<Vec<Job>>) {
     let (jobs, receiver) = mpsc::unbounded_channel();
     let held = Arc::new(AtomicUsize::new(0));
-    (
-        Handle {
-            jobs,
-            held,
-            wake: Arc::new(Notify::new()),
-        },
-        receiver,
-    )
+    (Handle { jobs, held, wake: Arc::new(Notify::new()) }, receiver)
 }
 
 impl Worker {
@@ -123,13 +110,7 @@ impl Worker {
         limits: LaneLimits,
         (handle, jobs): (Handle, mpsc::UnboundedReceiver<Vec<Job>>),
     ) -> Self {
-        Self {
-            lab,
-            node,
-            limits,
-            handle,
-            jobs,
-        }
+        Self { lab, node, limits, handle, jobs }
     }
 
     /// Runs until told to stop, then waits up to `drain` for attempts under way and gives the rest
@@ -170,11 +151,7 @@ impl Worker {
     fn enqueue(&self, lanes: &mut Lanes<Job>, jobs: Vec<Job>) {
         for job in jobs {
             let claimed = &job.claimed;
-            let transport = if claimed.test {
-                &self.lab.sink
-            } else {
-                &self.lab.transport
-            };
+            let transport = if claimed.test { &self.lab.sink } else { &self.lab.transport };
             let lane = transport.lane(&domain_of(&claimed.mailbox.email));
             let (priority, campaign) = (claimed.priority as usize - 1, claimed.campaign_id.clone());
             lanes.push(&lane, priority, &campaign, job);
@@ -205,21 +182,13 @@ impl Worker {
         if limit == 0 || lanes.waiting() > CLAIM_MAX {
             return;
         }
-        match self
-            .lab
-            .queue
-            .claim(self.node, self.lab.clock.now_ms(), limit)
-            .await
-        {
+        match self.lab.queue.claim(self.node, self.lab.clock.now_ms(), limit).await {
             Ok(claimed) => {
                 if claimed.len() == limit {
                     self.handle.wake();
                 }
                 self.handle.held.fetch_add(claimed.len(), Ordering::AcqRel);
-                let job = |claimed| Job {
-                    claimed,
-                    prepared: None,
-                };
+                let job = |claimed| Job { claimed, prepared: None };
                 self.enqueue(lanes, claimed.into_iter().map(job).collect());
             }
             Err(error) => tracing::warn!(%error, "nothing claimed"),
@@ -228,11 +197,7 @@ impl Worker {
 
     async fn give_back(&mut self, mut lanes: Lanes<Job>) {
         self.jobs.close();
-        let mut ids: Vec<_> = lanes
-            .drain()
-            .into_iter()
-            .map(|job| job.claimed.id)
-            .collect();
+        let mut ids: Vec<_> = lanes.drain().into_iter().map(|job| job.claimed.id).collect();
         while let Some(jobs) = self.jobs.recv().await {
             ids.extend(jobs.into_iter().map(|job| job.claimed.id));
         }

@@ -21,6 +21,8 @@ pub struct Prepared {
     pub content: Content,
     /// Subject, html and text; none when the content is not Liquid.
     pub compiled: Option<[Compiled; 3]>,
+    /// Variables that a template demands of every recipient. Only needed at acceptance.
+    pub required: Vec<String>,
 }
 
 impl Prepared {
@@ -37,16 +39,23 @@ impl Prepared {
         Ok(Some([subject, html, directory.compile(&content.text)?]))
     }
 
+    /// The first variable that is demanded and has no value, shared or the recipient's own.
+    pub fn missing(&self, own: &str) -> Result<Option<&str>, TemplateError> {
+        if self.required.is_empty() {
+            return Ok(None);
+        }
+        let (shared, own) =
+            (template::variables(&self.content.variables)?, template::variables(own)?);
+        let has = |name: &str| shared.contains_key(name) || own.contains_key(name);
+        Ok(self.required.iter().map(String::as_str).find(|name| !has(name)))
+    }
+
     /// Fills in a recipient's variables, a JSON object or empty, over the shared ones.
     pub fn render(&self, own: &str) -> Result<Rendered, TemplateError> {
         let content = &self.content;
         let Some([subject, html, text]) = &self.compiled else {
             let (subject, html) = (content.subject.clone(), content.html.clone());
-            return Ok(Rendered {
-                subject,
-                html,
-                text: content.text.clone(),
-            });
+            return Ok(Rendered { subject, html, text: content.text.clone() });
         };
         let mut variables = template::variables(&content.variables)?;
         variables.extend(template::variables(own)?);
@@ -56,10 +65,6 @@ impl Prepared {
             return Err(TemplateError::Forbidden(text.to_owned()));
         }
         let html = html.render(&variables, content.lenient)?;
-        Ok(Rendered {
-            subject,
-            html,
-            text: text.render(&variables, content.lenient)?,
-        })
+        Ok(Rendered { subject, html, text: text.render(&variables, content.lenient)? })
     }
 }

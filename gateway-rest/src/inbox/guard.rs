@@ -19,9 +19,7 @@ use crate::fault::Fault;
 
 pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let host = host(request.uri(), request.headers());
-    let allowed = host
-        .as_deref()
-        .is_some_and(|host| is_ours(host, &app.config.inbox_hosts));
+    let allowed = host.as_deref().is_some_and(|host| is_ours(host, &app.config.inbox_hosts));
     if !allowed {
         let text = "open the inbox under localhost, or name this host in POSTERN_INBOX_HOSTS";
         return Fault(Failure::new(Reason::HostNotAllowed, text)).into_response();
@@ -36,9 +34,7 @@ pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
 /// The host name that the client asked for, with its port.
 fn host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let given = headers.get("host").and_then(|host| host.to_str().ok());
-    given
-        .or_else(|| uri.authority().map(|authority| authority.as_str()))
-        .map(str::to_owned)
+    given.or_else(|| uri.authority().map(|authority| authority.as_str())).map(str::to_owned)
 }
 
 fn is_ours(host: &str, configured: &[String]) -> bool {
@@ -49,9 +45,7 @@ fn is_ours(host: &str, configured: &[String]) -> bool {
     name.eq_ignore_ascii_case("localhost")
         || name.to_ascii_lowercase().ends_with(".localhost")
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        || configured
-            .iter()
-            .any(|ours| ours.eq_ignore_ascii_case(name))
+        || configured.iter().any(|ours| ours.eq_ignore_ascii_case(name))
 }
 
 fn same_origin(headers: &HeaderMap) -> bool {
@@ -76,13 +70,7 @@ mod tests {
         for ours in ["localhost:8080", "127.0.0.1", "[::1]:80", "Mail.Test:8080"] {
             assert!(is_ours(ours, &named), "{ours}");
         }
-        for other in [
-            "evil.example",
-            "127.0.0.1.evil.example",
-            "10.0.0.1",
-            "",
-            "a b",
-        ] {
+        for other in ["evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "a b"] {
             assert!(!is_ours(other, &named), "{other}");
         }
     }
@@ -90,10 +78,7 @@ mod tests {
     #[test]
     fn a_form_of_another_site_is_refused() {
         let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
-            pairs
-                .iter()
-                .map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()))
-                .collect()
+            pairs.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect()
         };
         assert!(same_origin(&headers(&[("sec-fetch-site", "same-origin")])));
         assert!(!same_origin(&headers(&[("sec-fetch-site", "cross-site")])));

@@ -37,23 +37,16 @@ pub(super) struct Attachment {
 pub(super) fn read(raw: &[u8]) -> Mail {
     let source = String::from_utf8_lossy(&raw[..raw.len().min(SHOWN_BYTES_MAX)]).into_owned();
     let Some(message) = MessageParser::new().parse(raw) else {
-        return Mail {
-            source,
-            ..Mail::default()
-        };
+        return Mail { source, ..Mail::default() };
     };
     let headers = message.headers_raw().take(HEADERS_MAX);
     let to = message.to().into_iter().flat_map(|to| to.iter());
     let to: Vec<_> = to.filter_map(|to| to.address()).take(10).collect();
     Mail {
         to: to.join(", "),
-        text: has_own(&message, "plain")
-            .then(|| message.body_text(0).map(shorten))
-            .flatten(),
+        text: has_own(&message, "plain").then(|| message.body_text(0).map(shorten)).flatten(),
         html: has_own(&message, "html").then(|| html(&message)).flatten(),
-        headers: headers
-            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-            .collect(),
+        headers: headers.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect(),
         attachments: attachments(&message),
         source,
     }
@@ -69,9 +62,7 @@ pub(super) fn html_of(raw: &[u8]) -> Option<String> {
 pub(super) fn attachment(raw: &[u8], index: usize) -> Option<(String, Vec<u8>)> {
     let message = MessageParser::new().parse(raw)?;
     let part = message.attachment(u32::try_from(index).ok()?)?;
-    let name = part
-        .attachment_name()
-        .map_or_else(|| unnamed(index), safe_name);
+    let name = part.attachment_name().map_or_else(|| unnamed(index), safe_name);
     Some((name, part.contents().to_vec()))
 }
 
@@ -99,10 +90,7 @@ fn html(message: &Message<'_>) -> Option<String> {
             && matches!(subtype.as_str(), "png" | "jpeg" | "jpg" | "gif" | "webp");
         let id = id.trim_matches(['<', '>']);
         if picture && !id.is_empty() && html.contains(&format!("cid:{id}")) {
-            let data = format!(
-                "data:image/{subtype};base64,{}",
-                STANDARD.encode(part.contents())
-            );
+            let data = format!("data:image/{subtype};base64,{}", STANDARD.encode(part.contents()));
             html = html.replace(&format!("cid:{id}"), &data);
         }
         if html.len() > 8 * SHOWN_BYTES_MAX {
@@ -128,15 +116,8 @@ fn attachments(message: &Message<'_>) -> Vec<Attachment> {
         let kind = part.content_type().map_or_else(String::new, |kind| {
             format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or("*"))
         });
-        let name = part
-            .attachment_name()
-            .map_or_else(|| unnamed(index), safe_name);
-        Attachment {
-            index,
-            name,
-            kind,
-            size: size(part.contents().len() as i64),
-        }
+        let name = part.attachment_name().map_or_else(|| unnamed(index), safe_name);
+        Attachment { index, name, kind, size: size(part.contents().len() as i64) }
     });
     files.collect()
 }
@@ -148,11 +129,7 @@ fn unnamed(index: usize) -> String {
 /// A file name that can stand in a header and in a folder.
 fn safe_name(name: &str) -> String {
     let fits = |c: char| {
-        if c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ' ') {
-            c
-        } else {
-            '_'
-        }
+        if c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ' ') { c } else { '_' }
     };
     let name: String = name.chars().map(fits).take(120).collect();
     name.trim_start_matches(['.', ' ']).to_owned()
@@ -182,10 +159,7 @@ mod tests {
     #[test]
     fn inline_images_are_put_in_and_names_are_made_safe() {
         let mail = read(MAIL.as_bytes());
-        assert_eq!(
-            mail.html.unwrap().trim(),
-            "<img src=\"data:image/png;base64,AAAA\">"
-        );
+        assert_eq!(mail.html.unwrap().trim(), "<img src=\"data:image/png;base64,AAAA\">");
         assert_eq!(mail.text, None);
         assert_eq!(mail.attachments[0].name, "_p.png");
         assert_eq!(attachment(MAIL.as_bytes(), 0).unwrap().1, [0, 0, 0]);

@@ -39,10 +39,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/inbox/{id}/source", get(pages::download))
         .route("/inbox/{id}/attachments/{index}", get(pages::attachment))
         .route("/inbox/{id}/delete", post(pages::delete_one))
-        .layer(axum::middleware::from_fn_with_state(
-            app.clone(),
-            guard::guard,
-        ))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), guard::guard))
         .with_state(app.clone())
 }
 
@@ -57,11 +54,7 @@ struct ErrorPage<'a> {
 /// A failure as a page.
 pub(crate) fn fault(failure: &Failure, request_id: &str) -> Response {
     let title = failure.reason.meaning().title;
-    let page = ErrorPage {
-        title,
-        message: &failure.message,
-        request_id,
-    };
+    let page = ErrorPage { title, message: &failure.message, request_id };
     let mut response = show(&page);
     *response.status_mut() = status_of(failure.reason);
     retry_after(&mut response, failure);
@@ -78,27 +71,17 @@ fn show(page: &impl Template) -> Response {
         }
     };
     let headers = response.headers_mut();
-    headers.insert(
-        "content-security-policy",
-        HeaderValue::from_static(PAGE_POLICY),
-    );
+    headers.insert("content-security-policy", HeaderValue::from_static(PAGE_POLICY));
     headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
     headers.insert("cache-control", HeaderValue::from_static("no-store"));
     response
 }
 
 async fn style() -> Response {
-    (
-        [("content-type", "text/css; charset=utf-8")],
-        include_str!("style.css"),
-    )
-        .into_response()
+    ([("content-type", "text/css; charset=utf-8")], include_str!("style.css")).into_response()
 }
 
 async fn script() -> Response {
-    (
-        [("content-type", "text/javascript; charset=utf-8")],
-        include_str!("refresh.js"),
-    )
+    ([("content-type", "text/javascript; charset=utf-8")], include_str!("refresh.js"))
         .into_response()
 }

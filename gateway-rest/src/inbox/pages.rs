@@ -89,24 +89,12 @@ pub(super) async fn list(
         recipient: query.to.trim().to_owned(),
         message_id: String::new(),
     };
-    let found = client(&app)
-        .list_sink_messages(asked(&app, &context, request))
-        .await?;
+    let found = client(&app).list_sink_messages(asked(&app, &context, request)).await?;
     let found = found.into_inner();
-    let newest = found
-        .messages
-        .first()
-        .map(|mail| mail.id.clone())
-        .unwrap_or_default();
+    let newest = found.messages.first().map(|mail| mail.id.clone()).unwrap_or_default();
     let next = (!found.next_page_token.is_empty()).then_some(found.next_page_token);
     let rows = found.messages.iter().map(row).collect();
-    Ok(show(&ListPage {
-        rows,
-        to: query.to,
-        first,
-        newest,
-        next,
-    }))
+    Ok(show(&ListPage { rows, to: query.to, first, newest, next }))
 }
 
 /// The id of the newest mail, for the script that refreshes the list.
@@ -117,21 +105,10 @@ pub(super) async fn newest(
 ) -> Result<Response, Fault> {
     let Query(query) = query.unwrap_or_default();
     let recipient = query.to.trim().to_owned();
-    let request = ListSinkMessagesRequest {
-        page_size: 1,
-        recipient,
-        ..ListSinkMessagesRequest::default()
-    };
-    let found = client(&app)
-        .list_sink_messages(asked(&app, &context, request))
-        .await?;
-    let newest = found
-        .into_inner()
-        .messages
-        .into_iter()
-        .next()
-        .unwrap_or_default()
-        .id;
+    let request =
+        ListSinkMessagesRequest { page_size: 1, recipient, ..ListSinkMessagesRequest::default() };
+    let found = client(&app).list_sink_messages(asked(&app, &context, request)).await?;
+    let newest = found.into_inner().messages.into_iter().next().unwrap_or_default().id;
     Ok(([("cache-control", "no-store")], newest).into_response())
 }
 
@@ -153,12 +130,7 @@ pub(super) async fn message(
         _ => "text",
     };
     let envelope_from = caught.envelope_from.clone();
-    Ok(show(&MessagePage {
-        row: row(&caught),
-        envelope_from,
-        mail,
-        tab,
-    }))
+    Ok(show(&MessagePage { row: row(&caught), envelope_from, mail, tab }))
 }
 
 pub(super) async fn html(
@@ -170,10 +142,7 @@ pub(super) async fn html(
     let html = mail::html_of(&caught.raw).unwrap_or_default();
     let mut response = axum::response::Html(html).into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        "content-security-policy",
-        HeaderValue::from_static(MAIL_POLICY),
-    );
+    headers.insert("content-security-policy", HeaderValue::from_static(MAIL_POLICY));
     headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
     Ok(response)
 }
@@ -205,9 +174,7 @@ pub(super) async fn delete_one(
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
     let request = DeleteSinkMessagesRequest { ids: vec![id] };
-    client(&app)
-        .delete_sink_messages(asked(&app, &context, request))
-        .await?;
+    client(&app).delete_sink_messages(asked(&app, &context, request)).await?;
     Ok(Redirect::to("/inbox").into_response())
 }
 
@@ -216,19 +183,13 @@ pub(super) async fn delete_all(
     Extension(context): Asked,
 ) -> Result<Response, Fault> {
     let request = DeleteSinkMessagesRequest { ids: Vec::new() };
-    client(&app)
-        .delete_sink_messages(asked(&app, &context, request))
-        .await?;
+    client(&app).delete_sink_messages(asked(&app, &context, request)).await?;
     Ok(Redirect::to("/inbox").into_response())
 }
 
 async fn fetch(app: &App, context: &Context, id: String) -> Result<SinkMessage, Fault> {
     let request = asked(app, context, GetSinkMessageRequest { id });
-    let found = client(app)
-        .get_sink_message(request)
-        .await?
-        .into_inner()
-        .message;
+    let found = client(app).get_sink_message(request).await?.into_inner().message;
     Ok(found.ok_or_else(|| Failure::new(Reason::SinkMessageNotFound, "there is no such mail"))?)
 }
 
@@ -248,10 +209,7 @@ fn asked<T>(app: &App, context: &Context, message: T) -> tonic::Request<T> {
 /// A download whose bytes no browser interprets.
 fn file(name: &str, bytes: Bytes) -> Response {
     let mut response = axum::body::Body::from(bytes).into_response();
-    let ascii: String = name
-        .chars()
-        .map(|c| if c.is_ascii() { c } else { '_' })
-        .collect();
+    let ascii: String = name.chars().map(|c| if c.is_ascii() { c } else { '_' }).collect();
     let mut utf8 = String::new();
     for byte in name.bytes() {
         match byte {
@@ -264,14 +222,8 @@ fn file(name: &str, bytes: Bytes) -> Response {
         .unwrap_or_else(|_| HeaderValue::from_static("attachment"));
     let headers = response.headers_mut();
     headers.insert("content-disposition", disposition);
-    headers.insert(
-        "content-type",
-        HeaderValue::from_static("application/octet-stream"),
-    );
-    headers.insert(
-        "content-security-policy",
-        HeaderValue::from_static("sandbox"),
-    );
+    headers.insert("content-type", HeaderValue::from_static("application/octet-stream"));
+    headers.insert("content-security-policy", HeaderValue::from_static("sandbox"));
     response
 }
 
@@ -284,9 +236,7 @@ fn row(mail: &SinkMessage) -> Row {
         from: or(&mail.from, &mail.envelope_from),
         to: mail.envelope_to.clone(),
         subject: or(&mail.subject, "(no subject)"),
-        time: time
-            .map(|t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
-            .unwrap_or_default(),
+        time: time.map(|t| t.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()).unwrap_or_default(),
         size: mail::size(mail.size_bytes),
     }
 }

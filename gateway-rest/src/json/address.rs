@@ -52,19 +52,9 @@ mod tests {
         let parsed = |text: &str| parse(text).map(|(name, email)| format!("{name}|{email}"));
         assert_eq!(parsed("ann@example.com").unwrap(), "|ann@example.com");
         assert_eq!(parsed(" <ann@example.com> ").unwrap(), "|ann@example.com");
-        assert_eq!(
-            parsed("Ann E. <ann@example.com>").unwrap(),
-            "Ann E.|ann@example.com"
-        );
+        assert_eq!(parsed("Ann E. <ann@example.com>").unwrap(), "Ann E.|ann@example.com");
         assert_eq!(parsed(r#""E, \"A\"" <a@b.c>"#).unwrap(), r#"E, "A"|a@b.c"#);
-        for bad in [
-            "",
-            "<>",
-            "a@b.c>",
-            "a@b.c, d@e.f",
-            "Ann <a@b.c",
-            r#""Ann <a@b.c>"#,
-        ] {
+        for bad in ["", "<>", "a@b.c>", "a@b.c, d@e.f", "Ann <a@b.c", r#""Ann <a@b.c>"#] {
             assert_eq!(parse(bad), Err(BadMailbox), "{bad}");
         }
     }

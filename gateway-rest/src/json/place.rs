@@ -13,10 +13,7 @@ impl Place {
             "" => name.to_owned(),
             base => format!("{base}.{name}"),
         };
-        Self {
-            contract: join(&self.contract, contract),
-            caller: join(&self.caller, caller),
-        }
+        Self { contract: join(&self.contract, contract), caller: join(&self.caller, caller) }
     }
 
     pub(super) fn index(&self, index: usize) -> Self {

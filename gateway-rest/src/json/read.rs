@@ -40,11 +40,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(source: Source) -> Self {
-        Self {
-            violations: Vec::new(),
-            spelling: HashMap::new(),
-            source,
-        }
+        Self { violations: Vec::new(), spelling: HashMap::new(), source }
     }
 
     /// From here on values come from elsewhere.
@@ -69,11 +65,7 @@ impl Reader {
         for (key, value) in entries {
             let Some(field) = find_field(&descriptor, &key) else {
                 let place = place.child(&key, &key);
-                self.violation(
-                    Reason::UnknownField,
-                    &place,
-                    "is not a field of this request",
-                );
+                self.violation(Reason::UnknownField, &place, "is not a field of this request");
                 continue;
             };
             let place = place.child(field.name(), &key);
@@ -94,20 +86,14 @@ impl Reader {
     /// Names a field of the contract as the caller did.
     pub(crate) fn caller_spelling(&self, contract: &str) -> String {
         let ends = contract.len();
-        let cuts = contract
-            .char_indices()
-            .filter(|(_, c)| matches!(c, '.' | '['))
-            .map(|(at, _)| at);
+        let cuts =
+            contract.char_indices().filter(|(_, c)| matches!(c, '.' | '[')).map(|(at, _)| at);
         let mut cuts: Vec<usize> = cuts.chain([ends]).collect();
         cuts.reverse();
         for cut in cuts {
             if let Some(caller) = self.spelling.get(&contract[..cut]) {
                 // What a string stands for has no fields in the caller's document.
-                let rest = if caller.ends_with('\u{0}') {
-                    ""
-                } else {
-                    &contract[cut..]
-                };
+                let rest = if caller.ends_with('\u{0}') { "" } else { &contract[cut..] };
                 return format!("{}{rest}", caller.trim_end_matches('\u{0}'));
             }
         }
@@ -117,18 +103,13 @@ impl Reader {
     pub(crate) fn violation(&mut self, reason: Reason, place: &Place, message: &str) {
         if self.violations.len() < VIOLATIONS_MAX {
             let message = message.to_owned();
-            self.violations.push(Violation {
-                field: place.caller.clone(),
-                reason,
-                message,
-            });
+            self.violations.push(Violation { field: place.caller.clone(), reason, message });
         }
     }
 
     fn remember(&mut self, place: &Place) {
         if place.contract != place.caller {
-            self.spelling
-                .insert(place.contract.clone(), place.caller.clone());
+            self.spelling.insert(place.contract.clone(), place.caller.clone());
         }
     }
 
@@ -157,19 +138,16 @@ impl Reader {
             Json::Object(entries) if is_message(&kind, "Header") => {
                 return Some(self.headers(&kind, entries, place));
             }
-            Json::Text(text) if self.source == Source::Query => text
-                .split(',')
-                .map(|part| Json::text(part.trim()))
-                .collect(),
+            Json::Text(text) if self.source == Source::Query => {
+                text.split(',').map(|part| Json::text(part.trim())).collect()
+            }
             value @ (Json::Text(_) | Json::Object(_)) if is_mailbox(&kind) => {
                 let inner = Place {
                     contract: format!("{}[0]", place.contract),
                     caller: place.caller.clone(),
                 };
                 self.remember(&inner);
-                return Some(Value::List(
-                    self.single(&kind, value, &inner).into_iter().collect(),
-                ));
+                return Some(Value::List(self.single(&kind, value, &inner).into_iter().collect()));
             }
             other => return self.wrong_type(place, "an array", &other),
         };
@@ -189,10 +167,7 @@ impl Reader {
             let place = place.child(&key, &key);
             match value {
                 Json::Text(text) => {
-                    if map
-                        .insert(MapKey::String(key), Value::String(text))
-                        .is_some()
-                    {
+                    if map.insert(MapKey::String(key), Value::String(text)).is_some() {
                         self.violation(Reason::MalformedJson, &place, "is given twice");
                     }
                 }
@@ -211,8 +186,7 @@ impl Reader {
             let contract = format!("{}[{}]", place.contract, list.len());
             let caller = format!("{}.{name}", place.caller);
             let place = Place { contract, caller };
-            self.spelling
-                .insert(place.contract.clone(), format!("{}\u{0}", place.caller));
+            self.spelling.insert(place.contract.clone(), format!("{}\u{0}", place.caller));
             match value {
                 Json::Text(text) => {
                     let entries = vec![
@@ -233,11 +207,7 @@ impl Reader {
     }
 
     fn single(&mut self, kind: &Kind, value: Json, place: &Place) -> Option<Value> {
-        let value = if self.source == Source::Query {
-            typed(kind, value)
-        } else {
-            value
-        };
+        let value = if self.source == Source::Query { typed(kind, value) } else { value };
         match (kind, value) {
             (Kind::String, Json::Text(text)) => Some(Value::String(text)),
             (Kind::String, other) => self.wrong_type(place, "a string", &other),
@@ -284,11 +254,7 @@ impl Reader {
             Source::Body => Reason::InvalidValue,
             Source::Query => Reason::BadFilter,
         };
-        self.violation(
-            reason,
-            place,
-            &format!("must be one of {}", names.join(", ")),
-        );
+        self.violation(reason, place, &format!("must be one of {}", names.join(", ")));
         None
     }
 
@@ -305,8 +271,7 @@ impl Reader {
                     self.violation(Reason::WrongType, place, message);
                     return None;
                 };
-                out.transcode_from(&postern_proto::time::timestamp(time.as_millisecond()))
-                    .ok()?;
+                out.transcode_from(&postern_proto::time::timestamp(time.as_millisecond())).ok()?;
             }
             ("google.protobuf.Duration", value) => {
                 let seconds = match &value {
@@ -321,8 +286,7 @@ impl Reader {
             }
             ("google.protobuf.Struct", Json::Object(entries)) => {
                 let entries = self.free_object(entries, place);
-                out.transcode_from(&prost_types::Struct { fields: entries })
-                    .ok()?;
+                out.transcode_from(&prost_types::Struct { fields: entries }).ok()?;
             }
             (_, Json::Text(text)) if is_mailbox(&Kind::Message(kind.clone())) => {
                 let whole = format!("{}\u{0}", place.caller);
@@ -373,9 +337,7 @@ impl Reader {
             Json::Text(value) => Free::StringValue(value),
             Json::List(items) => {
                 let items = items.into_iter().enumerate();
-                let values = items
-                    .map(|(at, item)| self.free(item, &place.index(at)))
-                    .collect();
+                let values = items.map(|(at, item)| self.free(item, &place.index(at))).collect();
                 Free::ListValue(prost_types::ListValue { values })
             }
             Json::Object(entries) => {

@@ -11,12 +11,8 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 
 fn read(name: &str, json: &str) -> (DynamicMessage, Reader) {
     let pool = DescriptorPool::decode(postern_proto::DESCRIPTORS).unwrap();
-    let kind = pool
-        .get_message_by_name(&format!("postern.v1.{name}"))
-        .unwrap();
-    let Json::Object(entries) = serde_json::from_str(json).unwrap() else {
-        panic!("no object")
-    };
+    let kind = pool.get_message_by_name(&format!("postern.v1.{name}")).unwrap();
+    let Json::Object(entries) = serde_json::from_str(json).unwrap() else { panic!("no object") };
     let mut reader = Reader::new(Source::Body);
     let mut message = DynamicMessage::new(kind);
     reader.object(&mut message, entries, &Place::default());
@@ -25,11 +21,7 @@ fn read(name: &str, json: &str) -> (DynamicMessage, Reader) {
 
 fn wrong(json: &str) -> Vec<(String, Reason)> {
     let (_, reader) = read("OutgoingMessage", json);
-    reader
-        .violations
-        .into_iter()
-        .map(|v| (v.field, v.reason))
-        .collect()
+    reader.violations.into_iter().map(|v| (v.field, v.reason)).collect()
 }
 
 #[test]
@@ -50,10 +42,7 @@ fn every_form_of_a_mailbox_is_understood() {
 #[test]
 fn every_mistake_is_named_in_the_spelling_of_the_caller() {
     let text = |s: &str| s.to_owned();
-    assert_eq!(
-        wrong(r#"{"sujet":"x"}"#),
-        [(text("sujet"), Reason::UnknownField)]
-    );
+    assert_eq!(wrong(r#"{"sujet":"x"}"#), [(text("sujet"), Reason::UnknownField)]);
     assert_eq!(
         wrong(r#"{"to":[{"email":7}],"sendTime":"2026-01-01T00:00:00","priority":"urgent"}"#),
         [
@@ -62,22 +51,13 @@ fn every_mistake_is_named_in_the_spelling_of_the_caller() {
             (text("priority"), Reason::InvalidValue),
         ]
     );
-    assert_eq!(
-        wrong(r#"{"text":"a","text":"b"}"#),
-        [(text("text"), Reason::MalformedJson)]
-    );
+    assert_eq!(wrong(r#"{"text":"a","text":"b"}"#), [(text("text"), Reason::MalformedJson)]);
     assert_eq!(
         wrong(r#"{"variables":{"a":{"b":1,"b":2}}}"#),
         [(text("variables.a.b"), Reason::MalformedJson)]
     );
-    assert_eq!(
-        wrong(r#"{"metadata":{"n":1}}"#),
-        [(text("metadata.n"), Reason::WrongType)]
-    );
-    assert_eq!(
-        wrong(r#"{"to":"a@x.io, b@x.io"}"#),
-        [(text("to"), Reason::InvalidAddress)]
-    );
+    assert_eq!(wrong(r#"{"metadata":{"n":1}}"#), [(text("metadata.n"), Reason::WrongType)]);
+    assert_eq!(wrong(r#"{"to":"a@x.io, b@x.io"}"#), [(text("to"), Reason::InvalidAddress)]);
 }
 
 #[test]
@@ -90,10 +70,7 @@ fn a_field_that_the_core_names_is_translated_back() {
     assert_eq!(reader.caller_spelling("reply_to[0].email"), "replyTo[0]");
     assert_eq!(reader.caller_spelling("to[0].email"), "to");
     assert_eq!(reader.caller_spelling("headers[0].name"), "headers.X-A");
-    assert_eq!(
-        reader.caller_spelling("attachments[0].content_type"),
-        "attachments[0].contentType"
-    );
+    assert_eq!(reader.caller_spelling("attachments[0].content_type"), "attachments[0].contentType");
     assert_eq!(reader.caller_spelling("subject"), "subject");
 }
 

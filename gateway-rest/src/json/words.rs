@@ -27,41 +27,27 @@ const ALIASES: [(&str, &str, &str); 10] = [
 /// What every value of an enum begins with.
 pub(crate) fn enum_prefix(values: &EnumDescriptor) -> String {
     let zero = values.default_value();
-    zero.name()
-        .strip_suffix("UNSPECIFIED")
-        .unwrap_or_default()
-        .to_owned()
+    zero.name().strip_suffix("UNSPECIFIED").unwrap_or_default().to_owned()
 }
 
 /// The words that stand for the values of an enum, without the unspecified one.
 pub(crate) fn enum_words(values: &EnumDescriptor) -> impl Iterator<Item = String> {
     let prefix = enum_prefix(values);
-    let values: Vec<_> = values
-        .values()
-        .filter(|value| value.number() != 0)
-        .collect();
+    let values: Vec<_> = values.values().filter(|value| value.number() != 0).collect();
     values.into_iter().map(move |value| {
-        value
-            .name()
-            .strip_prefix(&prefix)
-            .unwrap_or(value.name())
-            .to_ascii_lowercase()
+        value.name().strip_prefix(&prefix).unwrap_or(value.name()).to_ascii_lowercase()
     })
 }
 
 /// The field that a key names: in snake case, in lower camel case, or by an alias.
 pub(crate) fn find_field(message: &MessageDescriptor, key: &str) -> Option<FieldDescriptor> {
-    let aliased = ALIASES
-        .iter()
-        .find(|(name, alias, _)| message.name() == *name && *alias == key);
+    let aliased = ALIASES.iter().find(|(name, alias, _)| message.name() == *name && *alias == key);
     let key = match aliased {
         Some((_, _, field)) => field,
         None if key == "limit" && message.get_field_by_name("page_token").is_some() => "page_size",
         None => key,
     };
-    message
-        .get_field_by_name(key)
-        .or_else(|| message.get_field_by_json_name(key))
+    message.get_field_by_name(key).or_else(|| message.get_field_by_json_name(key))
 }
 
 /// Base64 in the standard or the URL alphabet, with or without padding. Line breaks, which many
@@ -70,11 +56,7 @@ pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let config =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let url = text.contains(['-', '_']);
-    let alphabet = if url {
-        &alphabet::URL_SAFE
-    } else {
-        &alphabet::STANDARD
-    };
+    let alphabet = if url { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
     let engine = GeneralPurpose::new(alphabet, config);
     if text.contains(['\r', '\n']) {
         return engine.decode(text.replace(['\r', '\n'], "")).ok();
@@ -83,8 +65,7 @@ pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
 }
 
 pub(super) fn is_message(kind: &Kind, name: &str) -> bool {
-    kind.as_message()
-        .is_some_and(|message| message.name() == name)
+    kind.as_message().is_some_and(|message| message.name() == name)
 }
 
 pub(super) fn is_mailbox(kind: &Kind) -> bool {

@@ -36,18 +36,12 @@ pub(crate) fn failure(failure: &Failure) -> Vec<(String, Json)> {
     let errors = failure.violations.iter().map(|violation| {
         Json::Object(vec![
             ("field".to_owned(), Json::text(&violation.field)),
-            (
-                "code".to_owned(),
-                Json::text(violation.reason.meaning().name.to_ascii_lowercase()),
-            ),
+            ("code".to_owned(), Json::text(violation.reason.meaning().name.to_ascii_lowercase())),
             ("message".to_owned(), Json::text(&violation.message)),
         ])
     });
     vec![
-        (
-            "code".to_owned(),
-            Json::text(meaning.name.to_ascii_lowercase()),
-        ),
+        ("code".to_owned(), Json::text(meaning.name.to_ascii_lowercase())),
         ("detail".to_owned(), Json::text(&failure.message)),
         ("retryable".to_owned(), Json::Bool(meaning.retryable)),
         ("errors".to_owned(), Json::List(errors.collect())),
@@ -126,11 +120,7 @@ fn word(kind: &Kind, number: i32) -> String {
     match values.get_value(number) {
         Some(value) => {
             let prefix = enum_prefix(values);
-            value
-                .name()
-                .strip_prefix(&prefix)
-                .unwrap_or(value.name())
-                .to_ascii_lowercase()
+            value.name().strip_prefix(&prefix).unwrap_or(value.name()).to_ascii_lowercase()
         }
         // A newer core may know values that this gateway does not.
         None => format!("unknown_{number}"),

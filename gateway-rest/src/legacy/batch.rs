@@ -39,18 +39,8 @@ struct Outcome {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Entry {
-    Queued {
-        recipient: String,
-        message_id: Option<String>,
-        local_id: String,
-        status: &'static str,
-    },
-    Failed {
-        recipient: String,
-        message_id: Option<String>,
-        error: String,
-        status: &'static str,
-    },
+    Queued { recipient: String, message_id: Option<String>, local_id: String, status: &'static str },
+    Failed { recipient: String, message_id: Option<String>, error: String, status: &'static str },
 }
 
 pub(super) async fn batch(
@@ -102,12 +92,7 @@ async fn queue(
         let message_id = Some(text(entry, "message_id")).filter(|id| !id.is_empty());
         if let Err(error) = rules::check_recipient(&recipient) {
             let error = error.to_owned();
-            failed.push(Entry::Failed {
-                recipient,
-                message_id,
-                error,
-                status: "failed",
-            });
+            failed.push(Entry::Failed { recipient, message_id, error, status: "failed" });
             continue;
         }
         items.push(item(entry, &recipient, message_id.clone()));
@@ -121,21 +106,11 @@ async fn queue(
                 None => {
                     let local_id = result.message_id;
                     let status = "queued";
-                    queued.push(Entry::Queued {
-                        recipient,
-                        message_id,
-                        local_id,
-                        status,
-                    });
+                    queued.push(Entry::Queued { recipient, message_id, local_id, status });
                 }
                 Some(status) => {
                     let error = item_text(status);
-                    failed.push(Entry::Failed {
-                        recipient,
-                        message_id,
-                        error,
-                        status: "failed",
-                    });
+                    failed.push(Entry::Failed { recipient, message_id, error, status: "failed" });
                 }
             }
         }

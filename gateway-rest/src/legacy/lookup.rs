@@ -65,12 +65,7 @@ async fn look_up(app: &App, context: &Context, id: &str) -> Result<Status, Refus
     };
     let mut request = app.core.request(request, &context.caller);
     request.set_timeout(context.time_limit);
-    let events = client
-        .list_events(request)
-        .await
-        .map_err(refused)?
-        .into_inner()
-        .events;
+    let events = client.list_events(request).await.map_err(refused)?.into_inner().events;
     let recipient = message.recipients.first();
     let state = recipient.map_or(RecipientState::Unspecified, |recipient| recipient.state());
     Ok(Status {
@@ -91,11 +86,7 @@ async fn find(app: &App, context: &Context, id: &str) -> Result<Message, Refusal
         let request = GetMessageRequest { id: id.to_owned() };
         let mut request = app.core.request(request, &context.caller);
         request.set_timeout(context.time_limit);
-        let found = client
-            .get_message(request)
-            .await
-            .map_err(refused)?
-            .into_inner();
+        let found = client.get_message(request).await.map_err(refused)?.into_inner();
         return found.message.ok_or_else(not_found);
     }
     let request = ListMessagesRequest {
@@ -105,11 +96,7 @@ async fn find(app: &App, context: &Context, id: &str) -> Result<Message, Refusal
     };
     let mut request = app.core.request(request, &context.caller);
     request.set_timeout(context.time_limit);
-    let found = client
-        .list_messages(request)
-        .await
-        .map_err(refused)?
-        .into_inner();
+    let found = client.list_messages(request).await.map_err(refused)?.into_inner();
     found.messages.into_iter().next().ok_or_else(not_found)
 }
 
@@ -118,10 +105,7 @@ fn refused(status: tonic::Status) -> Refusal {
 }
 
 fn not_found() -> Refusal {
-    Refusal::Core(
-        Failure::new(Reason::MessageNotFound, "Message not found"),
-        UNEXPECTED,
-    )
+    Refusal::Core(Failure::new(Reason::MessageNotFound, "Message not found"), UNEXPECTED)
 }
 
 fn second(stamp: &prost_types::Timestamp) -> Option<String> {
@@ -129,9 +113,7 @@ fn second(stamp: &prost_types::Timestamp) -> Option<String> {
 }
 
 fn first(events: &[Event], types: &[&str]) -> Option<String> {
-    let event = events
-        .iter()
-        .find(|event| types.contains(&event.r#type.as_str()))?;
+    let event = events.iter().find(|event| types.contains(&event.r#type.as_str()))?;
     event.create_time.as_ref().and_then(second)
 }
 
@@ -174,10 +156,7 @@ pub(super) async fn stats(
     match client.query_stats(request).await {
         Ok(found) => {
             let (date_from, date_to) = (seconds(from), seconds(to));
-            answer(
-                StatusCode::OK,
-                &summary(period, date_from, date_to, &found.into_inner()),
-            )
+            answer(StatusCode::OK, &summary(period, date_from, date_to, &found.into_inner()))
         }
         Err(status) => refused(status).into(),
     }
@@ -188,8 +167,7 @@ fn span(period: &str, now: Timestamp) -> (Timestamp, Timestamp) {
     let today = now.to_zoned(TimeZone::UTC).date();
     let midnight = |date: civil::Date| {
         // Years near 1970 to 9999 always have a midnight in UTC.
-        date.to_zoned(TimeZone::UTC)
-            .map_or(now, |zoned| zoned.timestamp())
+        date.to_zoned(TimeZone::UTC).map_or(now, |zoned| zoned.timestamp())
     };
     match period {
         "yesterday" => (midnight(today.saturating_sub(1.day())), midnight(today)),
@@ -212,10 +190,7 @@ fn summary(
     };
     let mut hours = [(0i64, 0i64); 24];
     for bucket in &found.buckets {
-        let hour = bucket
-            .start_time
-            .as_ref()
-            .map_or(0, |t| t.seconds.rem_euclid(86_400) / 3600);
+        let hour = bucket.start_time.as_ref().map_or(0, |t| t.seconds.rem_euclid(86_400) / 3600);
         let counts = bucket.counts.unwrap_or_default();
         let hour = &mut hours[hour as usize];
         hour.0 += counts.accepted;

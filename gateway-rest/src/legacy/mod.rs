@@ -68,12 +68,9 @@ pub(crate) fn fault(failure: &Failure, path: &str) -> Response {
 fn core_error(failure: &Failure, unexpected: &str) -> Response {
     let status = failure.reason.meaning().http;
     match failure.reason {
-        Reason::SenderNotAllowed => error(
-            422,
-            "validation_error",
-            "From email domain is not authorized",
-            None,
-        ),
+        Reason::SenderNotAllowed => {
+            error(422, "validation_error", "From email domain is not authorized", None)
+        }
         Reason::MalformedJson => bad_request(),
         Reason::RateLimited | Reason::QuotaExceeded => rate_limited(failure),
         _ if status == 401 => denied(),
@@ -86,15 +83,8 @@ fn core_error(failure: &Failure, unexpected: &str) -> Response {
         }
         _ if status == 422 => {
             let text = rules::text_of(failure);
-            let details = text
-                .is_none()
-                .then(|| json!([{"message": failure.message}]));
-            error(
-                422,
-                "validation_error",
-                text.unwrap_or("Validation failed"),
-                details,
-            )
+            let details = text.is_none().then(|| json!([{"message": failure.message}]));
+            error(422, "validation_error", text.unwrap_or("Validation failed"), details)
         }
         _ => error(status, "validation_error", &failure.message, None),
     }
@@ -108,12 +98,7 @@ fn not_found(failure: &Failure) -> String {
 }
 
 fn rate_limited(failure: &Failure) -> Response {
-    let after = failure
-        .retry_after
-        .unwrap_or_default()
-        .as_millis()
-        .div_ceil(1000)
-        .max(1);
+    let after = failure.retry_after.unwrap_or_default().as_millis().div_ceil(1000).max(1);
     let body = json!({"error": {
         "code": "rate_limit_exceeded", "message": "Too many requests", "retry_after": after,
     }});
@@ -127,20 +112,14 @@ fn denied() -> Response {
     let mut response = Response::new(Body::from("HTTP Token: Access denied.\n"));
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
-    headers.insert(
-        "content-type",
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    headers.insert("content-type", HeaderValue::from_static("text/plain; charset=utf-8"));
     let realm = HeaderValue::from_static(r#"Token realm="Application""#);
     headers.insert("www-authenticate", realm);
     response
 }
 
 fn bad_request() -> Response {
-    answer(
-        StatusCode::BAD_REQUEST,
-        &json!({"status": 400, "error": "Bad Request"}),
-    )
+    answer(StatusCode::BAD_REQUEST, &json!({"status": 400, "error": "Bad Request"}))
 }
 
 #[derive(Serialize)]
@@ -158,18 +137,8 @@ struct ErrorBody<'a> {
 }
 
 fn error(status: u16, code: &str, message: &str, details: Option<Value>) -> Response {
-    let body = Error {
-        error: ErrorBody {
-            code,
-            message,
-            details,
-        },
-        request_id: hex_id(),
-    };
-    answer(
-        StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),
-        &body,
-    )
+    let body = Error { error: ErrorBody { code, message, details }, request_id: hex_id() };
+    answer(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), &body)
 }
 
 /// 24 hex digits, as the old system drew for requests, batches and messages without an id.
@@ -194,16 +163,10 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
         true => json!({"status": "ok"}),
         false => json!({"status": "error", "message": "the core cannot be reached"}),
     };
-    let status = if serves {
-        StatusCode::OK
-    } else {
-        status_of(Reason::CoreUnavailable)
-    };
+    let status = if serves { StatusCode::OK } else { status_of(Reason::CoreUnavailable) };
     let checks = ["database", "redis", "postal", "sidekiq", "bounce_tables"];
-    let checks: serde_json::Map<_, _> = checks
-        .into_iter()
-        .map(|name| (name.to_owned(), check.clone()))
-        .collect();
+    let checks: serde_json::Map<_, _> =
+        checks.into_iter().map(|name| (name.to_owned(), check.clone())).collect();
     let body = json!({
         "status": if serves { "healthy" } else { "unhealthy" },
         "timestamp": seconds(jiff::Timestamp::now()),

@@ -94,10 +94,7 @@ async fn queue(
     rules::check_sender(&sender, app.config.legacy_ams_ban).map_err(invalid)?;
     let mut message = content(body)?;
     let tracking = object(body, "tracking");
-    message.to = vec![Recipient {
-        email: recipient,
-        ..Recipient::default()
-    }];
+    message.to = vec![Recipient { email: recipient, ..Recipient::default() }];
     message.external_id = or_else(text(&tracking, "message_id"), super::hex_id);
     message.campaign_id = or_else(text(&tracking, "campaign_id"), || "unknown".to_owned());
     let external_message_id = message.external_id.clone();
@@ -126,11 +123,8 @@ async fn send_or_fall_back(
         let sending = message.clone().unwrap_or_default();
         let templated = sending.template.is_some();
         let request_id = request_id.clone();
-        let request = SendMessageRequest {
-            message: Some(sending),
-            request_id,
-            validate_only: false,
-        };
+        let request =
+            SendMessageRequest { message: Some(sending), request_id, validate_only: false };
         let mut request = app.core.request(request, &context.caller);
         request.set_timeout(context.time_limit);
         match client.send_message(request).await {
@@ -153,16 +147,9 @@ async fn send_or_fall_back(
 
 /// The core does not know this template, or its name cannot be one of its.
 pub(super) fn unknown_template(failure: &Failure) -> bool {
-    let about = |field: &str| {
-        field
-            .trim_start_matches("message.")
-            .starts_with("template.id")
-    };
+    let about = |field: &str| field.trim_start_matches("message.").starts_with("template.id");
     failure.reason == Reason::TemplateNotFound
-        || failure
-            .violations
-            .iter()
-            .any(|violation| about(&violation.field))
+        || failure.violations.iter().any(|violation| about(&violation.field))
 }
 
 fn fallback_page(body: &Map<String, Value>, text_body: &str) -> String {
@@ -170,11 +157,7 @@ fn fallback_page(body: &Map<String, Value>, text_body: &str) -> String {
     if !html.is_empty() {
         return html;
     }
-    let shown = if text_body.is_empty() {
-        "Email content"
-    } else {
-        text_body
-    };
+    let shown = if text_body.is_empty() { "Email content" } else { text_body };
     format!("<html><body>{shown}</body></html>")
 }
 
@@ -188,23 +171,19 @@ pub(super) fn content(body: &Map<String, Value>) -> Result<OutgoingMessage, Refu
             display_name: text(body, "from_name"),
         }),
         subject,
-        variables: Some(prost_types::Struct {
-            fields: free_fields(&variables),
-        }),
+        variables: Some(prost_types::Struct { fields: free_fields(&variables) }),
         ..OutgoingMessage::default()
     };
     let template = text(body, "template_id");
     let html = text(body, "html_body");
     if !template.is_empty() {
         let missing_variables = MissingVariables::Empty.into();
-        message.template = Some(TemplateRef {
-            id: template,
-            missing_variables,
-        });
+        message.template = Some(TemplateRef { id: template, missing_variables });
     } else if !html.is_empty() {
         message.html = html;
         if !variables.is_empty() {
             message.liquid = true;
+            message.missing_variables = MissingVariables::Empty.into();
             message.subject = verbatim(&message.subject);
         }
     } else {
@@ -222,16 +201,12 @@ fn options(options: &Map<String, Value>, message: &mut OutgoingMessage) -> Resul
         _ => return Err(Refusal::Invalid("options.priority is invalid".to_owned())),
     };
     if let Some(Value::Array(tags)) = options.get("tags") {
-        message.tags = tags
-            .iter()
-            .filter_map(|tag| tag.as_str().map(str::to_owned))
-            .collect();
+        message.tags = tags.iter().filter_map(|tag| tag.as_str().map(str::to_owned)).collect();
     }
     let due = text(options, "send_at");
     if !due.is_empty() {
-        let due: jiff::Timestamp = due
-            .parse()
-            .map_err(|_| Refusal::Invalid("options.send_at is invalid".to_owned()))?;
+        let due: jiff::Timestamp =
+            due.parse().map_err(|_| Refusal::Invalid("options.send_at is invalid".to_owned()))?;
         message.send_time = Some(postern_proto::time::timestamp(due.as_millisecond()));
     }
     Ok(())
@@ -268,10 +243,7 @@ pub(super) fn or_else(text: String, default: impl FnOnce() -> String) -> String 
 
 /// Variables in the form of the contract.
 pub(super) fn free_fields(fields: &Map<String, Value>) -> BTreeMap<String, prost_types::Value> {
-    fields
-        .iter()
-        .map(|(key, value)| (key.clone(), free(value)))
-        .collect()
+    fields.iter().map(|(key, value)| (key.clone(), free(value))).collect()
 }
 
 fn free(value: &Value) -> prost_types::Value {
@@ -285,9 +257,9 @@ fn free(value: &Value) -> prost_types::Value {
             let values = items.iter().map(free).collect();
             Kind::ListValue(prost_types::ListValue { values })
         }
-        Value::Object(fields) => Kind::StructValue(prost_types::Struct {
-            fields: free_fields(fields),
-        }),
+        Value::Object(fields) => {
+            Kind::StructValue(prost_types::Struct { fields: free_fields(fields) })
+        }
     };
     prost_types::Value { kind: Some(kind) }
 }

@@ -55,20 +55,14 @@ pub(super) async fn create(
     if !problems.is_empty() {
         return refused(&problems);
     }
-    let request = CreateTemplateRequest {
-        template: Some(template(&body)),
-    };
+    let request = CreateTemplateRequest { template: Some(template(&body)) };
     let mut request = app.core.request(request, &context.caller);
     request.set_timeout(context.time_limit);
-    match TemplateServiceClient::new(app.core.channel.clone())
-        .create_template(request)
-        .await
-    {
+    match TemplateServiceClient::new(app.core.channel.clone()).create_template(request).await {
         Ok(stored) => {
             let stored = stored.into_inner().template.unwrap_or_default();
-            let created = stored
-                .create_time
-                .and_then(|t| jiff::Timestamp::from_second(t.seconds).ok());
+            let created =
+                stored.create_time.and_then(|t| jiff::Timestamp::from_second(t.seconds).ok());
             let created_at = super::seconds(created.unwrap_or_else(jiff::Timestamp::now));
             let body = Created {
                 id: stored.id,
@@ -92,10 +86,8 @@ pub(super) async fn create(
 fn template(body: &Map<String, Value>) -> Template {
     let names = body.get("variables").and_then(Value::as_array);
     let names = names.into_iter().flatten().filter_map(Value::as_str);
-    let variables = names.map(|name| TemplateVariable {
-        name: name.to_owned(),
-        ..TemplateVariable::default()
-    });
+    let variables =
+        names.map(|name| TemplateVariable { name: name.to_owned(), ..TemplateVariable::default() });
     Template {
         alias: text(body, "external_id"),
         display_name: text(body, "name"),

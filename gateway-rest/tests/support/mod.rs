@@ -1,15 +1,8 @@
 //! A stand-in for the core: takes any gRPC call, records it, and gives the answer it was told to
 //! give. It tests the gateway's translation; the real core is tested end to end elsewhere.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a stand-in for tests; a panic is a failed test"
-)]
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses its part of this"
-)]
+#![allow(clippy::unwrap_used, reason = "a stand-in for tests; a panic is a failed test")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of this")]
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -65,12 +58,7 @@ impl Stage {
         let gateway = build(RestConfig::from_env(&env).unwrap(), core);
         let router = gateway.router();
         let gateway = Arc::new(Mutex::new(Some(gateway)));
-        let stage = Self {
-            router,
-            gateway,
-            calls: Arc::default(),
-            answers: Arc::default(),
-        };
+        let stage = Self { router, gateway, calls: Arc::default(), answers: Arc::default() };
         let fake = stage.clone();
         tokio::spawn(incoming.for_each_concurrent(None, move |stream| {
             let fake = fake.clone();
@@ -80,9 +68,7 @@ impl Stage {
                     async move { Ok::<_, std::convert::Infallible>(fake.take(request).await) }
                 });
                 let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                let _ended = server
-                    .serve_connection(TokioIo::new(stream.unwrap()), service)
-                    .await;
+                let _ended = server.serve_connection(TokioIo::new(stream.unwrap()), service).await;
             }
         }));
         stage
@@ -103,12 +89,7 @@ impl Stage {
     }
 
     pub fn answer_all(&self, method: &str, answer: Answer) -> &Self {
-        self.answers
-            .lock()
-            .unwrap()
-            .entry(method.to_owned())
-            .or_default()
-            .push(answer);
+        self.answers.lock().unwrap().entry(method.to_owned()).or_default().push(answer);
         self
     }
 
@@ -122,16 +103,12 @@ impl Stage {
 
     /// Sends a request with the usual key and reads the whole answer.
     pub async fn send(&self, request: &str, body: &str) -> Got {
-        self.send_with(request, body, &[("authorization", "Bearer k")])
-            .await
+        self.send_with(request, body, &[("authorization", "Bearer k")]).await
     }
 
     pub async fn send_with(&self, request: &str, body: &str, headers: &[(&str, &str)]) -> Got {
         let (method, path) = request.split_once(' ').unwrap();
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost");
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
         if !headers.iter().any(|(name, _)| *name == "content-type") {
             request = request.header("content-type", "application/json");
         }
@@ -152,17 +129,9 @@ impl Stage {
     async fn take(&self, request: Request<hyper::body::Incoming>) -> Response {
         let (parts, body) = request.into_parts();
         let message = body.collect().await.unwrap().to_bytes();
-        let path = parts
-            .uri
-            .path()
-            .trim_start_matches("/postern.v1.")
-            .to_owned();
+        let path = parts.uri.path().trim_start_matches("/postern.v1.").to_owned();
         let message = message.get(5..).unwrap_or_default().to_vec();
-        let call = Call {
-            method: path.clone(),
-            headers: parts.headers,
-            message,
-        };
+        let call = Call { method: path.clone(), headers: parts.headers, message };
         self.calls.lock().unwrap().push(call);
         let answer = {
             let mut answers = self.answers.lock().unwrap();
@@ -185,14 +154,9 @@ impl Stage {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", "0".parse().unwrap());
         let frames = framed.chain([hyper::body::Frame::trailers(trailers)]);
-        let frames = frames
-            .map(Ok::<_, std::convert::Infallible>)
-            .collect::<Vec<_>>();
+        let frames = frames.map(Ok::<_, std::convert::Infallible>).collect::<Vec<_>>();
         let body = Body::new(StreamBody::new(futures_util::stream::iter(frames)));
-        Response::builder()
-            .header("content-type", "application/grpc")
-            .body(body)
-            .unwrap()
+        Response::builder().header("content-type", "application/grpc").body(body).unwrap()
     }
 }
 
@@ -210,8 +174,6 @@ impl Got {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }

@@ -24,27 +24,16 @@ fn service(client: &Client) -> DomainServiceClient<Channel> {
 
 async fn add(args: &Named, env: &Env) -> anyhow::Result<()> {
     let client = Client::new(&args.connection, env)?;
-    let request = v1::CreateDomainRequest {
-        name: args.name.clone(),
-        selector: String::new(),
-    };
-    let response = service(&client)
-        .create_domain(client.request(request))
-        .await?
-        .into_inner();
+    let request = v1::CreateDomainRequest { name: args.name.clone(), selector: String::new() };
+    let response = service(&client).create_domain(client.request(request)).await?.into_inner();
     show(&response.domain.unwrap_or_default(), args.connection.json);
     Ok(())
 }
 
 async fn records(args: &Named, env: &Env) -> anyhow::Result<()> {
     let client = Client::new(&args.connection, env)?;
-    let request = v1::GetDomainRequest {
-        id: args.name.clone(),
-    };
-    let response = service(&client)
-        .get_domain(client.request(request))
-        .await?
-        .into_inner();
+    let request = v1::GetDomainRequest { id: args.name.clone() };
+    let response = service(&client).get_domain(client.request(request)).await?.into_inner();
     show(&response.domain.unwrap_or_default(), args.connection.json);
     Ok(())
 }
@@ -53,14 +42,8 @@ async fn list(args: &ListArgs, env: &Env) -> anyhow::Result<()> {
     let client = Client::new(&args.connection, env)?;
     let mut page_token = String::new();
     loop {
-        let request = v1::ListDomainsRequest {
-            page_size: 1000,
-            page_token,
-        };
-        let page = service(&client)
-            .list_domains(client.request(request))
-            .await?
-            .into_inner();
+        let request = v1::ListDomainsRequest { page_size: 1000, page_token };
+        let page = service(&client).list_domains(client.request(request)).await?.into_inner();
         for domain in &page.domains {
             if args.connection.json {
                 line(&json::domain(domain).to_string());
@@ -83,9 +66,6 @@ fn show(domain: &v1::Domain, as_json: bool) {
     line(&format!("{}  {}", domain.id, domain.name));
     line("Publish these DNS records:");
     for record in &domain.dns_records {
-        line(&format!(
-            "  {} {} \"{}\"",
-            record.name, record.r#type, record.value
-        ));
+        line(&format!("  {} {} \"{}\"", record.name, record.r#type, record.value));
     }
 }

@@ -14,8 +14,7 @@ pub(super) fn time(time: Option<&prost_types::Timestamp>) -> Value {
 /// A state as in the REST API: `delivered`.
 pub(super) fn state(state: v1::RecipientState) -> String {
     let name = state.as_str_name();
-    name.trim_start_matches("RECIPIENT_STATE_")
-        .to_ascii_lowercase()
+    name.trim_start_matches("RECIPIENT_STATE_").to_ascii_lowercase()
 }
 
 /// A message.

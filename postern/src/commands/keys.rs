@@ -32,14 +32,8 @@ async fn create(args: KeyCreate, env: &Env) -> anyhow::Result<()> {
         test: args.test,
         ..v1::ApiKey::default()
     };
-    let request = v1::CreateApiKeyRequest {
-        api_key: Some(key),
-        never_expires: args.never_expires,
-    };
-    let response = service(&client)
-        .create_api_key(client.request(request))
-        .await?
-        .into_inner();
+    let request = v1::CreateApiKeyRequest { api_key: Some(key), never_expires: args.never_expires };
+    let response = service(&client).create_api_key(client.request(request)).await?.into_inner();
     let key = response.api_key.unwrap_or_default();
     if args.connection.json {
         let mut value = json::key(&key);
@@ -56,29 +50,16 @@ async fn list(args: &ListArgs, env: &Env) -> anyhow::Result<()> {
     let client = Client::new(&args.connection, env)?;
     let mut page_token = String::new();
     loop {
-        let request = v1::ListApiKeysRequest {
-            page_size: 1000,
-            page_token,
-        };
-        let page = service(&client)
-            .list_api_keys(client.request(request))
-            .await?
-            .into_inner();
+        let request = v1::ListApiKeysRequest { page_size: 1000, page_token };
+        let page = service(&client).list_api_keys(client.request(request)).await?.into_inner();
         for key in &page.api_keys {
             if args.connection.json {
                 line(&json::key(key).to_string());
                 continue;
             }
-            let state = if key.revoke_time.is_some() {
-                "revoked"
-            } else {
-                "active"
-            };
+            let state = if key.revoke_time.is_some() { "revoked" } else { "active" };
             let scopes = key.scopes.join(",");
-            line(&format!(
-                "{}  {:<8} {}  {}  {scopes}",
-                key.id, state, key.hint, key.display_name
-            ));
+            line(&format!("{}  {:<8} {}  {}  {scopes}", key.id, state, key.hint, key.display_name));
         }
         page_token = page.next_page_token;
         if page_token.is_empty() {
@@ -89,13 +70,8 @@ async fn list(args: &ListArgs, env: &Env) -> anyhow::Result<()> {
 
 async fn revoke(args: &Named, env: &Env) -> anyhow::Result<()> {
     let client = Client::new(&args.connection, env)?;
-    let request = v1::RevokeApiKeyRequest {
-        id: args.name.clone(),
-    };
-    let response = service(&client)
-        .revoke_api_key(client.request(request))
-        .await?
-        .into_inner();
+    let request = v1::RevokeApiKeyRequest { id: args.name.clone() };
+    let response = service(&client).revoke_api_key(client.request(request)).await?.into_inner();
     let key = response.api_key.unwrap_or_default();
     if args.connection.json {
         line(&json::key(&key).to_string());

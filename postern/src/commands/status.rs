@@ -14,14 +14,8 @@ pub(super) async fn status(args: &Status, env: &Env) -> anyhow::Result<()> {
     let client = Client::new(&args.connection, env)?;
     let mut service = MessageServiceClient::new(client.channel.clone());
     let message = if args.id.starts_with("msg_") {
-        let request = v1::GetMessageRequest {
-            id: args.id.clone(),
-        };
-        service
-            .get_message(client.request(request))
-            .await?
-            .into_inner()
-            .message
+        let request = v1::GetMessageRequest { id: args.id.clone() };
+        service.get_message(client.request(request)).await?.into_inner().message
     } else {
         let external_id = args.id.clone();
         let request = v1::ListMessagesRequest {
@@ -29,15 +23,10 @@ pub(super) async fn status(args: &Status, env: &Env) -> anyhow::Result<()> {
             page_size: 1,
             ..v1::ListMessagesRequest::default()
         };
-        let found = service
-            .list_messages(client.request(request))
-            .await?
-            .into_inner();
+        let found = service.list_messages(client.request(request)).await?.into_inner();
         found.messages.into_iter().next()
     };
-    let Some(message) = message else {
-        bail!("there is no message '{}'", args.id)
-    };
+    let Some(message) = message else { bail!("there is no message '{}'", args.id) };
     if args.connection.json {
         line(&json::message(&message).to_string());
         return Ok(());

@@ -20,10 +20,7 @@ pub(super) async fn watch(args: Watch, env: &Env) -> anyhow::Result<()> {
         ..v1::WatchEventsRequest::default()
     };
     let mut service = EventServiceClient::new(client.channel.clone());
-    let mut stream = service
-        .watch_events(client.request(request))
-        .await?
-        .into_inner();
+    let mut stream = service.watch_events(client.request(request)).await?.into_inner();
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 {
         let Some(response) = stream.message().await? else {
@@ -41,10 +38,7 @@ pub(super) async fn watch(args: Watch, env: &Env) -> anyhow::Result<()> {
             let time = shown::time(event.create_time.as_ref());
             let time = time.as_str().unwrap_or_default().to_owned();
             let (id, to, reason) = (&event.message_id, &event.recipient, &event.reason);
-            line(&format!(
-                "{time}  {:<18} {id}  {to}  {reason}",
-                event.r#type
-            ));
+            line(&format!("{time}  {:<18} {id}  {to}  {reason}", event.r#type));
         }
     }
     Ok(())

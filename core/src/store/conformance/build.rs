@@ -28,10 +28,7 @@ pub(super) fn message(to: &[&str]) -> NewMessage {
     let recipient = |email: &&str| NewRecipient {
         id: RecipientId::generate(),
         kind: Kind::To,
-        mailbox: Mailbox {
-            email: (*email).to_owned(),
-            name: "Ann".to_owned(),
-        },
+        mailbox: Mailbox { email: (*email).to_owned(), name: "Ann".to_owned() },
         variables: String::new(),
     };
     NewMessage {
@@ -40,10 +37,7 @@ pub(super) fn message(to: &[&str]) -> NewMessage {
             content_id: id.uuid(),
             batch_id: None,
             key_id: KeyId::generate(),
-            from: Mailbox {
-                email: "shop@example.com".to_owned(),
-                name: "Shop".to_owned(),
-            },
+            from: Mailbox { email: "shop@example.com".to_owned(), name: "Shop".to_owned() },
             subject: "Hello".to_owned(),
             external_id: "order-1".to_owned(),
             campaign_id: "spring".to_owned(),
@@ -75,28 +69,13 @@ pub(super) fn keyed(key: &str, fingerprint: u8) -> NewMessage {
 /// A submission of one message.
 pub(super) fn submission(message: NewMessage, lease: Option<Uuid>) -> Submission {
     let content = Bytes::from_static(b"content");
-    Submission {
-        content_id: message.row.content_id,
-        content,
-        messages: vec![message],
-        lease,
-    }
+    Submission { content_id: message.row.content_id, content, messages: vec![message], lease }
 }
 
 /// Accepts one message and returns its answer.
 pub(super) async fn accept(stores: &Stores, message: NewMessage, lease: Option<Uuid>) -> Accepted {
-    let answers = stores
-        .intake
-        .accept(&[submission(message, lease)], NOW)
-        .await
-        .unwrap();
-    answers
-        .into_iter()
-        .next()
-        .unwrap()
-        .into_iter()
-        .next()
-        .unwrap()
+    let answers = stores.intake.accept(&[submission(message, lease)], NOW).await.unwrap();
+    answers.into_iter().next().unwrap().into_iter().next().unwrap()
 }
 
 /// The receipt of a message that must have been stored now.
@@ -140,11 +119,7 @@ pub(super) fn finish(message: MessageId, begun: Begun, state: State, kind: Event
             campaign_id: "spring".to_owned(),
             attempt: begun.attempt,
             reason: "because".to_owned(),
-            reply: Some(Reply {
-                code: 250,
-                text: "fine".to_owned(),
-                ..Reply::default()
-            }),
+            reply: Some(Reply { code: 250, text: "fine".to_owned(), ..Reply::default() }),
             possible_duplicate: false,
             next_ms: None,
         },
@@ -153,10 +128,7 @@ pub(super) fn finish(message: MessageId, begun: Begun, state: State, kind: Event
 
 /// The state of a message's only recipient.
 pub(super) async fn state(stores: &Stores, id: MessageId) -> State {
-    let (_, recipients) = crate::store::messages::message(&*stores.db, id)
-        .await
-        .unwrap()
-        .unwrap();
+    let (_, recipients) = crate::store::messages::message(&*stores.db, id).await.unwrap().unwrap();
     recipients[0].state
 }
 
@@ -172,7 +144,5 @@ pub(super) async fn events(stores: &Stores, filter: &EventFilter, count: usize) 
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, read)
-        .await
-        .expect("the events become visible")
+    tokio::time::timeout(PATIENCE, read).await.expect("the events become visible")
 }

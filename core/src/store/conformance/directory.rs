@@ -45,36 +45,15 @@ async fn keys_are_kept_and_revoked(stores: Stores) {
     let (one, other) = (key(1), key(2));
     directory::create_key(db, &one).await.unwrap();
     directory::create_key(db, &other).await.unwrap();
-    assert_ne!(
-        directory::version(db).await.unwrap(),
-        before,
-        "other nodes must notice"
-    );
-    assert!(matches!(
-        directory::create_key(db, &key(1)).await,
-        Err(Error::Conflict(_))
-    ));
-    assert_eq!(
-        directory::key_by_hash(db, &[1; 32]).await.unwrap().as_ref(),
-        Some(&one)
-    );
+    assert_ne!(directory::version(db).await.unwrap(), before, "other nodes must notice");
+    assert!(matches!(directory::create_key(db, &key(1)).await, Err(Error::Conflict(_))));
+    assert_eq!(directory::key_by_hash(db, &[1; 32]).await.unwrap().as_ref(), Some(&one));
     assert_eq!(directory::keys(db, None, 10).await.unwrap().len(), 2);
-    let revoked = directory::revoke_key(db, one.id, NOW + 5)
-        .await
-        .unwrap()
-        .unwrap();
+    let revoked = directory::revoke_key(db, one.id, NOW + 5).await.unwrap().unwrap();
     assert_eq!(revoked.revoke_ms, Some(NOW + 5));
-    let again = directory::revoke_key(db, one.id, NOW + 9)
-        .await
-        .unwrap()
-        .unwrap();
+    let again = directory::revoke_key(db, one.id, NOW + 9).await.unwrap().unwrap();
     assert_eq!(again.revoke_ms, Some(NOW + 5), "revoked is revoked");
-    assert!(
-        directory::revoke_key(db, KeyId::generate(), NOW)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(directory::revoke_key(db, KeyId::generate(), NOW).await.unwrap().is_none());
 }
 
 async fn domains_are_kept_with_their_keys(stores: Stores) {
@@ -89,10 +68,7 @@ async fn domains_are_kept_with_their_keys(stores: Stores) {
     let domain = |name: &str| Domain {
         id: DomainId::generate(),
         name: name.to_owned(),
-        keys: vec![
-            dkim("e", DkimAlgorithm::Ed25519),
-            dkim("r", DkimAlgorithm::Rsa),
-        ],
+        keys: vec![dkim("e", DkimAlgorithm::Ed25519), dkim("r", DkimAlgorithm::Rsa)],
         create_ms: NOW,
     };
     let (one, other) = (domain("a.example"), domain("b.example"));
@@ -100,26 +76,11 @@ async fn domains_are_kept_with_their_keys(stores: Stores) {
     directory::create_domain(db, &one).await.unwrap();
     let taken = directory::create_domain(db, &domain("a.example")).await;
     assert!(matches!(taken, Err(Error::Conflict(_))));
-    assert_eq!(
-        directory::domains(db, "", 10).await.unwrap(),
-        [one.clone(), other.clone()]
-    );
-    assert_eq!(
-        directory::domains(db, "a.example", 10).await.unwrap(),
-        [other]
-    );
-    assert_eq!(
-        directory::domain(db, "", Some(one.id))
-            .await
-            .unwrap()
-            .as_ref(),
-        Some(&one)
-    );
+    assert_eq!(directory::domains(db, "", 10).await.unwrap(), [one.clone(), other.clone()]);
+    assert_eq!(directory::domains(db, "a.example", 10).await.unwrap(), [other]);
+    assert_eq!(directory::domain(db, "", Some(one.id)).await.unwrap().as_ref(), Some(&one));
     directory::delete_domain(db, one.id).await.unwrap();
-    assert_eq!(
-        directory::domain(db, "a.example", None).await.unwrap(),
-        None
-    );
+    assert_eq!(directory::domain(db, "a.example", None).await.unwrap(), None);
 }
 
 async fn templates_are_kept_under_one_alias(stores: Stores) {
@@ -140,26 +101,14 @@ async fn templates_are_kept_under_one_alias(stores: Stores) {
         update_ms: NOW,
     };
     templates::create(db, &template).await.unwrap();
-    let twin = Template {
-        id: TemplateId::generate(),
-        ..template.clone()
-    };
-    assert!(matches!(
-        templates::create(db, &twin).await,
-        Err(Error::Conflict(_))
-    ));
+    let twin = Template { id: TemplateId::generate(), ..template.clone() };
+    assert!(matches!(templates::create(db, &twin).await, Err(Error::Conflict(_))));
     template.text = "Hi".to_owned();
     templates::update(db, &template).await.unwrap();
-    assert_eq!(
-        templates::find(db, "welcome").await.unwrap().as_ref(),
-        Some(&template)
-    );
+    assert_eq!(templates::find(db, "welcome").await.unwrap().as_ref(), Some(&template));
     let by_id = templates::find(db, &template.id.to_string()).await.unwrap();
     assert_eq!(by_id.as_ref(), Some(&template));
-    assert_eq!(
-        templates::list(db, "", 10).await.unwrap(),
-        [template.clone()]
-    );
+    assert_eq!(templates::list(db, "", 10).await.unwrap(), [template.clone()]);
     templates::delete(db, template.id).await.unwrap();
     assert_eq!(templates::find(db, "welcome").await.unwrap(), None);
 }
@@ -175,29 +124,12 @@ async fn a_suppression_is_made_once(stores: Stores) {
         create_ms: NOW,
     };
     let first = entry(SuppressionReason::Manual);
-    assert_eq!(
-        directory::create_suppression(db, &first).await.unwrap(),
-        first
-    );
+    assert_eq!(directory::create_suppression(db, &first).await.unwrap(), first);
     let second = directory::create_suppression(db, &entry(SuppressionReason::Complaint)).await;
     assert_eq!(second.unwrap(), first, "the first entry stays");
-    let of = |email: &str| SuppressionFilter {
-        email: email.to_owned(),
-        ..Default::default()
-    };
-    assert_eq!(
-        directory::suppressions(db, &of("ann@example.net"), 10)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
-    assert!(
-        directory::suppressions(db, &of("bob@example.net"), 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    let of = |email: &str| SuppressionFilter { email: email.to_owned(), ..Default::default() };
+    assert_eq!(directory::suppressions(db, &of("ann@example.net"), 10).await.unwrap().len(), 1);
+    assert!(directory::suppressions(db, &of("bob@example.net"), 10).await.unwrap().is_empty());
     assert!(directory::delete_suppression(db, first.id).await.unwrap());
     assert!(!directory::delete_suppression(db, first.id).await.unwrap());
 }
@@ -214,18 +146,8 @@ async fn a_daily_limit_is_never_passed(stores: Stores) {
         granted += usize::from(task.await.unwrap());
     }
     assert_eq!(granted, 16, "16 times 3 is the most that fits into 50");
-    assert!(
-        directory::reserve(&*stores.db, 2, "key", 3, 50)
-            .await
-            .unwrap(),
-        "a new day"
-    );
-    assert!(
-        directory::reserve(&*stores.db, 1, "total", 3, 50)
-            .await
-            .unwrap(),
-        "another limit"
-    );
+    assert!(directory::reserve(&*stores.db, 2, "key", 3, 50).await.unwrap(), "a new day");
+    assert!(directory::reserve(&*stores.db, 1, "total", 3, 50).await.unwrap(), "another limit");
 }
 
 async fn the_inbox_catches_a_delivery_once(stores: Stores) {
@@ -242,32 +164,13 @@ async fn the_inbox_catches_a_delivery_once(stores: Stores) {
         raw: vec![1, 2, 3],
     };
     let (delivery, first) = (RecipientId::generate(), mail("100% off_now"));
-    inbox::put(
-        db,
-        vec![(delivery, first.clone()), (delivery, mail("twice"))],
-    )
-    .await
-    .unwrap();
-    inbox::put(db, vec![(RecipientId::generate(), mail("other"))])
-        .await
-        .unwrap();
-    let of = |text: &str| InboxFilter {
-        subject_contains: text.to_owned(),
-        ..Default::default()
-    };
+    inbox::put(db, vec![(delivery, first.clone()), (delivery, mail("twice"))]).await.unwrap();
+    inbox::put(db, vec![(RecipientId::generate(), mail("other"))]).await.unwrap();
+    let of = |text: &str| InboxFilter { subject_contains: text.to_owned(), ..Default::default() };
     assert_eq!(inbox::list(db, &of("100% off"), 10).await.unwrap().len(), 1);
     assert_eq!(inbox::list(db, &of("twice"), 10).await.unwrap().len(), 0);
-    assert_eq!(
-        inbox::find(db, first.id).await.unwrap().as_ref(),
-        Some(&first)
-    );
+    assert_eq!(inbox::find(db, first.id).await.unwrap().as_ref(), Some(&first));
     inbox::trim(db, 1).await.unwrap();
-    assert_eq!(
-        inbox::list(db, &InboxFilter::default(), 10)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(inbox::list(db, &InboxFilter::default(), 10).await.unwrap().len(), 1);
     assert_eq!(inbox::delete(db, None).await.unwrap(), 1);
 }

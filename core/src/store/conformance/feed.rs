@@ -5,10 +5,7 @@ use super::promises;
 use crate::model::event::EventFilter;
 use crate::store::{Stores, ledger};
 
-promises![
-    pages_join_without_gap_or_overlap,
-    a_reader_never_misses_an_event_of_concurrent_writers
-];
+promises![pages_join_without_gap_or_overlap, a_reader_never_misses_an_event_of_concurrent_writers];
 
 async fn pages_join_without_gap_or_overlap(stores: Stores) {
     for _ in 0..7 {
@@ -16,18 +13,11 @@ async fn pages_join_without_gap_or_overlap(stores: Stores) {
     }
     let all = events(&stores, &EventFilter::default(), 7).await;
     assert_eq!(all.len(), 7);
-    assert!(
-        all.windows(2)
-            .all(|pair| pair[0].sequence < pair[1].sequence)
-    );
+    assert!(all.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
     let mut paged = Vec::new();
     loop {
-        let after = paged
-            .last()
-            .map_or(0, |row: &crate::model::event::EventRow| row.sequence);
-        let page = ledger::events(&*stores.db, &EventFilter::default(), after, 3)
-            .await
-            .unwrap();
+        let after = paged.last().map_or(0, |row: &crate::model::event::EventRow| row.sequence);
+        let page = ledger::events(&*stores.db, &EventFilter::default(), after, 3).await.unwrap();
         if page.is_empty() {
             break;
         }
@@ -60,9 +50,7 @@ async fn a_reader_never_misses_an_event_of_concurrent_writers(stores: Stores) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, read)
-        .await
-        .expect("every event becomes visible");
+    tokio::time::timeout(PATIENCE, read).await.expect("every event becomes visible");
     for writer in writers {
         writer.await.unwrap();
     }

@@ -28,59 +28,24 @@ async fn what_is_accepted_is_read_back(stores: Stores) {
     let row = asked.row.clone();
     let receipt = new(accept(&stores, asked, None).await);
     assert_eq!(receipt.recipients.len(), 2);
-    let (stored, recipients) = messages::message(&*stores.db, row.id)
-        .await
-        .unwrap()
-        .unwrap();
+    let (stored, recipients) = messages::message(&*stores.db, row.id).await.unwrap().unwrap();
     assert_eq!(stored, row);
-    let emails: Vec<_> = recipients
-        .iter()
-        .map(|r| r.mailbox.email.as_str())
-        .collect();
+    let emails: Vec<_> = recipients.iter().map(|r| r.mailbox.email.as_str()).collect();
     assert_eq!(emails, ["ann@example.net", "bob@example.net"]);
-    assert_eq!(
-        stores.queue.content(row.content_id).await.unwrap().unwrap(),
-        "content"
-    );
+    assert_eq!(stores.queue.content(row.content_id).await.unwrap().unwrap(), "content");
     let filters = [
-        MessageFilter {
-            recipient: "bob@example.net".to_owned(),
-            ..Default::default()
-        },
-        MessageFilter {
-            tag: "новый".to_owned(),
-            ..Default::default()
-        },
-        MessageFilter {
-            campaign_id: "spring".to_owned(),
-            ..Default::default()
-        },
-        MessageFilter {
-            external_id: "order-1".to_owned(),
-            ..Default::default()
-        },
-        MessageFilter {
-            state: Some(State::Queued),
-            since_ms: Some(NOW),
-            ..Default::default()
-        },
+        MessageFilter { recipient: "bob@example.net".to_owned(), ..Default::default() },
+        MessageFilter { tag: "новый".to_owned(), ..Default::default() },
+        MessageFilter { campaign_id: "spring".to_owned(), ..Default::default() },
+        MessageFilter { external_id: "order-1".to_owned(), ..Default::default() },
+        MessageFilter { state: Some(State::Queued), since_ms: Some(NOW), ..Default::default() },
     ];
     for filter in filters {
-        let found = messages::list(&*stores.db, &filter, None, 10)
-            .await
-            .unwrap();
+        let found = messages::list(&*stores.db, &filter, None, 10).await.unwrap();
         assert_eq!(found.len(), 1, "{filter:?}");
     }
-    let other = MessageFilter {
-        recipient: "eve@example.net".to_owned(),
-        ..Default::default()
-    };
-    assert!(
-        messages::list(&*stores.db, &other, None, 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    let other = MessageFilter { recipient: "eve@example.net".to_owned(), ..Default::default() };
+    assert!(messages::list(&*stores.db, &other, None, 10).await.unwrap().is_empty());
     assert!(
         messages::list(&*stores.db, &Default::default(), Some(row.id), 10)
             .await
@@ -93,38 +58,20 @@ async fn the_same_key_gives_the_same_answer(stores: Stores) {
     let first = new(accept(&stores, keyed("k", 1), None).await);
     let second = accept(&stores, keyed("k", 1), None).await;
     assert_eq!(second, Accepted::Replayed(first));
-    assert_eq!(
-        messages::list(&*stores.db, &Default::default(), None, 10)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(messages::list(&*stores.db, &Default::default(), None, 10).await.unwrap().len(), 1);
 }
 
 async fn a_key_is_for_one_request(stores: Stores) {
     new(accept(&stores, keyed("k", 1), None).await);
-    assert_eq!(
-        accept(&stores, keyed("k", 2), None).await,
-        Accepted::KeyReused
-    );
+    assert_eq!(accept(&stores, keyed("k", 2), None).await, Accepted::KeyReused);
 }
 
 async fn a_key_counts_within_one_group(stores: Stores) {
-    let group = [
-        submission(keyed("k", 1), None),
-        submission(keyed("k", 1), None),
-    ];
+    let group = [submission(keyed("k", 1), None), submission(keyed("k", 1), None)];
     let answers = stores.intake.accept(&group, NOW).await.unwrap();
     let first = new(answers[0][0].clone());
     assert_eq!(answers[1][0], Accepted::Replayed(first));
-    assert_eq!(
-        messages::list(&*stores.db, &Default::default(), None, 10)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(messages::list(&*stores.db, &Default::default(), None, 10).await.unwrap().len(), 1);
 }
 
 async fn an_expired_key_is_forgotten(stores: Stores) {
@@ -151,21 +98,13 @@ async fn concurrent_requests_with_one_key_store_one_message(stores: Stores) {
         }
     }
     assert_eq!(stored, 1);
-    assert_eq!(
-        messages::list(&*stores.db, &Default::default(), None, 99)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(messages::list(&*stores.db, &Default::default(), None, 99).await.unwrap().len(), 1);
 }
 
 async fn suppressed_recipients_are_not_queued(stores: Stores) {
-    for (email, campaign) in [
-        ("ann@example.net", ""),
-        ("bob@example.net", "spring"),
-        ("eve@example.net", "autumn"),
-    ] {
+    for (email, campaign) in
+        [("ann@example.net", ""), ("bob@example.net", "spring"), ("eve@example.net", "autumn")]
+    {
         let entry = Suppression {
             id: SuppressionId::generate(),
             email: email.to_owned(),
@@ -174,33 +113,17 @@ async fn suppressed_recipients_are_not_queued(stores: Stores) {
             note: String::new(),
             create_ms: NOW,
         };
-        directory::create_suppression(&*stores.db, &entry)
-            .await
-            .unwrap();
+        directory::create_suppression(&*stores.db, &entry).await.unwrap();
     }
     let node = node(&stores).await;
     let asked = message(&["Ann@example.net", "bob@example.net", "eve@example.net"]);
     let receipt = new(accept(&stores, asked, Some(node)).await);
     let states: Vec<_> = receipt.recipients.iter().map(|r| r.state).collect();
-    assert_eq!(
-        states,
-        [
-            State::Suppressed as u32,
-            State::Suppressed as u32,
-            State::Queued as u32
-        ]
-    );
+    assert_eq!(states, [State::Suppressed as u32, State::Suppressed as u32, State::Queued as u32]);
     assert_eq!(receipt.recipients[0].reason, "unsubscribe");
     let events = events(&stores, &EventFilter::default(), 3).await;
     let kinds: Vec<_> = events.iter().map(|row| row.event.kind).collect();
-    assert_eq!(
-        kinds,
-        [
-            EventType::Suppressed,
-            EventType::Suppressed,
-            EventType::Accepted
-        ]
-    );
+    assert_eq!(kinds, [EventType::Suppressed, EventType::Suppressed, EventType::Accepted]);
 }
 
 async fn scheduled_messages_wait(stores: Stores) {
@@ -212,15 +135,7 @@ async fn scheduled_messages_wait(stores: Stores) {
     assert_eq!(state(&stores, id).await, State::Scheduled);
     assert!(stores.queue.claim(node, NOW, 10).await.unwrap().is_empty());
     assert_eq!(stores.queue.next_due().await.unwrap(), Some(NOW + 5000));
-    assert_eq!(
-        stores
-            .queue
-            .claim(node, NOW + 5000, 10)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(stores.queue.claim(node, NOW + 5000, 10).await.unwrap().len(), 1);
 }
 
 async fn a_long_list_is_stored_whole(stores: Stores) {

@@ -27,18 +27,12 @@ async fn on_embedded<F: Future<Output = ()>>(test: impl FnOnce(Stores) -> F) {
 
 async fn on_postgres<F: Future<Output = ()>>(test: impl FnOnce(Stores) -> F) {
     let env = Env::process();
-    let url = env
-        .required(DATABASE)
-        .expect("start the tests with tests/run, which starts PostgreSQL");
+    let url =
+        env.required(DATABASE).expect("start the tests with tests/run, which starts PostgreSQL");
     let schema = format!("conformance_{}", Uuid::now_v7().simple());
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-        .await
-        .unwrap();
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
     let connection = tokio::spawn(connection);
-    client
-        .batch_execute(&format!("CREATE SCHEMA {schema}"))
-        .await
-        .unwrap();
+    client.batch_execute(&format!("CREATE SCHEMA {schema}")).await.unwrap();
     let config = PostgresConfig {
         url: url.to_owned(),
         schema: schema.clone(),
@@ -46,10 +40,7 @@ async fn on_postgres<F: Future<Output = ()>>(test: impl FnOnce(Stores) -> F) {
         timeout: Duration::from_secs(20),
     };
     test(Postgres::open(&config).await.unwrap()).await;
-    client
-        .batch_execute(&format!("DROP SCHEMA {schema} CASCADE"))
-        .await
-        .unwrap();
+    client.batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).await.unwrap();
     connection.abort();
 }
 

@@ -26,22 +26,10 @@ promises![
 async fn a_delivery_is_claimed_once(stores: Stores) {
     let (one, other) = (node(&stores).await, node(&stores).await);
     let emails: Vec<String> = (0..50).map(|n| format!("user{n}@example.net")).collect();
-    accept(
-        &stores,
-        message(&emails.iter().map(String::as_str).collect::<Vec<_>>()),
-        None,
-    )
-    .await;
-    let (first, second) = tokio::join!(
-        stores.queue.claim(one, NOW, 30),
-        stores.queue.claim(other, NOW, 30)
-    );
-    let mut ids: Vec<_> = first
-        .unwrap()
-        .into_iter()
-        .chain(second.unwrap())
-        .map(|c| c.id)
-        .collect();
+    accept(&stores, message(&emails.iter().map(String::as_str).collect::<Vec<_>>()), None).await;
+    let (first, second) =
+        tokio::join!(stores.queue.claim(one, NOW, 30), stores.queue.claim(other, NOW, 30));
+    let mut ids: Vec<_> = first.unwrap().into_iter().chain(second.unwrap()).map(|c| c.id).collect();
     let rest = stores.queue.claim(one, NOW, 30).await.unwrap();
     ids.extend(rest.into_iter().map(|claimed| claimed.id));
     ids.sort();
@@ -68,27 +56,9 @@ async fn a_leased_delivery_is_nobody_elses(stores: Stores) {
     let id = asked.recipients[0].id;
     accept(&stores, asked, Some(owner)).await;
     assert!(stores.queue.claim(other, NOW, 10).await.unwrap().is_empty());
-    assert!(
-        stores
-            .queue
-            .begin(other, &[id], NOW)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    assert_eq!(
-        stores.queue.begin(owner, &[id], NOW).await.unwrap()[0].attempt,
-        1
-    );
-    assert!(
-        stores
-            .queue
-            .begin(owner, &[id], NOW)
-            .await
-            .unwrap()
-            .is_empty(),
-        "it has begun"
-    );
+    assert!(stores.queue.begin(other, &[id], NOW).await.unwrap().is_empty());
+    assert_eq!(stores.queue.begin(owner, &[id], NOW).await.unwrap()[0].attempt, 1);
+    assert!(stores.queue.begin(owner, &[id], NOW).await.unwrap().is_empty(), "it has begun");
 }
 
 async fn a_result_counts_once(stores: Stores) {
@@ -97,18 +67,10 @@ async fn a_result_counts_once(stores: Stores) {
     let delivered = finish(id, begun, State::Delivered, EventType::Delivered);
     let bounced = finish(id, begun, State::Bounced, EventType::Bounced);
     assert_eq!(
-        stores
-            .queue
-            .finish(node, std::slice::from_ref(&delivered), NOW)
-            .await
-            .unwrap(),
+        stores.queue.finish(node, std::slice::from_ref(&delivered), NOW).await.unwrap(),
         [true]
     );
-    let late = stores
-        .queue
-        .finish(node, &[bounced, delivered], NOW)
-        .await
-        .unwrap();
+    let late = stores.queue.finish(node, &[bounced, delivered], NOW).await.unwrap();
     assert_eq!(late, [false, false]);
     assert_eq!(state(&stores, id).await, State::Delivered);
     let events = events(&stores, &EventFilter::default(), 2).await;
@@ -116,36 +78,22 @@ async fn a_result_counts_once(stores: Stores) {
     assert_eq!(kinds, [EventType::Accepted, EventType::Delivered]);
     assert_eq!(events[1].event.reply.as_ref().unwrap().text, "fine");
     assert_eq!(events[1].recipient, "ann@example.net");
-    let stats = ledger::stats(&*stores.db, NOW, NOW + 1, "spring")
-        .await
-        .unwrap();
-    let counts: Vec<_> = stats
-        .iter()
-        .map(|count| (count.kind, count.count))
-        .collect();
-    assert_eq!(
-        counts,
-        [(EventType::Accepted, 1), (EventType::Delivered, 1)]
-    );
+    let stats = ledger::stats(&*stores.db, NOW, NOW + 1, "spring").await.unwrap();
+    let counts: Vec<_> = stats.iter().map(|count| (count.kind, count.count)).collect();
+    assert_eq!(counts, [(EventType::Accepted, 1), (EventType::Delivered, 1)]);
 }
 
 async fn a_result_of_an_older_attempt_changes_nothing(stores: Stores) {
     let node = node(&stores).await;
     let (id, first) = begun(&stores, node).await;
     let deferred = finish(id, first, State::Deferred, EventType::Deferred);
-    assert_eq!(
-        stores.queue.finish(node, &[deferred], NOW).await.unwrap(),
-        [true]
-    );
+    assert_eq!(stores.queue.finish(node, &[deferred], NOW).await.unwrap(), [true]);
     let again = stores.queue.claim(node, NOW + 60_000, 10).await.unwrap();
     assert_eq!(again[0].attempts, 1);
     let second = stores.queue.begin(node, &[again[0].id], NOW).await.unwrap()[0];
     assert_eq!(second.attempt, 2);
     let stale = finish(id, first, State::Delivered, EventType::Delivered);
-    assert_eq!(
-        stores.queue.finish(node, &[stale], NOW).await.unwrap(),
-        [false]
-    );
+    assert_eq!(stores.queue.finish(node, &[stale], NOW).await.unwrap(), [false]);
     assert_eq!(state(&stores, id).await, State::Sending);
 }
 
@@ -154,14 +102,7 @@ async fn a_deferred_delivery_comes_back_when_due(stores: Stores) {
     let (id, begun) = begun(&stores, node).await;
     let deferred = finish(id, begun, State::Deferred, EventType::Deferred);
     stores.queue.finish(node, &[deferred], NOW).await.unwrap();
-    assert!(
-        stores
-            .queue
-            .claim(node, NOW + 59_999, 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(stores.queue.claim(node, NOW + 59_999, 10).await.unwrap().is_empty());
     let claimed = stores.queue.claim(node, NOW + 60_000, 10).await.unwrap();
     assert_eq!(claimed[0].message_id, id);
     assert_eq!(claimed[0].campaign_id, "spring");
@@ -183,19 +124,8 @@ async fn crash_between_claim_and_finish(stores: Stores) {
         "the lease is gone"
     );
     let successor = node(&stores).await;
-    assert_eq!(
-        stores
-            .queue
-            .claim(successor, NOW + 1, 10)
-            .await
-            .unwrap()
-            .len(),
-        2
-    );
-    let recovered = EventFilter {
-        kinds: vec![EventType::Recovered],
-        ..Default::default()
-    };
+    assert_eq!(stores.queue.claim(successor, NOW + 1, 10).await.unwrap().len(), 2);
+    let recovered = EventFilter { kinds: vec![EventType::Recovered], ..Default::default() };
     let events = events(&stores, &recovered, 1).await;
     assert_eq!(events.len(), 1, "only what was being sent may come twice");
     assert!(events[0].event.possible_duplicate);
@@ -216,14 +146,7 @@ async fn a_canceled_delivery_is_not_begun(stores: Stores) {
     accept(&stores, asked, Some(node)).await;
     assert_eq!(stores.queue.cancel(id, NOW).await.unwrap(), 2);
     let ids: Vec<_> = recipients.iter().map(|recipient| recipient.id).collect();
-    assert!(
-        stores
-            .queue
-            .begin(node, &ids, NOW)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(stores.queue.begin(node, &ids, NOW).await.unwrap().is_empty());
     assert_eq!(stores.queue.cancel(id, NOW).await.unwrap(), 0);
     assert_eq!(state(&stores, id).await, State::Canceled);
 }
@@ -247,24 +170,13 @@ async fn released_deliveries_are_free_at_once(stores: Stores) {
 async fn contents_are_purged_after_the_last_delivery(stores: Stores) {
     let node = node(&stores).await;
     let (id, begun) = begun(&stores, node).await;
-    assert_eq!(
-        stores.queue.purge(NOW + 10, NOW).await.unwrap(),
-        0,
-        "one delivery is open"
-    );
+    assert_eq!(stores.queue.purge(NOW + 10, NOW).await.unwrap(), 0, "one delivery is open");
     let delivered = finish(id, begun, State::Delivered, EventType::Delivered);
     stores.queue.finish(node, &[delivered], NOW).await.unwrap();
-    assert_eq!(
-        stores.queue.purge(NOW, NOW).await.unwrap(),
-        0,
-        "it is not old enough"
-    );
+    assert_eq!(stores.queue.purge(NOW, NOW).await.unwrap(), 0, "it is not old enough");
     assert_eq!(stores.queue.purge(NOW + 10, NOW).await.unwrap(), 1);
     assert!(stores.queue.content(id.uuid()).await.unwrap().is_none());
-    assert!(
-        messages::message(&*stores.db, id).await.unwrap().is_some(),
-        "the message stays"
-    );
+    assert!(messages::message(&*stores.db, id).await.unwrap().is_some(), "the message stays");
 }
 
 async fn depth_counts_open_deliveries(stores: Stores) {
@@ -275,9 +187,6 @@ async fn depth_counts_open_deliveries(stores: Stores) {
     later.row.send_ms = Some(NOW + 1000);
     accept(&stores, later, None).await;
     let depth = stores.queue.depth().await.unwrap();
-    assert_eq!(
-        (depth.scheduled, depth.queued, depth.sending, depth.deferred),
-        (1, 1, 1, 0)
-    );
+    assert_eq!((depth.scheduled, depth.queued, depth.sending, depth.deferred), (1, 1, 1, 0));
     assert_eq!(depth.oldest_due_ms, Some(NOW));
 }

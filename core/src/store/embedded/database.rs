@@ -46,16 +46,10 @@ impl Embedded {
 fn execute(connection: &Connection, statement: &Statement) -> Result<Done, Error> {
     let mut prepared = connection.prepare_cached(&statement.sql)?;
     if prepared.column_count() > 0 {
-        return Ok(Done {
-            rows: rows(&mut prepared, &statement.params)?,
-            changed: 0,
-        });
+        return Ok(Done { rows: rows(&mut prepared, &statement.params)?, changed: 0 });
     }
     let params = rusqlite::params_from_iter(&statement.params);
-    Ok(Done {
-        rows: Vec::new(),
-        changed: prepared.execute(params)? as u64,
-    })
+    Ok(Done { rows: Vec::new(), changed: prepared.execute(params)? as u64 })
 }
 
 fn rows(prepared: &mut CachedStatement<'_>, params: &[Value]) -> Result<Vec<Row>, Error> {

@@ -22,34 +22,31 @@ impl Intake for Embedded {
         now_ms: i64,
     ) -> Result<Vec<Vec<Accepted>>, Error> {
         let submissions = submissions.to_vec();
-        let work =
-            move |connection: &Connection| {
-                let mut known = known(connection, &submissions)?;
-                let plan = plan::plan(&submissions, &mut known, now_ms);
-                for message in &plan.messages {
-                    insert_message(connection, message)?;
-                }
-                for (id, create_ms, content) in &plan.bodies {
-                    connection
-                        .prepare_cached(
-                            "INSERT INTO bodies (id, create_ms, content) VALUES (?, ?, ?)",
-                        )?
-                        .execute(params![id, create_ms, content])?;
-                }
-                for delivery in &plan.deliveries {
-                    insert_delivery(connection, delivery)?;
-                }
-                for key in &plan.keys {
-                    connection
+        let work = move |connection: &Connection| {
+            let mut known = known(connection, &submissions)?;
+            let plan = plan::plan(&submissions, &mut known, now_ms);
+            for message in &plan.messages {
+                insert_message(connection, message)?;
+            }
+            for (id, create_ms, content) in &plan.bodies {
+                connection
+                    .prepare_cached("INSERT INTO bodies (id, create_ms, content) VALUES (?, ?, ?)")?
+                    .execute(params![id, create_ms, content])?;
+            }
+            for delivery in &plan.deliveries {
+                insert_delivery(connection, delivery)?;
+            }
+            for key in &plan.keys {
+                connection
                     .prepare_cached(
                         "INSERT OR REPLACE INTO idempotency (key, fingerprint, expire_ms, receipt) \
                          VALUES (?, ?, ?, ?)",
                     )?
                     .execute(params![key.key, key.fingerprint, key.expire_ms, key.receipt])?;
-                }
-                insert_events(connection, &plan.events)?;
-                Ok(plan.answers)
-            };
+            }
+            insert_events(connection, &plan.events)?;
+            Ok(plan.answers)
+        };
         let answers = self.writer.run(work).await?;
         self.announce_events();
         Ok(answers)
@@ -81,9 +78,7 @@ fn known(connection: &Connection, submissions: &[Submission]) -> Result<Known, E
         let mut rows = statement.query([&email])?;
         while let Some(row) = rows.next()? {
             let reason = SuppressionReason::from_number(row.get(1)?);
-            known
-                .suppressed
-                .insert((email.clone(), row.get(0)?), reason);
+            known.suppressed.insert((email.clone(), row.get(0)?), reason);
         }
     }
     Ok(known)
@@ -178,12 +173,7 @@ pub(super) fn insert_events(connection: &Connection, events: &[NewEvent]) -> Res
                  VALUES (?, ?, ?, 0, ?) ON CONFLICT (hour_ms, campaign_id, type, shard) \
                  DO UPDATE SET count = count + excluded.count",
             )?
-            .execute(params![
-                count.hour_ms,
-                count.campaign_id,
-                count.kind,
-                count.count
-            ])?;
+            .execute(params![count.hour_ms, count.campaign_id, count.kind, count.count])?;
     }
     Ok(())
 }

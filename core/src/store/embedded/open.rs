@@ -66,10 +66,7 @@ impl Embedded {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: lock_path }),
             Err(TryLockError::Error(source)) => {
-                return Err(OpenError::Io {
-                    path: lock_path,
-                    source,
-                });
+                return Err(OpenError::Io { path: lock_path, source });
             }
         }
         let path = folder.join("postern.db");
@@ -77,9 +74,7 @@ impl Embedded {
         private(&path).map_err(io(&path))?;
         tune(&connection)?;
         migrations::migrations::runner().run(&mut connection)?;
-        let readers = (0..READERS)
-            .map(|_| reader(&path))
-            .collect::<Result<Vec<_>, _>>()?;
+        let readers = (0..READERS).map(|_| reader(&path)).collect::<Result<Vec<_>, _>>()?;
         let checkpointer = Connection::open(&path)?;
         let wal = folder.join("postern.db-wal");
         let store = Arc::new(Self {
@@ -89,11 +84,7 @@ impl Embedded {
             events: watch::Sender::new(0),
             _lock: lock,
         });
-        Ok(Stores {
-            intake: store.clone(),
-            queue: store.clone(),
-            db: store,
-        })
+        Ok(Stores { intake: store.clone(), queue: store.clone(), db: store })
     }
 
     /// Runs a read on a thread that may block.
@@ -103,19 +94,10 @@ impl Embedded {
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
         let closed = |_| Error::Unavailable("the store is closed".to_owned());
-        let permit = self
-            .free_readers
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(closed)?;
+        let permit = self.free_readers.clone().acquire_owned().await.map_err(closed)?;
         let readers = self.readers.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let lock = || {
-                readers
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner)
-            };
+            let lock = || readers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let taken = lock().pop();
             let connection = taken.ok_or_else(|| Error::Unavailable("no reader".to_owned()))?;
             let result = read(&connection);
@@ -123,8 +105,7 @@ impl Embedded {
             drop(permit);
             result
         });
-        task.await
-            .map_err(|error| Error::Corrupt(format!("a read panicked: {error}")))?
+        task.await.map_err(|error| Error::Corrupt(format!("a read panicked: {error}")))?
     }
 }
 

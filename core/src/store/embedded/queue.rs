@@ -35,9 +35,7 @@ impl Queue for Embedded {
     }
 
     async fn claim(&self, node: Uuid, now_ms: i64, limit: usize) -> Result<Vec<Claimed>, Error> {
-        self.writer
-            .run(move |connection| claim(connection, node, now_ms, limit))
-            .await
+        self.writer.run(move |connection| claim(connection, node, now_ms, limit)).await
     }
 
     async fn begin(
@@ -185,9 +183,7 @@ impl Embedded {
     async fn depth_of_due(&self) -> Result<Option<i64>, Error> {
         let sql = "SELECT MIN(due_ms) FROM deliveries WHERE lease IS NULL AND state < 5";
         self.reading(move |connection| {
-            Ok(connection
-                .prepare_cached(sql)?
-                .query_row([], |row| row.get(0))?)
+            Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
         })
         .await
     }
@@ -205,9 +201,7 @@ fn claim(
          RETURNING id",
     )?;
     let ids = leased
-        .query_map(params![node, now_ms, limit as i64], |row| {
-            row.get::<_, Uuid>(0)
-        })?
+        .query_map(params![node, now_ms, limit as i64], |row| row.get::<_, Uuid>(0))?
         .collect::<Result<Vec<_>, _>>()?;
     let mut select = connection.prepare_cached(
         "SELECT d.id, d.message_id, m.content_id, d.email, d.name, d.variables, m.campaign_id, \
@@ -227,10 +221,7 @@ fn claimed_of(row: &Row<'_>) -> Result<Claimed, rusqlite::Error> {
         id: RecipientId::from_uuid(row.get(0)?),
         message_id: MessageId::from_uuid(row.get(1)?),
         content_id: row.get(2)?,
-        mailbox: Mailbox {
-            email: row.get(3)?,
-            name: row.get(4)?,
-        },
+        mailbox: Mailbox { email: row.get(3)?, name: row.get(4)? },
         variables: row.get(5)?,
         campaign_id: row.get(6)?,
         priority: Priority::from_number(row.get(7)?),
@@ -284,10 +275,7 @@ fn reap(connection: &Connection, stale_before_ms: i64, now_ms: i64) -> Result<us
     })?;
     let freed = rows.collect::<Result<Vec<_>, _>>()?;
     let count = freed.len();
-    let sending = freed
-        .into_iter()
-        .filter(|(_, sending)| *sending)
-        .map(|(event, _)| event);
+    let sending = freed.into_iter().filter(|(_, sending)| *sending).map(|(event, _)| event);
     let events: Vec<NewEvent> = sending.collect();
     for event in &events {
         connection

@@ -85,9 +85,7 @@ fn in_savepoint<T>(
 
 fn write_all(connection: &Connection, mut receiver: mpsc::Receiver<Work>, mut log: Log) {
     while let Some(first) = receiver.blocking_recv() {
-        let begun = connection
-            .prepare_cached("BEGIN IMMEDIATE")
-            .and_then(|mut s| s.execute([]));
+        let begun = connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut s| s.execute([]));
         let mut tells = Vec::new();
         if begun.is_ok() {
             tells.push(first(connection));
@@ -100,11 +98,7 @@ fn write_all(connection: &Connection, mut receiver: mpsc::Receiver<Work>, mut lo
             drop(first);
         }
         let committed = begun
-            .and_then(|_| {
-                connection
-                    .prepare_cached("COMMIT")
-                    .and_then(|mut s| s.execute([]))
-            })
+            .and_then(|_| connection.prepare_cached("COMMIT").and_then(|mut s| s.execute([])))
             .map(|_| ())
             .map_err(Error::from);
         if let Err(error) = &committed {
@@ -140,12 +134,7 @@ impl Log {
         std::thread::Builder::new()
             .name("store-checkpoint".to_owned())
             .spawn(move || copy_on_demand(&checkpointer, &starts, &done))?;
-        Ok(Self {
-            wal,
-            start,
-            bulk_done,
-            transactions: 0,
-        })
+        Ok(Self { wal, start, bulk_done, transactions: 0 })
     }
 
     fn look(&mut self, writer: &Connection) {
@@ -153,9 +142,7 @@ impl Log {
         if self.bulk_done.swap(false, Ordering::AcqRel) {
             checkpoint(writer);
         } else if self.transactions.is_multiple_of(LOOK_EVERY) {
-            let size = std::fs::metadata(&self.wal)
-                .map(|meta| meta.len())
-                .unwrap_or(0);
+            let size = std::fs::metadata(&self.wal).map(|meta| meta.len()).unwrap_or(0);
             if size > WAL_CHECKPOINT_BYTES {
                 // Full means that one is wanted already.
                 let _wanted_already = self.start.try_send(());

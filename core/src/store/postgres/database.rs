@@ -28,10 +28,7 @@ impl Database for Postgres {
             let params = params(&statement.params);
             if prepared.columns().is_empty() {
                 let changed = transaction.execute(&prepared, &params).await?;
-                all.push(Done {
-                    rows: Vec::new(),
-                    changed,
-                });
+                all.push(Done { rows: Vec::new(), changed });
             } else {
                 let rows = transaction.query(&prepared, &params).await?;
                 let rows = rows.iter().map(row).collect::<Result<_, _>>()?;
@@ -60,10 +57,7 @@ impl Postgres {
 }
 
 fn params(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
-    values
-        .iter()
-        .map(|value| value as &(dyn ToSql + Sync))
-        .collect()
+    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
 }
 
 fn row(row: &tokio_postgres::Row) -> Result<Row, Error> {
@@ -97,10 +91,7 @@ impl ToSql for Value {
     }
 
     fn accepts(ty: &Type) -> bool {
-        matches!(
-            *ty,
-            Type::INT8 | Type::BOOL | Type::TEXT | Type::BYTEA | Type::UUID
-        )
+        matches!(*ty, Type::INT8 | Type::BOOL | Type::TEXT | Type::BYTEA | Type::UUID)
     }
 
     to_sql_checked!();

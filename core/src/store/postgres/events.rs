@@ -36,9 +36,7 @@ impl EventArrays {
             arrays.delivery_id.push(event.delivery_id.uuid());
             arrays.attempt.push(i64::from(event.attempt));
             arrays.reason.push(event.reason.clone());
-            arrays
-                .reply
-                .push(event.reply.as_ref().map(|reply| reply.encode_to_vec()));
+            arrays.reply.push(event.reply.as_ref().map(|reply| reply.encode_to_vec()));
             arrays.possible_duplicate.push(event.possible_duplicate);
             arrays.next_ms.push(event.next_ms);
             arrays.campaign_id.push(event.campaign_id.clone());
@@ -71,11 +69,8 @@ pub(super) fn append_sql(first: usize, shard: usize, join: &str) -> String {
         "uuid", "bigint", "bigint", "uuid", "uuid", "bigint", "text", "bytea", "boolean", "bigint",
         "text",
     ];
-    let arrays: Vec<_> = types
-        .iter()
-        .enumerate()
-        .map(|(n, ty)| format!("${}::{ty}[]", first + n))
-        .collect();
+    let arrays: Vec<_> =
+        types.iter().enumerate().map(|(n, ty)| format!("${}::{ty}[]", first + n)).collect();
     format!(
         "x AS (SELECT x.* FROM UNNEST({}) WITH ORDINALITY AS x (id, type, create_ms, message_id, \
          delivery_id, attempt, reason, reply, possible_duplicate, next_ms, campaign_id, n) {join}), \

@@ -47,20 +47,14 @@ async fn known(client: &Object, submissions: &[Submission]) -> Result<Known, Err
             "SELECT key, fingerprint, expire_ms, receipt FROM idempotency WHERE key = ANY($1)";
         let statement = client.prepare_cached(sql).await?;
         for row in client.query(&statement, &[&keys]).await? {
-            let stored = StoredKey {
-                fingerprint: row.get(1),
-                expire_ms: row.get(2),
-                receipt: row.get(3),
-            };
+            let stored =
+                StoredKey { fingerprint: row.get(1), expire_ms: row.get(2), receipt: row.get(3) };
             known.keys.insert(row.get(0), stored);
         }
     }
     let sql = "SELECT email, campaign_id, reason FROM suppressions WHERE email = ANY($1)";
     let statement = client.prepare_cached(sql).await?;
-    for row in client
-        .query(&statement, &[&plan::addresses(submissions)])
-        .await?
-    {
+    for row in client.query(&statement, &[&plan::addresses(submissions)]).await? {
         let reason = SuppressionReason::from_number(row.get(2));
         known.suppressed.insert((row.get(0), row.get(1)), reason);
     }

@@ -69,11 +69,7 @@ impl Postgres {
         });
         store.check_durable().await?;
         store.migrate().await?;
-        Ok(Stores {
-            intake: store.clone(),
-            queue: store.clone(),
-            db: store,
-        })
+        Ok(Stores { intake: store.clone(), queue: store.clone(), db: store })
     }
 
     /// A connection. Fails with [`Error::Unavailable`] within the configured time.
@@ -102,10 +98,7 @@ impl Postgres {
     async fn migrate(&self) -> Result<(), OpenError> {
         let mut client = self.client().await?;
         let sql = "SELECT pg_advisory_lock($1)";
-        client
-            .execute(sql, &[&MIGRATION_LOCK])
-            .await
-            .map_err(Error::from)?;
+        client.execute(sql, &[&MIGRATION_LOCK]).await.map_err(Error::from)?;
         let plain: &mut tokio_postgres::Client = &mut client;
         let migrated = migrations::migrations::runner().run_async(plain).await;
         // After a restore from a dump, transaction ids may begin again below the stored sequences.
@@ -119,10 +112,7 @@ impl Postgres {
             Err(_) => Ok(0),
         };
         let sql = "SELECT pg_advisory_unlock($1)";
-        client
-            .execute(sql, &[&MIGRATION_LOCK])
-            .await
-            .map_err(Error::from)?;
+        client.execute(sql, &[&MIGRATION_LOCK]).await.map_err(Error::from)?;
         migrated?;
         raised?;
         Ok(())
@@ -150,9 +140,7 @@ fn pool(config: &PostgresConfig) -> Result<Pool, OpenError> {
         .map_err(|error| OpenError::Url(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let recycle = ManagerConfig {
-        recycling_method: RecyclingMethod::Fast,
-    };
+    let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = Manager::from_config(parsed, MakeRustlsConnect::new(tls), recycle);
     Pool::builder(manager)
         .max_size(config.connections)

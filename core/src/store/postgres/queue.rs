@@ -43,9 +43,7 @@ impl Queue for Postgres {
                    ORDER BY d.priority, d.due_ms";
         let client = self.client().await?;
         let statement = client.prepare_cached(sql).await?;
-        let rows = client
-            .query(&statement, &[&node, &now_ms, &(limit as i64)])
-            .await?;
+        let rows = client.query(&statement, &[&node, &now_ms, &(limit as i64)]).await?;
         Ok(rows.iter().map(claimed).collect())
     }
 
@@ -59,9 +57,7 @@ impl Queue for Postgres {
                    WHERE id = ANY($1) AND lease = $2 AND state IN (1, 2, 4) RETURNING id, attempts";
         let client = self.client().await?;
         let statement = client.prepare_cached(sql).await?;
-        let rows = client
-            .query(&statement, &[&uuids(ids), &node, &now_ms])
-            .await?;
+        let rows = client.query(&statement, &[&uuids(ids), &node, &now_ms]).await?;
         let begun = |row: &Row| Begun {
             id: RecipientId::from_uuid(row.get(0)),
             attempt: row.get::<_, i64>(1) as u32,
@@ -76,10 +72,7 @@ impl Queue for Postgres {
         _now_ms: i64,
     ) -> Result<Vec<bool>, Error> {
         let ids: Vec<Uuid> = results.iter().map(|result| result.id.uuid()).collect();
-        let attempts: Vec<i64> = results
-            .iter()
-            .map(|result| i64::from(result.attempt))
-            .collect();
+        let attempts: Vec<i64> = results.iter().map(|result| i64::from(result.attempt)).collect();
         let states: Vec<i64> = results.iter().map(|result| result.state as i64).collect();
         let due: Vec<i64> = results.iter().map(|result| result.due_ms).collect();
         let events = EventArrays::new(results.iter().map(|result| &result.event));
@@ -117,12 +110,9 @@ impl Queue for Postgres {
                    FROM dead, messages m WHERE d.id = dead.id AND m.id = d.message_id \
                    RETURNING d.id, d.message_id, d.attempts, m.campaign_id, dead.state";
         let rows = transaction.query(sql, &[&now_ms, &REAP_MAX]).await?;
-        let sending = rows
-            .iter()
-            .filter(|row| row.get::<_, i64>(4) == State::Sending as i64);
-        let events: Vec<_> = sending
-            .map(|row| event_of(row, EventType::Recovered, now_ms))
-            .collect();
+        let sending = rows.iter().filter(|row| row.get::<_, i64>(4) == State::Sending as i64);
+        let events: Vec<_> =
+            sending.map(|row| event_of(row, EventType::Recovered, now_ms)).collect();
         self.append(&transaction, &events).await?;
         transaction.commit().await?;
         self.announce_events();
@@ -137,10 +127,8 @@ impl Queue for Postgres {
                    AND d.state IN (1, 2, 4) \
                    RETURNING d.id, d.message_id, d.attempts, m.campaign_id";
         let rows = transaction.query(sql, &[&message.uuid(), &now_ms]).await?;
-        let events: Vec<_> = rows
-            .iter()
-            .map(|row| event_of(row, EventType::Canceled, now_ms))
-            .collect();
+        let events: Vec<_> =
+            rows.iter().map(|row| event_of(row, EventType::Canceled, now_ms)).collect();
         self.append(&transaction, &events).await?;
         transaction.commit().await?;
         self.announce_events();
@@ -232,10 +220,7 @@ fn claimed(row: &Row) -> Claimed {
         id: RecipientId::from_uuid(row.get(0)),
         message_id: MessageId::from_uuid(row.get(1)),
         content_id: row.get(2),
-        mailbox: Mailbox {
-            email: row.get(3),
-            name: row.get(4),
-        },
+        mailbox: Mailbox { email: row.get(3), name: row.get(4) },
         variables: row.get(5),
         campaign_id: row.get(6),
         priority: Priority::from_number(row.get(7)),

@@ -29,11 +29,7 @@ fn certificate() -> (TlsAcceptor, tempfile::NamedTempFile) {
 
 fn trusting(url: &str, file: &tempfile::NamedTempFile) -> Relay {
     let file = file.path().to_str().unwrap();
-    Relay::new(&config(&[
-        ("POSTERN_RELAY_URL", url),
-        ("POSTERN_RELAY_CA_FILE", file),
-    ]))
-    .unwrap()
+    Relay::new(&config(&[("POSTERN_RELAY_URL", url), ("POSTERN_RELAY_CA_FILE", file)])).unwrap()
 }
 
 fn localhost(server: &Server, scheme: &str, tls: &str) -> String {
@@ -43,11 +39,7 @@ fn localhost(server: &Server, scheme: &str, tls: &str) -> String {
 #[tokio::test]
 async fn opportunistic_tls_takes_any_certificate() {
     let (acceptor, _file) = certificate();
-    let server = Script::default()
-        .extensions(OFFER)
-        .tls(acceptor, false)
-        .start()
-        .await;
+    let server = Script::default().extensions(OFFER).tls(acceptor, false).start().await;
     let outcome = send(&relay(&server.url())).await;
     assert_eq!(brief(&outcome), "delivered data");
     assert_eq!(reply_of(&outcome).tls, "TLSv1.3");
@@ -61,20 +53,14 @@ async fn opportunistic_tls_takes_any_certificate() {
 async fn required_tls_needs_a_certificate_it_knows() {
     let (acceptor, file) = certificate();
     for implicit in [false, true] {
-        let script = Script::default()
-            .extensions(OFFER)
-            .tls(acceptor.clone(), implicit);
+        let script = Script::default().extensions(OFFER).tls(acceptor.clone(), implicit);
         let server = script.start().await;
         let url = match implicit {
             true => localhost(&server, "smtps", ""),
             false => localhost(&server, "smtp", "?tls=required"),
         };
         let outcome = send(&relay(&url)).await;
-        assert_eq!(
-            brief(&outcome),
-            "deferred tls starttls",
-            "unknown authority"
-        );
+        assert_eq!(brief(&outcome), "deferred tls starttls", "unknown authority");
         let outcome = send(&trusting(&url, &file)).await;
         assert_eq!(brief(&outcome), "delivered data");
         let by_address = url.replace("localhost", "127.0.0.1");
@@ -91,16 +77,9 @@ async fn a_server_without_tls_gets_mail_only_if_that_is_allowed() {
     assert_eq!(brief(&outcome), "deferred tls starttls");
     assert_eq!(brief(&send(&relay(&server.url())).await), "delivered data");
     let (acceptor, _file) = certificate();
-    let server = Script::default()
-        .extensions(OFFER)
-        .tls(acceptor, false)
-        .start()
-        .await;
+    let server = Script::default().extensions(OFFER).tls(acceptor, false).start().await;
     let outcome = send(&relay(&(server.url() + "?tls=off"))).await;
-    assert_eq!(
-        (brief(&outcome).as_str(), reply_of(&outcome).tls.as_str()),
-        ("delivered data", "")
-    );
+    assert_eq!((brief(&outcome).as_str(), reply_of(&outcome).tls.as_str()), ("delivered data", ""));
 }
 
 #[tokio::test]
@@ -109,10 +88,7 @@ async fn a_broken_handshake_is_followed_by_a_plain_connection() {
     let server = Script::default().extensions(OFFER).start().await;
     let outcome = send(&relay(&server.url())).await;
     assert_eq!(brief(&outcome), "delivered data");
-    assert_eq!(
-        (server.connections(), reply_of(&outcome).tls.as_str()),
-        (2, "")
-    );
+    assert_eq!((server.connections(), reply_of(&outcome).tls.as_str()), (2, ""));
     assert!(!server.commands(1).contains(&"STARTTLS".to_owned()));
     let outcome = send(&relay(&(server.url() + "?tls=required"))).await;
     assert_eq!(brief(&outcome), "deferred tls starttls");
@@ -128,11 +104,7 @@ async fn a_broken_handshake_is_followed_by_a_plain_connection() {
 async fn bytes_behind_the_reply_to_starttls_end_it() {
     let injected = "220 go\r\n250-them\r\n250 AUTH PLAIN\r\n";
     for reply in [injected, "220 go\r\n2"] {
-        let server = Script::default()
-            .extensions(OFFER)
-            .on("STARTTLS", reply)
-            .start()
-            .await;
+        let server = Script::default().extensions(OFFER).on("STARTTLS", reply).start().await;
         let outcome = send(&relay(&server.url())).await;
         assert_eq!(brief(&outcome), "deferred protocol starttls");
         assert_eq!((server.connections(), server.mails().len()), (1, 0));
@@ -147,10 +119,7 @@ async fn a_password_is_not_sent_in_clear_beyond_this_host() {
     )]));
     assert!(!refused.unwrap_err().to_string().contains("secret"));
     // With a login TLS is required unless the address says otherwise.
-    let server = Script::default()
-        .extensions("250 AUTH PLAIN\r\n")
-        .start()
-        .await;
+    let server = Script::default().extensions("250 AUTH PLAIN\r\n").start().await;
     let url = format!("smtp://u:secret@{}", server.address);
     assert_eq!(brief(&send(&relay(&url)).await), "deferred tls starttls");
     assert_eq!(server.commands(0), ["EHLO us.example.org"]);

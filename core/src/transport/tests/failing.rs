@@ -8,34 +8,14 @@ use super::*;
 #[tokio::test]
 async fn every_refusal_is_judged_where_it_is_said() {
     let cases = [
-        (
-            GREETING,
-            "421 4.3.2 shutting down",
-            "deferred connection connect",
-        ),
-        (
-            GREETING,
-            "554 5.7.1 poor reputation",
-            "deferred reputation connect",
-        ),
+        (GREETING, "421 4.3.2 shutting down", "deferred connection connect"),
+        (GREETING, "554 5.7.1 poor reputation", "deferred reputation connect"),
         (GREETING, "521 no mail here", "refused dns_failure connect"),
-        (
-            "EHLO",
-            "421 too many connections",
-            "deferred rate_limited ehlo",
-        ),
+        ("EHLO", "421 too many connections", "deferred rate_limited ehlo"),
         ("MAIL", "451 4.7.1 greylisted", "deferred rate_limited mail"),
         ("MAIL", "550 5.7.23 SPF fail", "refused auth_failed mail"),
-        (
-            "RCPT",
-            "450 4.2.2 mailbox full",
-            "deferred mailbox_full rcpt",
-        ),
-        (
-            "RCPT",
-            "550 5.1.1 no such user",
-            "refused unknown_user rcpt",
-        ),
+        ("RCPT", "450 4.2.2 mailbox full", "deferred mailbox_full rcpt"),
+        ("RCPT", "550 5.1.1 no such user", "refused unknown_user rcpt"),
         ("DATA", "451 4.3.0 later", "deferred other data"),
         ("DATA", "554 5.5.1 no", "refused protocol data"),
         ("DATA", "250 what", "deferred protocol data"),
@@ -50,11 +30,7 @@ async fn every_refusal_is_judged_where_it_is_said() {
             let outcome = send(&relay(&server.url())).await;
             assert_eq!(brief(&outcome), expected, "{verb} {reply}");
             let taken = usize::from(verb == DOT);
-            assert_eq!(
-                server.mails().len(),
-                taken,
-                "{verb} {reply}: no body was sent"
-            );
+            assert_eq!(server.mails().len(), taken, "{verb} {reply}: no body was sent");
         }
     }
 }
@@ -99,11 +75,7 @@ async fn a_strict_server_is_reset_within_the_next_group() {
     assert_eq!(brief(&outcome), "refused unknown_user rcpt");
     assert_eq!(brief(&send(&relay).await), "delivered data");
     assert_eq!(server.connections(), 1);
-    assert!(
-        server.reads()[2].starts_with("RSET\r\nMAIL FROM:"),
-        "{:?}",
-        server.reads()
-    );
+    assert!(server.reads()[2].starts_with("RSET\r\nMAIL FROM:"), "{:?}", server.reads());
 }
 
 #[tokio::test]
@@ -120,11 +92,7 @@ async fn only_a_loss_behind_the_final_dot_may_duplicate() {
         for last_words in [CLOSE, "250-hal"] {
             let server = Script::default().on(verb, last_words).start().await;
             let outcome = send(&relay(&server.url())).await;
-            assert_eq!(
-                brief(&outcome),
-                format!("deferred connection {phase}"),
-                "{verb}"
-            );
+            assert_eq!(brief(&outcome), format!("deferred connection {phase}"), "{verb}");
         }
     }
 }
@@ -139,18 +107,10 @@ async fn silence_ends_at_the_time_limit_of_each_phase() {
         ("DATA", "data", 120),
         (DOT, "data dup", 600),
     ] {
-        let server = Script::default()
-            .extensions("250 HELP\r\n")
-            .on(verb, SILENCE)
-            .start()
-            .await;
+        let server = Script::default().extensions("250 HELP\r\n").on(verb, SILENCE).start().await;
         let begin = tokio::time::Instant::now();
         let outcome = send(&relay(&server.url())).await;
-        assert_eq!(
-            brief(&outcome),
-            format!("deferred timeout {phase}"),
-            "{verb}"
-        );
+        assert_eq!(brief(&outcome), format!("deferred timeout {phase}"), "{verb}");
         assert_eq!(begin.elapsed().as_secs(), seconds, "{verb}");
     }
 }
@@ -159,47 +119,24 @@ async fn silence_ends_at_the_time_limit_of_each_phase() {
 async fn replies_without_end_are_cut_off() {
     let long_line = "220 ".to_owned() + &"x".repeat(1_000_000);
     let server = Script::default().on(GREETING, &long_line).start().await;
-    assert_eq!(
-        brief(&send(&relay(&server.url())).await),
-        "deferred protocol connect"
-    );
+    assert_eq!(brief(&send(&relay(&server.url())).await), "deferred protocol connect");
     for verb in [GREETING, "EHLO", DOT] {
         let lines = format!("{}-more\r\n", if verb == GREETING { 220 } else { 250 });
-        let server = Script::default()
-            .on(verb, &lines.repeat(1_000_000))
-            .start()
-            .await;
+        let server = Script::default().on(verb, &lines.repeat(1_000_000)).start().await;
         let outcome = brief(&send(&relay(&server.url())).await);
-        assert!(
-            outcome.starts_with("deferred protocol"),
-            "{verb}: {outcome}"
-        );
+        assert!(outcome.starts_with("deferred protocol"), "{verb}: {outcome}");
     }
 }
 
 #[tokio::test]
 async fn what_is_no_smtp_is_a_breach_of_protocol() {
-    for junk in [
-        "HTTP/1.1 400 Bad Request\r\n",
-        "\r\n",
-        "220\0\r\n",
-        "\u{16}\u{3}\u{1}\r\n",
-    ] {
+    for junk in ["HTTP/1.1 400 Bad Request\r\n", "\r\n", "220\0\r\n", "\u{16}\u{3}\u{1}\r\n"] {
         let server = Script::default().on(GREETING, junk).start().await;
-        assert_eq!(
-            brief(&send(&relay(&server.url())).await),
-            "deferred protocol connect"
-        );
+        assert_eq!(brief(&send(&relay(&server.url())).await), "deferred protocol connect");
     }
     // Answers nobody asked for yet put everything behind them out of step.
-    let server = Script::default()
-        .on("EHLO", "250 hi\r\n550 5.1.1 never\r\n")
-        .start()
-        .await;
-    assert_eq!(
-        brief(&send(&relay(&server.url())).await),
-        "deferred protocol mail"
-    );
+    let server = Script::default().on("EHLO", "250 hi\r\n550 5.1.1 never\r\n").start().await;
+    assert_eq!(brief(&send(&relay(&server.url())).await), "deferred protocol mail");
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,11 +162,5 @@ async fn nobody_listening_is_a_failed_connection() {
     let port = super::server::closed_port([127, 0, 0, 1].into()).await;
     let outcome = send(&relay(&format!("smtp://127.0.0.1:{port}"))).await;
     assert_eq!(brief(&outcome), "deferred connection connect");
-    assert!(matches!(
-        outcome,
-        Outcome::Deferred {
-            category: Category::Connection,
-            ..
-        }
-    ));
+    assert!(matches!(outcome, Outcome::Deferred { category: Category::Connection, .. }));
 }

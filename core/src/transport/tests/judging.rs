@@ -26,85 +26,40 @@ const OLD: &[(&str, &str)] = &[
     ("451 4.3.0 id 14294 busy", "other"),
     ("550 rejected, id=4x552y", "other"),
     ("550 Mailbox unavailable", "unknown_user"),
-    (
-        "550 5.7.23 The message was rejected because of SPF violation",
-        "auth_failed",
-    ),
+    ("550 5.7.23 The message was rejected because of SPF violation", "auth_failed"),
     ("550 SPF check failed for 127.0.0.1", "auth_failed"),
     // Its test vectors.
     ("421 4.7.0 receiving mail at a rate", "rate_limited"),
-    (
-        "421 4.7.0 Temporary problem, try again later",
-        "rate_limited",
-    ),
+    ("421 4.7.0 Temporary problem, try again later", "rate_limited"),
     ("550 5.2.1 mailbox is full", "mailbox_full"),
     ("550 5.1.1 address does not exist", "unknown_user"),
     ("550 5.7.1 message has been blocked", "spam_content"),
     ("552 5.2.2 quota", "mailbox_full"),
-    (
-        "550 5.7.26 Unauthenticated email is not accepted",
-        "auth_failed",
-    ),
+    ("550 5.7.26 Unauthenticated email is not accepted", "auth_failed"),
 ];
 
 /// What large receivers and common servers say.
 const LARGE: &[(&str, &str)] = &[
-    (
-        "450 4.2.1 The user you are trying to contact is receiving mail at a rate",
-        "rate_limited",
-    ),
-    (
-        "550 5.2.1 The email account that you tried to reach is disabled",
-        "inactive",
-    ),
-    (
-        "552 5.2.2 The email account that you tried to reach is over quota",
-        "mailbox_full",
-    ),
-    (
-        "550 5.7.1 Our system has detected that this message is likely spam",
-        "spam_content",
-    ),
-    (
-        "550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. (S3140)",
-        "reputation",
-    ),
-    (
-        "550 5.7.606 Access denied, banned sending IP [192.0.2.1]",
-        "reputation",
-    ),
-    (
-        "451 4.7.650 The mail server has been temporarily rate limited",
-        "rate_limited",
-    ),
-    (
-        "550 5.4.1 Recipient address rejected: Access denied",
-        "connection",
-    ),
-    (
-        "554 5.7.1 Service unavailable; blocked using zen.spamhaus.org",
-        "reputation",
-    ),
+    ("450 4.2.1 The user you are trying to contact is receiving mail at a rate", "rate_limited"),
+    ("550 5.2.1 The email account that you tried to reach is disabled", "inactive"),
+    ("552 5.2.2 The email account that you tried to reach is over quota", "mailbox_full"),
+    ("550 5.7.1 Our system has detected that this message is likely spam", "spam_content"),
+    ("550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. (S3140)", "reputation"),
+    ("550 5.7.606 Access denied, banned sending IP [192.0.2.1]", "reputation"),
+    ("451 4.7.650 The mail server has been temporarily rate limited", "rate_limited"),
+    ("550 5.4.1 Recipient address rejected: Access denied", "connection"),
+    ("554 5.7.1 Service unavailable; blocked using zen.spamhaus.org", "reputation"),
     ("550 5.7.25 no PTR record", "reputation"),
     ("554 5.7.1 <b@x>: Relay access denied", "relay_denied"),
-    (
-        "450 4.7.1 <b@x>: Recipient address rejected: Greylisted",
-        "rate_limited",
-    ),
+    ("450 4.7.1 <b@x>: Recipient address rejected: Greylisted", "rate_limited"),
     ("550 No such user here", "unknown_user"),
-    (
-        "554 delivery error: This user doesn't have a yahoo.com account",
-        "unknown_user",
-    ),
+    ("554 delivery error: This user doesn't have a yahoo.com account", "unknown_user"),
     ("552 5.3.4 Message size exceeds fixed limit", "too_large"),
     ("550 5.1.10 null MX", "dns_failure"),
     ("530 5.7.0 Must issue a STARTTLS command first", "tls"),
     ("550 5.7.1 rejected by policy", "policy"),
     ("503 bad sequence of commands", "protocol"),
-    (
-        "550 spamless words like antispamology and rblx do not count",
-        "other",
-    ),
+    ("550 spamless words like antispamology and rblx do not count", "other"),
     ("550 user@blacklist.example is fine", "reputation"),
 ];
 
@@ -135,21 +90,9 @@ fn relay_urls() {
         ("mx.example", 25, TlsPolicy::Opportunistic)
     );
     let login = relay("smtp://me%40x.y:p%2F%C3%BC@[::1]:587/");
-    assert_eq!(
-        (login.host.as_str(), login.port, login.tls),
-        ("::1", 587, TlsPolicy::Required)
-    );
-    assert_eq!(
-        login.login,
-        Some(Login {
-            user: "me@x.y".into(),
-            password: "p/ü".into()
-        })
-    );
-    assert_eq!(
-        (relay("smtps://h").port, relay("smtps://h").tls),
-        (465, TlsPolicy::Implicit)
-    );
+    assert_eq!((login.host.as_str(), login.port, login.tls), ("::1", 587, TlsPolicy::Required));
+    assert_eq!(login.login, Some(Login { user: "me@x.y".into(), password: "p/ü".into() }));
+    assert_eq!((relay("smtps://h").port, relay("smtps://h").tls), (465, TlsPolicy::Implicit));
     assert_eq!(relay("smtp://h:26?tls=off").tls, TlsPolicy::Off);
     for bad in [
         "h",
@@ -170,21 +113,14 @@ fn relay_urls() {
         assert!(!error.contains("secret"), "{error}");
     }
     assert!(
-        !format!(
-            "{:?}",
-            config(&[("POSTERN_RELAY_URL", "smtp://u:secret@h")])
-        )
-        .contains("secret")
+        !format!("{:?}", config(&[("POSTERN_RELAY_URL", "smtp://u:secret@h")])).contains("secret")
     );
 }
 
 #[test]
 fn other_settings() {
     let config = config(&[
-        (
-            "POSTERN_DNS_SERVERS",
-            "192.0.2.1, 192.0.2.2:5353, [2001:db8::1]:53",
-        ),
+        ("POSTERN_DNS_SERVERS", "192.0.2.1, 192.0.2.2:5353, [2001:db8::1]:53"),
         ("POSTERN_SMTP_TIMEOUT_DATA_DONE", "7s"),
     ]);
     assert_eq!(config.dns_servers.len(), 3);

@@ -37,9 +37,7 @@ fn relay(url: &str) -> Relay {
 
 fn config(vars: &[(&str, &str)]) -> TransportConfig {
     let env = Env::from([("POSTERN_HELO_NAME", "us.example.org")]);
-    let env = vars
-        .iter()
-        .fold(env, |env, (name, value)| env.with(name, *value));
+    let env = vars.iter().fold(env, |env, (name, value)| env.with(name, *value));
     TransportConfig::from_env(&env).unwrap()
 }
 
@@ -54,11 +52,7 @@ fn brief(outcome: &Outcome) -> String {
         Outcome::Refused { reply, category } => {
             format!("refused {} {}", category.name(), reply.phase)
         }
-        Outcome::Deferred {
-            reply,
-            category,
-            may_duplicate,
-        } => {
+        Outcome::Deferred { reply, category, may_duplicate } => {
             let duplicate = if *may_duplicate { " dup" } else { "" };
             format!("deferred {} {}{duplicate}", category.name(), reply.phase)
         }

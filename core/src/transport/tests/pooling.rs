@@ -33,10 +33,7 @@ async fn a_stale_connection_is_replaced_once() {
 #[tokio::test]
 async fn a_new_connection_is_not_retried() {
     let server = Script::default().on("MAIL", CLOSE).start().await;
-    assert_eq!(
-        brief(&send(&relay(&server.url())).await),
-        "deferred connection mail"
-    );
+    assert_eq!(brief(&send(&relay(&server.url())).await), "deferred connection mail");
     assert_eq!(server.connections(), 1);
 }
 
@@ -58,20 +55,13 @@ async fn no_more_connections_than_allowed() {
     let server = Script::default().start().await;
     let relay = limited(&server.url(), &[("POSTERN_DESTINATION_CONNECTIONS", "2")]);
     let outcomes = join_all((0..20).map(|_| send(&relay))).await;
-    assert!(
-        outcomes
-            .iter()
-            .all(|outcome| brief(outcome) == "delivered data")
-    );
+    assert!(outcomes.iter().all(|outcome| brief(outcome) == "delivered data"));
     assert!(server.connections() <= 2, "{}", server.connections());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_delivery_does_not_wait_for_a_connection_forever() {
-    let server = Script::default()
-        .on(GREETING, super::server::SILENCE)
-        .start()
-        .await;
+    let server = Script::default().on(GREETING, super::server::SILENCE).start().await;
     let relay = limited(&server.url(), &[("POSTERN_DESTINATION_CONNECTIONS", "1")]);
     let (first, second) = tokio::join!(send(&relay), send(&relay));
     assert_eq!(brief(&first), "deferred timeout connect");
@@ -91,10 +81,7 @@ async fn a_connection_carries_only_so_many_mails() {
 #[tokio::test(start_paused = true)]
 async fn old_connections_take_no_more_mail() {
     let server = Script::default().start().await;
-    let vars = [
-        ("POSTERN_CONNECTION_AGE", "60s"),
-        ("POSTERN_CONNECTION_IDLE", "1h"),
-    ];
+    let vars = [("POSTERN_CONNECTION_AGE", "60s"), ("POSTERN_CONNECTION_IDLE", "1h")];
     let relay = limited(&server.url(), &vars);
     assert_eq!(brief(&send(&relay).await), "delivered data");
     tokio::time::advance(Duration::from_secs(61)).await;
@@ -117,11 +104,7 @@ async fn unused_connections_are_closed_with_quit() {
     assert_eq!(brief(&send(&relay).await), "delivered data");
     let begin = tokio::time::Instant::now();
     quit.notified().await;
-    assert!(
-        begin.elapsed() <= Duration::from_secs(15),
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() <= Duration::from_secs(15), "{:?}", begin.elapsed());
     assert_eq!(brief(&send(&relay).await), "delivered data");
     assert_eq!(server.connections(), 2);
 }

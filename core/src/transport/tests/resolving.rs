@@ -31,10 +31,7 @@ fn answer(request: &Message) -> Message {
             vec![]
         }
     };
-    response.add_answers(
-        data.into_iter()
-            .map(|data| Record::from_rdata(name.clone(), 60, data)),
-    );
+    response.add_answers(data.into_iter().map(|data| Record::from_rdata(name.clone(), 60, data)));
     response
 }
 
@@ -45,10 +42,7 @@ async fn name_server() -> SocketAddr {
         let mut buffer = [0; 1500];
         while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
             let response = answer(&Message::from_vec(&buffer[..len]).unwrap());
-            socket
-                .send_to(&response.to_vec().unwrap(), from)
-                .await
-                .unwrap();
+            socket.send_to(&response.to_vec().unwrap(), from).await.unwrap();
         }
     });
     address
@@ -60,39 +54,18 @@ async fn answers_are_told_apart() {
     let resolver = Resolver::new(&config(&[("POSTERN_DNS_SERVERS", &server)])).unwrap();
     let mut answer = resolver.mx("x.example").await.unwrap();
     answer.records.sort_by_key(|record| record.preference);
-    let record = |preference, host: &str| MxRecord {
-        preference,
-        host: host.to_owned(),
-    };
-    assert_eq!(
-        answer.records,
-        [record(10, "one.example"), record(20, "two.example")]
-    );
+    let record = |preference, host: &str| MxRecord { preference, host: host.to_owned() };
+    assert_eq!(answer.records, [record(10, "one.example"), record(20, "two.example")]);
     assert!(answer.valid_until > std::time::Instant::now());
-    assert_eq!(
-        resolver.mx("null.example").await.unwrap().records,
-        [record(0, "")]
-    );
-    assert_eq!(
-        resolver.mx("missing.example").await.unwrap_err(),
-        DnsError::NoDomain
-    );
-    assert_eq!(
-        resolver.mx("bare.example").await.unwrap_err(),
-        DnsError::NoRecords
-    );
+    assert_eq!(resolver.mx("null.example").await.unwrap().records, [record(0, "")]);
+    assert_eq!(resolver.mx("missing.example").await.unwrap_err(), DnsError::NoDomain);
+    assert_eq!(resolver.mx("bare.example").await.unwrap_err(), DnsError::NoRecords);
     let failed = resolver.mx("busy.example").await.unwrap_err();
     assert!(matches!(failed, DnsError::Temporary(_)), "{failed:?}");
     let addresses = resolver.addresses("one.example").await.unwrap();
     assert_eq!(addresses, [std::net::IpAddr::from([192, 0, 2, 1])]);
-    assert_eq!(
-        resolver.addresses("missing.example").await.unwrap_err(),
-        DnsError::NoDomain
-    );
-    assert_eq!(
-        resolver.addresses("bare.example").await.unwrap_err(),
-        DnsError::NoRecords
-    );
+    assert_eq!(resolver.addresses("missing.example").await.unwrap_err(), DnsError::NoDomain);
+    assert_eq!(resolver.addresses("bare.example").await.unwrap_err(), DnsError::NoRecords);
     let failed = resolver.addresses("busy.example").await.unwrap_err();
     assert!(matches!(failed, DnsError::Temporary(_)), "{failed:?}");
 }

@@ -34,17 +34,13 @@ impl Table {
     }
 
     fn host(mut self, name: &'static str, last: u8) -> Self {
-        self.hosts
-            .insert(name, Ok(vec![Ipv4Addr::new(127, 0, 0, last).into()]));
+        self.hosts.insert(name, Ok(vec![Ipv4Addr::new(127, 0, 0, last).into()]));
         self
     }
 
     fn mx_transport(self, port: u16, vars: &[(&str, &str)]) -> Mx {
         let port = port.to_string();
-        let mut all = vec![
-            ("POSTERN_MX_PORT", port.as_str()),
-            ("POSTERN_MX_ALLOW_PRIVATE", "on"),
-        ];
+        let mut all = vec![("POSTERN_MX_PORT", port.as_str()), ("POSTERN_MX_ALLOW_PRIVATE", "on")];
         all.extend_from_slice(vars);
         Mx::with_dns(&config(&all), Arc::new(self), 1)
     }
@@ -53,27 +49,14 @@ impl Table {
 #[async_trait]
 impl Dns for Table {
     async fn mx(&self, domain: &str) -> Result<MxAnswer, DnsError> {
-        let records = self
-            .mx
-            .get(domain)
-            .cloned()
-            .unwrap_or(Err(DnsError::NoDomain))?;
-        let record = |(preference, host): (u16, &str)| MxRecord {
-            preference,
-            host: host.into(),
-        };
+        let records = self.mx.get(domain).cloned().unwrap_or(Err(DnsError::NoDomain))?;
+        let record = |(preference, host): (u16, &str)| MxRecord { preference, host: host.into() };
         let records = records.into_iter().map(record).collect();
-        Ok(MxAnswer {
-            records,
-            valid_until: Instant::now() + Duration::from_secs(60),
-        })
+        Ok(MxAnswer { records, valid_until: Instant::now() + Duration::from_secs(60) })
     }
 
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
-        self.hosts
-            .get(host)
-            .cloned()
-            .unwrap_or(Err(DnsError::NoDomain))
+        self.hosts.get(host).cloned().unwrap_or(Err(DnsError::NoDomain))
     }
 }
 
@@ -83,19 +66,10 @@ async fn to(transport: &Mx, domain: &str) -> String {
 
 #[tokio::test]
 async fn the_most_preferred_server_that_talks_gets_the_mail() {
-    let second = Script::default()
-        .start_at(Ipv4Addr::new(127, 0, 0, 2), 0)
-        .await;
+    let second = Script::default().start_at(Ipv4Addr::new(127, 0, 0, 2), 0).await;
     let port = second.port();
     let table = Table::default()
-        .mx(
-            "x.example",
-            &[
-                (20, "two.example"),
-                (10, "gone.example"),
-                (5, "one.example"),
-            ],
-        )
+        .mx("x.example", &[(20, "two.example"), (10, "gone.example"), (5, "one.example")])
         .host("one.example", 1)
         .host("two.example", 2);
     // One refuses to talk, one has no address, and the third takes it.
@@ -104,14 +78,7 @@ async fn the_most_preferred_server_that_talks_gets_the_mail() {
     let transport = table.mx_transport(port, &[]);
     assert_eq!(to(&transport, "x.example").await, "delivered data");
     assert_eq!(to(&transport, "X.Example").await, "delivered data");
-    assert_eq!(
-        (
-            first.connections(),
-            second.connections(),
-            second.mails().len()
-        ),
-        (2, 1, 2)
-    );
+    assert_eq!((first.connections(), second.connections(), second.mails().len()), (2, 1, 2));
 }
 
 #[tokio::test]
@@ -119,9 +86,7 @@ async fn an_answer_about_the_mail_is_final() {
     for (verb, reply) in [("RCPT", "450 4.2.1 later\r\n"), ("DATA", CLOSE)] {
         let first = Script::default().on(verb, reply).start().await;
         let port = first.port();
-        let second = Script::default()
-            .start_at(Ipv4Addr::new(127, 0, 0, 2), port)
-            .await;
+        let second = Script::default().start_at(Ipv4Addr::new(127, 0, 0, 2), port).await;
         let table = Table::default()
             .mx("x.example", &[(5, "one.example"), (10, "two.example")])
             .host("one.example", 1)
@@ -137,15 +102,9 @@ async fn domains_that_lead_nowhere() {
     let busy = || DnsError::Temporary("SERVFAIL".to_owned());
     let mut table = Table::default()
         .mx("null.example", &[(0, "")])
-        .mx(
-            "loop.example",
-            &[(10, "us.example.org"), (20, "worse.example")],
-        )
+        .mx("loop.example", &[(10, "us.example.org"), (20, "worse.example")])
         .mx("dangling.example", &[(10, "gone.example")])
-        .mx(
-            "wavering.example",
-            &[(10, "gone.example"), (20, "busy.example")],
-        )
+        .mx("wavering.example", &[(10, "gone.example"), (20, "busy.example")])
         .mx("private.example", &[(10, "localhost.example")])
         .no_mx("busy.example", busy())
         .no_mx("bare.example", DnsError::NoRecords)
@@ -181,19 +140,14 @@ async fn the_search_for_a_server_that_talks_ends() {
         .host("one.example", 1)
         .host("two.example", 2);
     let transport = table.mx_transport(port, &[("POSTERN_SMTP_TIMEOUT_REACH", "1m")]);
-    assert_eq!(
-        to(&transport, "x.example").await,
-        "deferred timeout connect"
-    );
+    assert_eq!(to(&transport, "x.example").await, "deferred timeout connect");
     assert_eq!((first.connections(), second.connections()), (1, 0));
 }
 
 #[tokio::test]
 async fn a_domain_without_mx_is_its_own_server() {
     let server = Script::default().start().await;
-    let table = Table::default()
-        .no_mx("x.example", DnsError::NoRecords)
-        .host("x.example", 1);
+    let table = Table::default().no_mx("x.example", DnsError::NoRecords).host("x.example", 1);
     let transport = table.mx_transport(server.port(), &[]);
     assert_eq!(to(&transport, "x.example").await, "delivered data");
 }
@@ -201,11 +155,7 @@ async fn a_domain_without_mx_is_its_own_server() {
 #[tokio::test]
 async fn domains_of_one_provider_share_lane_and_connections() {
     let server = Script::default().start().await;
-    let records = [
-        (10, "b.provider.example"),
-        (10, "a.provider.example"),
-        (20, "c.example"),
-    ];
+    let records = [(10, "b.provider.example"), (10, "a.provider.example"), (20, "c.example")];
     let table = Table::default()
         .mx("x.example", &records)
         .mx("y.example", &records)
@@ -216,10 +166,7 @@ async fn domains_of_one_provider_share_lane_and_connections() {
     for domain in ["x.example", "y.example", "x.example", "y.example"] {
         assert_eq!(to(&transport, domain).await, "delivered data");
     }
-    assert_eq!(
-        transport.lane("X.example"),
-        "a.provider.example+b.provider.example"
-    );
+    assert_eq!(transport.lane("X.example"), "a.provider.example+b.provider.example");
     assert_eq!(transport.lane("y.example"), transport.lane("x.example"));
     assert!(server.connections() <= 2, "one for each host");
 }
@@ -227,30 +174,17 @@ async fn domains_of_one_provider_share_lane_and_connections() {
 #[test]
 fn equal_servers_share_the_load() {
     use crate::transport::route::{Route, mix};
-    let record = |preference, host: &str| MxRecord {
-        preference,
-        host: host.to_owned(),
-    };
+    let record = |preference, host: &str| MxRecord { preference, host: host.to_owned() };
     let records = vec![record(1, "a"), record(1, "b"), record(2, "c")];
-    let route = Route {
-        records,
-        lane: String::new(),
-    };
-    let first = (0..1000)
-        .filter(|seed| route.hosts(mix(*seed))[0] == "a")
-        .count();
+    let route = Route { records, lane: String::new() };
+    let first = (0..1000).filter(|seed| route.hosts(mix(*seed))[0] == "a").count();
     assert!((400..600).contains(&first), "{first}");
     assert!((0..100).all(|seed| route.hosts(seed)[2] == "c"));
 }
 
 #[test]
 fn only_public_addresses_are_public() {
-    for public in [
-        "8.8.8.8",
-        "2606:4700::1111",
-        "::ffff:8.8.8.8",
-        "64:ff9b::808:808",
-    ] {
+    for public in ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"] {
         assert!(is_public(public.parse().unwrap()), "{public}");
     }
     for private in [

@@ -88,11 +88,7 @@ impl Script {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
         let task = tokio::spawn(accept(listener, self, seen.clone()));
-        Server {
-            address,
-            seen,
-            task,
-        }
+        Server { address, seen, task }
     }
 }
 
@@ -132,13 +128,7 @@ impl Server {
     }
 
     pub(super) fn commands(&self, connection: usize) -> Vec<String> {
-        self.seen
-            .commands
-            .lock()
-            .unwrap()
-            .get(&connection)
-            .cloned()
-            .unwrap_or_default()
+        self.seen.commands.lock().unwrap().get(&connection).cloned().unwrap_or_default()
     }
 
     pub(super) fn reads(&self) -> Vec<String> {
@@ -153,11 +143,7 @@ impl Server {
 async fn accept(listener: TcpListener, script: Script, seen: Arc<Seen>) {
     while let Ok((tcp, _)) = listener.accept().await {
         let number = seen.connections.fetch_add(1, Ordering::SeqCst);
-        let dialogue = Dialogue {
-            script: script.clone(),
-            seen: seen.clone(),
-            number,
-        };
+        let dialogue = Dialogue { script: script.clone(), seen: seen.clone(), number };
         tokio::spawn(async move {
             // How a connection ended is seen from the other side.
             let _ = dialogue.run(tcp).await;
@@ -210,13 +196,7 @@ impl Dialogue {
             };
             let line = String::from_utf8_lossy(&buffer[..end]).into_owned();
             buffer.drain(..end + 2);
-            self.seen
-                .commands
-                .lock()
-                .unwrap()
-                .entry(self.number)
-                .or_default()
-                .push(line.clone());
+            self.seen.commands.lock().unwrap().entry(self.number).or_default().push(line.clone());
             let reply = self.reply(&line);
             if !self.say(socket, &reply).await? || line == "QUIT" {
                 return Ok(false);
@@ -311,10 +291,5 @@ impl Dialogue {
 
 /// An address that nobody listens at.
 pub(super) async fn closed_port(ip: IpAddr) -> u16 {
-    TcpListener::bind((ip, 0))
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind((ip, 0)).await.unwrap().local_addr().unwrap().port()
 }
