@@ -68,17 +68,18 @@ impl Core {
     pub async fn build(config: CoreConfig) -> Result<Self, BuildError> {
         let (clock, node) = (Clock::System, Uuid::now_v7());
         let stores = open(&config.store).await?;
+        let loop_ends = worker::handle();
         let keeper = Keeper {
             queue: stores.queue.clone(),
             db: stores.db.clone(),
             node,
             clock: clock.clone(),
             retention: config.retention.clone(),
+            worker: loop_ends.0.clone(),
         };
         reap_at_start(&keeper, &config.store).await?;
         keeper.register().await?;
         let directory = Arc::new(Directory::load(stores.db.clone()).await?);
-        let loop_ends = worker::handle();
         let lab = lab(&config, &stores, &directory, node, &clock)?;
         let intake = Intake {
             policy: config.policy.clone(),
@@ -150,7 +151,11 @@ impl Core {
             let stop = stop.clone();
             async move { follower.follow(stop).await }
         });
-        let keeping = tokio::spawn(keeper.run(stop.clone()));
+        let keeper = Arc::new(keeper);
+        // The node lives until its last attempt has ended, or others would take it for dead.
+        let emptied = CancellationToken::new();
+        let keeping = tokio::spawn(keeper.clone().run(stop.clone()));
+        let beating = tokio::spawn(keeper.beat(emptied.clone()));
         // The worker goes on until the doors are closed, so nothing accepted is left behind.
         let doors_closed = CancellationToken::new();
         let working = tokio::spawn(worker.run(doors_closed.clone(), config.drain));
@@ -168,7 +173,9 @@ impl Core {
         let served = serve(router, tcp, in_process, stop.clone(), config.drain).await;
         stop.cancel();
         doors_closed.cancel();
-        let _ended = tokio::join!(working, keeping, follow, announce);
+        let _ended = working.await;
+        emptied.cancel();
+        let _ended = tokio::join!(beating, keeping, follow, announce);
         served
     }
 }
@@ -230,7 +237,9 @@ fn accepting(
     // A transaction of PostgreSQL has room for 4096 events.
     let limits = GroupLimits { weight_max: 2000, parallel: 2, waiting_max: 4096 };
     let weight = |submission: &crate::model::message::Submission| {
-        submission.messages.iter().map(|message| message.recipients.len()).sum()
+        let recipients: usize = submission.messages.iter().map(|m| m.recipients.len()).sum();
+        // About 32 MiB of contents fill a group too.
+        recipients + submission.content.len() / (16 << 10)
     };
     Group::start(limits, weight, move |submissions| {
         let (intake, now_ms) = (intake.clone(), clock.now_ms());

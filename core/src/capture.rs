@@ -84,5 +84,6 @@ fn shown(mail: &Mail) -> (String, String) {
         "" => from.email.clone(),
         name => format!("{name} <{}>", from.email),
     });
-    (inspection.subject, from.unwrap_or_default())
+    let clean = |text: String| text.chars().filter(|c| !c.is_control()).collect();
+    (clean(inspection.subject), clean(from.unwrap_or_default()))
 }

@@ -132,29 +132,53 @@ fn tags(source: &str) -> impl Iterator<Item = (bool, &str)> {
     })
 }
 
+/// Filters that make text or lists grow; chained in assignments they would double without end.
+const GROWING: [&str; 7] = ["append", "prepend", "replace", "concat", "split", "join", "times"];
+
 fn check_bounds(source: &str) -> Result<(), TemplateError> {
-    let mut depth = 0usize;
+    let (mut depth, mut skipped_to) = (0usize, None);
     for (_, inside) in tags(source).filter(|(is_tag, _)| *is_tag) {
-        match inside.split_whitespace().next() {
-            Some("for" | "tablerow") => depth += 1,
-            Some("endfor" | "endtablerow") => depth = depth.saturating_sub(1),
+        let word = inside.split_whitespace().next().unwrap_or_default();
+        if let Some(end) = skipped_to {
+            // What stands in raw and comment is no tag.
+            skipped_to = (word != end).then_some(end);
+            continue;
+        }
+        match word {
+            "raw" => skipped_to = Some("endraw"),
+            "comment" => skipped_to = Some("endcomment"),
+            "for" | "tablerow" => depth += 1,
+            "endfor" | "endtablerow" => depth = depth.saturating_sub(1),
+            "capture" => {
+                return too_much("capture is not allowed; write the text where it is needed");
+            }
+            "assign" if depth > 0 => return too_much("assign is not allowed inside a loop"),
+            "assign" if GROWING.iter().any(|filter| inside.contains(filter)) => {
+                return too_much("assign is not allowed with filters that make its value grow");
+            }
             _ => {}
         }
         if depth > LOOP_DEPTH_MAX {
-            let text = format!("loops stand more than {LOOP_DEPTH_MAX} deep");
-            return Err(TemplateError::TooMuch(text));
+            return too_much(&format!("loops stand more than {LOOP_DEPTH_MAX} deep"));
         }
-        if let Some((before, after)) = inside.split_once("..") {
-            let low = before.rsplit('(').next().and_then(|text| text.trim().parse::<i64>().ok());
-            let high = after.split(')').next().and_then(|text| text.trim().parse::<i64>().ok());
-            let fits = low.zip(high).and_then(|(low, high)| high.checked_sub(low));
-            if fits.is_none_or(|length| length > RANGE_MAX) {
-                let text = format!("a range needs two numbers at most {RANGE_MAX} apart");
-                return Err(TemplateError::TooMuch(text));
-            }
-        }
+        check_range(inside)?;
     }
     Ok(())
+}
+
+fn check_range(inside: &str) -> Result<(), TemplateError> {
+    let Some((before, after)) = inside.split_once("..") else { return Ok(()) };
+    let low = before.rsplit('(').next().and_then(|text| text.trim().parse::<i64>().ok());
+    let high = after.split(')').next().and_then(|text| text.trim().parse::<i64>().ok());
+    let length = low.zip(high).and_then(|(low, high)| high.checked_sub(low));
+    if length.is_none_or(|length| length > RANGE_MAX) {
+        return too_much(&format!("a range needs two numbers at most {RANGE_MAX} apart"));
+    }
+    Ok(())
+}
+
+fn too_much(text: &str) -> Result<(), TemplateError> {
+    Err(TemplateError::TooMuch(text.to_owned()))
 }
 
 /// Variables the template is prepared to miss.
@@ -263,6 +287,10 @@ mod tests {
             "{% for a in (1..1000000000) %}x{% endfor %}",
             "{% for a in (1..n) %}x{% endfor %}",
             "{% for a in b %}{% for c in d %}{% for e in f %}{% endfor %}{% endfor %}{% endfor %}",
+            "{% assign s = 'x' %}{% assign s = s | append: s %}",
+            "{% for a in (1..60) %}{% assign s = a %}{% endfor %}",
+            "{% capture s %}{{ s }}{{ s }}{% endcapture %}",
+            "{% for a in b %}{% raw %}{% endfor %}{% endraw %}{% for c in d %}{% for e in f %}{% endfor %}{% endfor %}{% endfor %}",
         ] {
             assert!(matches!(render(greedy, "", true), Err(TemplateError::TooMuch(_))), "{greedy}");
         }

@@ -86,3 +86,20 @@ async fn send(stack: &Stack, request: SendMessageRequest) -> String {
     let sent = stack.messages().send_message(request).await.unwrap();
     sent.into_inner().message.unwrap().id
 }
+
+#[tokio::test]
+async fn the_same_key_on_the_old_contract_gives_the_same_message() {
+    let stack = Stack::start(&[]).await.unwrap();
+    let key = [("Idempotency-Key", "order-5")];
+    let body = json!({
+        "from_email": "hi@shop.test",
+        "recipient": "ann@good.test",
+        "subject": "Once",
+        "html_body": "<p>Once</p>",
+        "tracking": {"message_id": "order-5"},
+    });
+    let first = stack.post_with("/api/v1/send", &body, &key).await.unwrap();
+    let again = stack.post_with("/api/v1/send", &body, &key).await.unwrap();
+    assert_eq!((first.status, again.status), (202, 202), "{again:?}");
+    assert_eq!(first.text("message_id"), again.text("message_id"));
+}

@@ -1,41 +1,19 @@
-//! PostgreSQL goes away and comes back under a running system.
+//! On PostgreSQL: the store goes away and comes back, or the node dies and another takes over.
 
-use postern_kit::env::Env;
+use postern_tests::postgres::Schema;
 use postern_tests::proxy::Proxy;
+use postern_tests::smtp_receiver::Receiver;
 use postern_tests::stack::{Stack, mail_to};
 use postern_tests::wait;
-use tokio_postgres::NoTls;
-
-/// The server's URL, split around `host:port`.
-fn database() -> (String, String, String) {
-    let env = Env::process();
-    let url = env.get("POSTERN_TEST_DATABASE_URL");
-    let url = url.expect("no POSTERN_TEST_DATABASE_URL; run this under tests/with-postgres");
-    let (login, rest) = url.split_once('@').expect("the URL has a user");
-    let (host, name) = rest.split_once('/').expect("the URL has a database");
-    (login.to_owned(), host.to_owned(), name.to_owned())
-}
-
-/// A schema of this test's own.
-async fn make_schema(url: &str, schema: &str) {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    let serving = tokio::spawn(connection);
-    let made = client.batch_execute(&format!("CREATE SCHEMA {schema}")).await;
-    made.unwrap();
-    drop(client);
-    serving.await.unwrap().unwrap();
-}
 
 #[tokio::test]
 async fn nothing_is_accepted_while_the_store_is_away_and_all_is_well_when_it_is_back() {
-    let (login, host, name) = database();
-    let proxy = Proxy::start(&host).await.unwrap();
-    let url = format!("{login}@{}/{name}", proxy.addr);
-    let schema = format!("e2e_store_down_{}", std::process::id());
-    make_schema(&url, &schema).await;
+    let schema = Schema::make("store_down").await.unwrap();
+    let proxy = Proxy::start(&schema.host).await.unwrap();
+    let url = schema.url(&proxy.addr.to_string());
     let vars = [
         ("DATABASE_URL", url.as_str()),
-        ("POSTERN_DATABASE_SCHEMA", &schema),
+        ("POSTERN_DATABASE_SCHEMA", &schema.name),
         ("POSTERN_DATABASE_TIMEOUT", "2s"),
     ];
     let stack = Stack::start(&vars).await.unwrap();
@@ -63,4 +41,36 @@ async fn nothing_is_accepted_while_the_store_is_away_and_all_is_well_when_it_is_
     let listed = list.body["messages"].as_array().unwrap().iter();
     let ids: Vec<_> = listed.map(|message| message["id"].as_str().unwrap()).collect();
     assert_eq!(ids, [after.as_str(), before.as_str()], "only what was accepted");
+}
+
+#[tokio::test]
+async fn what_a_killed_node_had_under_way_is_taken_over_by_the_next_and_marked() {
+    let schema = Schema::make("killed_node").await.unwrap();
+    let receiver = Receiver::start().await.unwrap();
+    let (url, relay) = (schema.url(&schema.host), receiver.relay_url());
+    let vars = [
+        ("DATABASE_URL", url.as_str()),
+        ("POSTERN_DATABASE_SCHEMA", &schema.name),
+        ("POSTERN_TRANSPORT", "relay"),
+        ("POSTERN_RELAY_URL", &relay),
+        ("POSTERN_SENDER_POLICY", "any"),
+    ];
+    let mut stack = Stack::start(&vars).await.unwrap();
+    let mut ids = Vec::new();
+    for number in 0..40 {
+        let id = stack.send_to(&format!("slow+{number}@good.test")).await;
+        ids.push(id.unwrap());
+    }
+    receiver.wait_until_held("slow+0@good.test").await.unwrap();
+    stack.kill_9().await.unwrap();
+    receiver.release().unwrap();
+    stack.restart().await.unwrap();
+    for id in &ids {
+        stack.wait_state(id, "delivered").await.unwrap();
+    }
+    let events = stack.events(&ids[0]).await.unwrap();
+    let recovered = events.iter().find(|e| e["type"] == "message.recovered");
+    let recovered = recovered.unwrap_or_else(|| panic!("not recovered: {events:?}"));
+    assert_eq!(recovered["possible_duplicate"], true, "{recovered}");
+    assert!(receiver.mails().unwrap().len() >= ids.len());
 }

@@ -9,4 +9,5 @@ pub mod answer;
 pub mod peer;
 pub mod smtp_receiver;
 pub mod dns;
+pub mod postgres;
 pub mod proxy;

@@ -156,7 +156,9 @@ impl Intake {
             self.authorise_sender(key, &envelope_from)?;
         }
         let id = MessageId::generate();
-        let mut row = self.row(key, &from, &inspection.subject, &draft.labels, id, now_ms);
+        // Encoded words may hide what no header field may hold.
+        let subject: String = inspection.subject.chars().filter(|c| !c.is_control()).collect();
+        let mut row = self.row(key, &from, &subject, &draft.labels, id, now_ms);
         if let Some(message_id) = inspection.message_id {
             row.rfc_message_id = message_id;
         }
@@ -292,11 +294,14 @@ impl Intake {
         now_ms: i64,
     ) -> Option<Idempotency> {
         let (text, fingerprint) = request?;
-        let mode = if key.test { "test" } else { "live" };
         // A scheduled message may be asked about again until a day after it went.
         let after_send = send_ms.map_or(0, |send_ms| send_ms + 86_400_000);
         let expire_ms = (now_ms + self.policy.idempotency_ttl.as_millis() as i64).max(after_send);
-        Some(Idempotency { key: format!("{mode}/{operation}/{text}"), fingerprint, expire_ms })
+        Some(Idempotency {
+            key: super::idempotency_name(key, operation, &text),
+            fingerprint,
+            expire_ms,
+        })
     }
 }
 

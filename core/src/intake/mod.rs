@@ -25,11 +25,15 @@ use crate::model::content::domain_of;
 use crate::model::delivery::State;
 use crate::model::directory::ApiKey;
 use crate::model::message::{Accepted, Claimed, NewMessage, Receipt, Submission};
-use crate::store::Database;
 use crate::store::group::Group;
+use crate::store::{Database, idempotency};
 use crate::worker::{Handle, Job, Prepared};
 
+use self::expand::RequestKey;
 use self::quota::Quota;
+
+/// Contents up to this size stay in memory until they are delivered.
+const KEPT_BYTES_MAX: usize = 64 << 10;
 
 /// Which senders are allowed besides what a key says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +102,23 @@ pub struct Answer {
 
 impl Intake {
     /// Stores what is ready and hands it to the scheduler. One result per message, in order.
+    ///
+    /// Goes on to the end even when the caller goes away: what the store commits under a lease of
+    /// this node must reach its scheduler.
     pub async fn accept(
+        self: &Arc<Self>,
+        key: &ApiKey,
+        ready: Ready,
+    ) -> Result<Vec<Result<Answer, Failure>>, Failure> {
+        let (intake, key) = (self.clone(), key.clone());
+        let task = tokio::spawn(async move { intake.store(&key, ready).await });
+        task.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "acceptance panicked");
+            Err(Failure::new(Reason::Internal, "something went wrong on our side"))
+        })
+    }
+
+    async fn store(
         &self,
         key: &ApiKey,
         ready: Ready,
@@ -135,6 +155,25 @@ impl Intake {
         Ok(accepted.into_iter().map(answer).collect())
     }
 
+    /// The stored answer to a request that was accepted before, whatever has changed since: a limit
+    /// used up, a template deleted, a time passed.
+    pub async fn replay(
+        &self,
+        key: &ApiKey,
+        operation: &str,
+        request: &RequestKey,
+    ) -> Result<Option<Answer>, Failure> {
+        let Some((text, fingerprint)) = request else { return Ok(None) };
+        let name = idempotency_name(key, operation, text);
+        let stored = idempotency::find(&*self.db, &name, self.clock.now_ms()).await?;
+        let Some(stored) = stored else { return Ok(None) };
+        if stored.fingerprint != fingerprint {
+            return answer(Accepted::KeyReused).map(Some);
+        }
+        let receipt = Receipt::decode(&*stored.receipt).unwrap_or_default();
+        Ok(Some(Answer { receipt, replayed: true }))
+    }
+
     /// Whether a key may send from this address.
     pub fn authorise_sender(&self, key: &ApiKey, email: &str) -> Result<(), Failure> {
         let domain = domain_of(email);
@@ -161,6 +200,9 @@ impl Intake {
 /// What the scheduler gets right away: everything that was stored now and is due.
 fn jobs(ready: &Ready, accepted: &[Accepted]) -> Vec<Job> {
     let mut jobs = Vec::new();
+    // Large contents are read again at the attempt, so that waiting mail does not fill the memory.
+    let small = ready.prepared.content.encoded_len() <= KEPT_BYTES_MAX;
+    let kept = small.then(|| ready.prepared.clone());
     for (message, accepted) in ready.messages.iter().zip(accepted) {
         let Accepted::New(receipt) = accepted else {
             continue;
@@ -184,7 +226,7 @@ fn jobs(ready: &Ready, accepted: &[Accepted]) -> Vec<Job> {
                 test: row.test,
                 rfc_message_id: row.rfc_message_id.clone(),
             };
-            jobs.push(Job { claimed, prepared: Some(ready.prepared.clone()) });
+            jobs.push(Job { claimed, prepared: kept.clone() });
         }
     }
     jobs
@@ -199,6 +241,12 @@ fn answer(accepted: Accepted) -> Result<Answer, Failure> {
             Err(Failure::new(Reason::IdempotencyKeyReused, text))
         }
     }
+}
+
+/// Under which name an idempotency key is stored.
+fn idempotency_name(key: &ApiKey, operation: &str, text: &str) -> String {
+    let mode = if key.test { "test" } else { "live" };
+    format!("{mode}/{operation}/{text}")
 }
 
 /// The message's id in a receipt.

@@ -85,6 +85,11 @@ impl<T> Lanes<T> {
         self.in_flight
     }
 
+    /// Whether something could start as soon as there is room for it.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Adds a delivery. `priority` is 0 (most urgent) to 2.
     pub fn push(&mut self, lane: &str, priority: usize, campaign: &str, item: T) {
         if !self.lanes.contains_key(lane) {

@@ -84,9 +84,14 @@ fn checked(
     let asked = request.api_key.unwrap_or_default();
     let mut faults = Faults::default();
     check_name_and_scopes(caller, &asked, &mut faults);
-    let sender_domains = check_domains(&asked, &mut faults);
+    let sender_domains = check_domains(caller, &asked, &mut faults);
     if asked.daily_limit < 0 {
         faults.add(Reason::ValueOutOfRange, "api_key.daily_limit", "is negative; 0 means no limit");
+    }
+    let own_limit = caller.daily_limit;
+    if own_limit > 0 && !(1..=own_limit).contains(&asked.daily_limit) {
+        let text = format!("must be 1 to {own_limit}, the limit of your own key");
+        faults.add(Reason::ValueOutOfRange, "api_key.daily_limit", text);
     }
     let asked_ms = convert::time("api_key.expire_time", asked.expire_time)?;
     if asked_ms.is_some() && request.never_expires {
@@ -96,7 +101,7 @@ fn checked(
         faults.add(Reason::ValueOutOfRange, "api_key.expire_time", "is past");
     }
     faults.into_result()?;
-    let secret = credential::generate(asked.test);
+    let secret = credential::generate(asked.test || caller.test);
     let expire_ms = asked_ms.or((!request.never_expires).then_some(now_ms + LIFE_MS));
     let key = ApiKey {
         id: KeyId::generate(),
@@ -133,7 +138,7 @@ fn check_name_and_scopes(caller: &ApiKey, asked: &v1::ApiKey, faults: &mut Fault
     }
 }
 
-fn check_domains(asked: &v1::ApiKey, faults: &mut Faults) -> Vec<String> {
+fn check_domains(caller: &ApiKey, asked: &v1::ApiKey, faults: &mut Faults) -> Vec<String> {
     let mut sender_domains = Vec::new();
     for (n, domain) in asked.sender_domains.iter().take(DOMAINS_MAX).enumerate() {
         match address::parse_domain(domain) {
@@ -149,6 +154,15 @@ fn check_domains(asked: &v1::ApiKey, faults: &mut Faults) -> Vec<String> {
             "api_key.sender_domains",
             "names more than 100 domains",
         );
+    }
+    // A key makes no key that may do more than itself.
+    let own = &caller.sender_domains;
+    if !own.is_empty() && sender_domains.is_empty() {
+        sender_domains.clone_from(own);
+    }
+    if !own.is_empty() && sender_domains.iter().any(|domain| !own.contains(domain)) {
+        let text = "names a domain that your own key may not send from";
+        faults.add(Reason::SenderNotAllowed, "api_key.sender_domains", text);
     }
     sender_domains
 }

@@ -142,6 +142,9 @@ impl Follower {
         }
         loop {
             self.signal.mark_unchanged();
+            // Read first: up to here nothing can appear any more, so a rare filter need not look
+            // at it again.
+            let seen = ledger::tail(&*self.context.db).await;
             let rows = ledger::events(&*self.context.db, &self.filter, self.after, BATCH).await;
             let rows = match rows {
                 Ok(rows) => rows,
@@ -163,6 +166,7 @@ impl Follower {
             if full {
                 continue;
             }
+            self.after = self.after.max(seen.unwrap_or(0));
             if quiet_since.elapsed() >= self.heartbeat {
                 quiet_since = Instant::now();
                 if sender.send(Ok(self.response(None))).await.is_err() {

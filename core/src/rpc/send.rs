@@ -16,6 +16,8 @@ use crate::model::directory::ApiKey;
 use crate::model::message::{DeliveryRow, NewMessage, Receipt};
 use postern_proto::ids::{BatchId, RecipientId};
 
+use crate::store::messages;
+
 use super::{Context, convert};
 
 /// Octets of an idempotency key.
@@ -31,6 +33,10 @@ pub async fn send(
     let message = request.message.ok_or_else(missing_message)?;
     let request_id = request_id(&request.request_id, metadata)?;
     let request_key = request_key(request_id, &message);
+    if let Some(before) = context.intake.replay(key, "send", &request_key).await? {
+        let message = Some(stored_answer(context, &before.receipt).await?);
+        return Ok(v1::SendMessageResponse { message, replayed: true });
+    }
     let ready = context.intake.message(key, convert::draft(message)?, request_key)?;
     if request.validate_only {
         let message = preview(&ready);
@@ -68,6 +74,10 @@ pub async fn send_raw(
         recipients: request.recipients,
         labels,
     };
+    if let Some(before) = context.intake.replay(key, "raw", &request_key).await? {
+        let message = Some(stored_answer(context, &before.receipt).await?);
+        return Ok(v1::SendRawMessageResponse { message, replayed: true });
+    }
     let ready = context.intake.raw(key, draft, request_key)?;
     let (message, replayed) = accept_one(context, key, ready).await?;
     Ok(v1::SendRawMessageResponse { message: Some(message), replayed })
@@ -178,17 +188,31 @@ async fn accept_one(
     let missing = || Failure::new(Reason::Internal, "something went wrong on our side");
     let (asked, answer) = asked.zip(answer).ok_or_else(missing)?;
     let answer = answer?;
-    Ok((answered(asked, &answer.receipt), answer.replayed))
+    if answer.replayed {
+        return Ok((stored_answer(context, &answer.receipt).await?, true));
+    }
+    Ok((answered(asked, &answer.receipt), false))
 }
 
-/// The message as its receipt says it was accepted. The request was the same, so everything but ids
-/// and states can be taken from it.
-fn answered(mut asked: NewMessage, receipt: &Receipt) -> v1::Message {
+/// The answer to a request that was accepted before, as it was given then.
+async fn stored_answer(context: &Context, receipt: &Receipt) -> Result<v1::Message, Failure> {
     let id = message_id(receipt);
-    let own_id = asked.row.id.to_string();
-    asked.row.rfc_message_id = asked.row.rfc_message_id.replace(&own_id, &id.to_string());
-    asked.row.expire_ms += receipt.create_ms - asked.row.create_ms;
-    (asked.row.id, asked.row.create_ms) = (id, receipt.create_ms);
+    let found = messages::message(&*context.db, id).await?;
+    let (row, mut deliveries) = found.ok_or_else(|| {
+        Failure::new(Reason::MessageNotFound, format!("the message '{id}' is no longer kept"))
+    })?;
+    let due_ms = row.send_ms.unwrap_or(receipt.create_ms);
+    for (delivery, stored) in deliveries.iter_mut().zip(&receipt.recipients) {
+        delivery.state = State::from_number(i64::from(stored.state)).unwrap_or(State::Queued);
+        delivery.reason.clone_from(&stored.reason);
+        (delivery.attempts, delivery.reply) = (0, None);
+        (delivery.due_ms, delivery.update_ms) = (due_ms, receipt.create_ms);
+    }
+    Ok(convert::message(row, deliveries))
+}
+
+/// The message as it was accepted now; only the states are the store's.
+fn answered(asked: NewMessage, receipt: &Receipt) -> v1::Message {
     let due_ms = asked.row.send_ms.unwrap_or(receipt.create_ms);
     let recipients = asked.recipients.into_iter().zip(&receipt.recipients);
     let recipients = recipients.map(|(asked, stored)| DeliveryRow {

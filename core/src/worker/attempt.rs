@@ -29,8 +29,8 @@ use crate::transport::Transport;
 
 use super::{Job, Prepared};
 
-/// Longest pause between two tries at recording a result while the store is down.
-const RECORD_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Longest pause between two tries while the store is down.
+const STORE_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What an attempt needs.
 pub struct Lab {
@@ -61,8 +61,6 @@ pub enum Attempted {
     Ended(State),
     /// It was canceled meanwhile, or another node has it.
     NotOurs,
-    /// The store did not answer before the attempt began; the lease will be reaped.
-    Postponed,
 }
 
 /// Makes one attempt.
@@ -80,14 +78,7 @@ pub async fn attempt(lab: &Lab, job: Job) -> Attempted {
         };
         return record(lab, &claimed, 0, expired).await;
     }
-    let begun = match lab.begin.call(claimed.id).await {
-        Ok(Some(begun)) => begun,
-        Ok(None) => return Attempted::NotOurs,
-        Err(error) => {
-            tracing::warn!(message.id = %claimed.message_id, %error, "attempt not begun");
-            return Attempted::Postponed;
-        }
-    };
+    let Some(begun) = begin(lab, &claimed).await else { return Attempted::NotOurs };
     let outcome = match mail(lab, &claimed, job.prepared).await {
         Ok(mail) => {
             let transport = if claimed.test { &lab.sink } else { &lab.transport };
@@ -98,6 +89,31 @@ pub async fn attempt(lab: &Lab, job: Job) -> Attempted {
     let now_ms = lab.clock.now_ms();
     let next = step(outcome, begun.attempt, now_ms, claimed.expire_ms, &lab.retry, rand::random());
     record(lab, &claimed, begun.attempt, next).await
+}
+
+/// Begins an attempt, for as long as it takes. None when it is not ours any more.
+async fn begin(lab: &Lab, claimed: &Claimed) -> Option<Begun> {
+    for tries in 0.. {
+        match lab.begin.call(claimed.id).await {
+            Ok(begun) => return begun,
+            Err(Error::Unavailable(cause)) => {
+                tracing::warn!(message.id = %claimed.message_id, cause, "attempt not begun yet");
+                pause(tries).await;
+            }
+            Err(error) => {
+                tracing::error!(message.id = %claimed.message_id, %error, "attempt cannot begin");
+                return None;
+            }
+        }
+    }
+    None
+}
+
+/// Waits before the store is asked again.
+async fn pause(tries: u32) {
+    let base = Duration::from_millis(100);
+    let delay = backoff::delay(tries, base, STORE_PAUSE_MAX, 20, rand::random());
+    tokio::time::sleep(delay).await;
 }
 
 /// Builds and signs the mail, or says why that will never, or not now, be possible.
@@ -211,9 +227,7 @@ async fn record(lab: &Lab, claimed: &Claimed, attempt: u32, next: Transition) ->
             }
             Err(Error::Unavailable(cause)) => {
                 tracing::warn!(message.id = %claimed.message_id, cause, "result not recorded yet");
-                let base = Duration::from_millis(100);
-                let pause = backoff::delay(tries, base, RECORD_PAUSE_MAX, 20, rand::random());
-                tokio::time::sleep(pause).await;
+                pause(tries).await;
             }
             Err(error) => {
                 tracing::error!(message.id = %claimed.message_id, %error, "result cannot be recorded");

@@ -3,14 +3,18 @@
 //!
 //! Each round is idempotent and takes no input, so a crash in the middle only delays it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postern_kit::clock::Clock;
+use postern_proto::ids::RecipientId;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::store::{Database, Error, Queue, inbox};
+use crate::store::{Database, Error, Queue, inbox, leases};
+
+use super::Handle;
 
 /// How often a node says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -20,6 +24,8 @@ pub const NODE_TTL: Duration = Duration::from_secs(30);
 const FULL_BATCH: usize = 1000;
 /// Every how many heartbeats old things are dropped.
 const PURGE_EVERY: u32 = 12;
+/// Every how many heartbeats leases are compared with the memory.
+const DISOWN_EVERY: u32 = 6;
 
 /// What is kept for how long.
 #[derive(Debug, Clone)]
@@ -42,6 +48,8 @@ pub struct Keeper {
     pub clock: Clock,
     /// What is kept for how long.
     pub retention: Retention,
+    /// What this node has in memory.
+    pub worker: Handle,
 }
 
 impl Keeper {
@@ -71,26 +79,66 @@ impl Keeper {
         inbox::trim(&*self.db, self.retention.inbox).await
     }
 
-    /// Keeps house until told to stop.
-    pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(HEARTBEAT);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut round = 0u32;
+    /// Says that this node lives, until told to stop. Apart from the housekeeping, so that a long
+    /// round of it does not make this node look dead.
+    pub async fn beat(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = ticks();
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            round = round.wrapping_add(1);
-            let result = self.round(round.is_multiple_of(PURGE_EVERY)).await;
-            if let Err(error) = result {
-                tracing::warn!(%error, "keeping house failed; the next round tries again");
+            if let Err(error) = self.register().await {
+                tracing::warn!(%error, "heartbeat not written; the next one tries again");
             }
         }
     }
 
-    async fn round(&self, with_purge: bool) -> Result<(), Error> {
-        self.register().await?;
-        let freed = self.reap(NODE_TTL).await?;
-        if freed > 0 {
-            tracing::warn!(count = freed, "freed deliveries of a node that is gone");
+    /// Keeps house until told to stop.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = ticks();
+        let (mut round, mut suspects, mut quiet_until_ms) = (0u32, HashSet::new(), 0);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            round = round.wrapping_add(1);
+            if let Err(error) = self.round(round, &mut suspects, quiet_until_ms).await {
+                tracing::warn!(%error, "keeping house failed; the next round tries again");
+                // After an outage the others need time to say that they live, too.
+                quiet_until_ms = self.clock.now_ms() + NODE_TTL.as_millis() as i64;
+            }
         }
-        if with_purge { self.purge().await } else { Ok(()) }
     }
+
+    async fn round(
+        &self,
+        round: u32,
+        suspects: &mut HashSet<RecipientId>,
+        quiet_until_ms: i64,
+    ) -> Result<(), Error> {
+        if self.clock.now_ms() >= quiet_until_ms {
+            let freed = self.reap(NODE_TTL).await?;
+            if freed > 0 {
+                tracing::warn!(count = freed, "freed deliveries that nobody worked on");
+            }
+        }
+        if round.is_multiple_of(DISOWN_EVERY) {
+            self.disown(suspects).await?;
+        }
+        if round.is_multiple_of(PURGE_EVERY) { self.purge().await } else { Ok(()) }
+    }
+
+    /// Gives leases of this node away that are not in its memory: the store had granted them, but
+    /// its answer was lost. A lease is looked at twice, because one may be on its way into memory.
+    async fn disown(&self, suspects: &mut HashSet<RecipientId>) -> Result<(), Error> {
+        let leased = leases::held_by(&*self.db, self.node).await?;
+        let unknown: HashSet<_> = leased.into_iter().filter(|id| !self.worker.knows(id)).collect();
+        let orphans: Vec<_> = unknown.intersection(suspects).copied().collect();
+        *suspects = unknown;
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(count = orphans.len(), "gave leases away that were in nobody's memory");
+        leases::disown(&*self.db, self.node, &orphans).await
+    }
+}
+
+fn ticks() -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(HEARTBEAT);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks
 }

@@ -8,11 +8,13 @@ mod prepared;
 pub mod attempt;
 pub mod keeper;
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postern_kit::shutdown;
+use postern_proto::ids::RecipientId;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +31,8 @@ pub use self::prepared::{Prepared, Rendered};
 pub const HELD_MAX: usize = 20_000;
 /// How many deliveries are claimed at a time.
 const CLAIM_MAX: usize = 500;
+/// How long a stop waits for the store to take leases back.
+const GIVE_BACK_MAX: Duration = Duration::from_secs(5);
 /// The store is asked for due deliveries at least this often.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -58,9 +62,20 @@ pub struct Handle {
     jobs: mpsc::UnboundedSender<Vec<Job>>,
     held: Arc<AtomicUsize>,
     wake: Arc<Notify>,
+    /// The deliveries in this node's memory, for finding leases that are in nobody's.
+    known: Arc<Mutex<HashSet<RecipientId>>>,
 }
 
 impl Handle {
+    /// Whether a delivery is in this node's memory.
+    pub fn knows(&self, id: &RecipientId) -> bool {
+        self.known().contains(id)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashSet<RecipientId>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Room for `count` deliveries, if there is.
     pub fn reserve(&self, count: usize) -> Option<Reservation> {
         let room = |held: usize| (held + count <= HELD_MAX).then_some(held + count);
@@ -70,6 +85,7 @@ impl Handle {
 
     /// Hands accepted deliveries over. There may be fewer than were reserved.
     pub fn hand_over(&self, mut reservation: Reservation, jobs: Vec<Job>) {
+        self.known().extend(jobs.iter().map(|job| job.claimed.id));
         // From here on each delivery gives its own room back when it ends.
         let kept = jobs.len().min(reservation.count);
         reservation.count -= kept;
@@ -99,7 +115,25 @@ pub struct Worker {
 pub fn handle() -> (Handle, mpsc::UnboundedReceiver<Vec<Job>>) {
     let (jobs, receiver) = mpsc::unbounded_channel();
     let held = Arc::new(AtomicUsize::new(0));
-    (Handle { jobs, held, wake: Arc::new(Notify::new()) }, receiver)
+    let (wake, known) = (Arc::new(Notify::new()), Arc::default());
+    (Handle { jobs, held, wake, known }, receiver)
+}
+
+/// Gives the room of an attempt back when it ends, also when it panics.
+struct UnderWay {
+    handle: Handle,
+    id: RecipientId,
+    ended: mpsc::UnboundedSender<String>,
+    lane: String,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.handle.known().remove(&self.id);
+        self.handle.held.fetch_sub(1, Ordering::AcqRel);
+        // The loop only stops listening when it has ended.
+        let _stopped = self.ended.send(std::mem::take(&mut self.lane));
+    }
 }
 
 impl Worker {
@@ -126,6 +160,8 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                // Before the busy arms, so that a steady stream of them cannot starve it.
+                _ = poll.tick() => self.claim(&mut lanes).await,
                 Some(lane) = endings.recv() => {
                     lanes.done(&lane);
                     while let Ok(lane) = endings.try_recv() {
@@ -138,14 +174,15 @@ impl Worker {
                         self.enqueue(&mut lanes, jobs);
                     }
                 }
-                _ = poll.tick() => self.claim(&mut lanes).await,
                 () = self.handle.wake.notified() => self.claim(&mut lanes).await,
             }
         }
         if !shutdown::drain(&tasks, drain).await {
             tracing::warn!("attempts still under way at the end of the drain time");
         }
-        self.give_back(lanes).await;
+        if tokio::time::timeout(GIVE_BACK_MAX, self.give_back(lanes)).await.is_err() {
+            tracing::warn!("the store did not take the leases back in time; they will be reaped");
+        }
     }
 
     fn enqueue(&self, lanes: &mut Lanes<Job>, jobs: Vec<Job>) {
@@ -165,12 +202,11 @@ impl Worker {
         tasks: &TaskTracker,
     ) {
         while let Some((lane, job)) = lanes.pop() {
-            let (lab, ended, held) = (self.lab.clone(), ended.clone(), self.handle.held.clone());
+            let (lab, ended, handle) = (self.lab.clone(), ended.clone(), self.handle.clone());
+            let under_way = UnderWay { handle, id: job.claimed.id, ended, lane };
             tasks.spawn(async move {
+                let _given_back = under_way;
                 attempt(&lab, job).await;
-                held.fetch_sub(1, Ordering::AcqRel);
-                // The loop only stops listening when it has ended.
-                let _stopped = ended.send(lane);
             });
         }
     }
@@ -178,8 +214,9 @@ impl Worker {
     async fn claim(&self, lanes: &mut Lanes<Job>) {
         let room = HELD_MAX.saturating_sub(self.handle.held.load(Ordering::Acquire));
         let limit = room.min(CLAIM_MAX);
-        // With a backlog in memory there is no hurry to fetch more.
-        if limit == 0 || lanes.waiting() > CLAIM_MAX {
+        // With work at hand there is no hurry to fetch more. A backlog that only waits for one slow
+        // destination must not keep the others from theirs.
+        if limit == 0 || (lanes.waiting() > CLAIM_MAX && lanes.has_ready()) {
             return;
         }
         match self.lab.queue.claim(self.node, self.lab.clock.now_ms(), limit).await {
@@ -188,6 +225,7 @@ impl Worker {
                     self.handle.wake();
                 }
                 self.handle.held.fetch_add(claimed.len(), Ordering::AcqRel);
+                self.handle.known().extend(claimed.iter().map(|claimed| claimed.id));
                 let job = |claimed| Job { claimed, prepared: None };
                 self.enqueue(lanes, claimed.into_iter().map(job).collect());
             }

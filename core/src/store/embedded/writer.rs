@@ -89,7 +89,8 @@ fn write_all(connection: &Connection, mut receiver: mpsc::Receiver<Work>, mut lo
         let mut tells = Vec::new();
         if begun.is_ok() {
             tells.push(first(connection));
-            while tells.len() < TRANSACTION_MAX {
+            // A full disk may have rolled everything back: what comes now must not commit alone.
+            while tells.len() < TRANSACTION_MAX && !connection.is_autocommit() {
                 let Ok(next) = receiver.try_recv() else { break };
                 tells.push(next(connection));
             }

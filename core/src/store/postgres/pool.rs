@@ -17,6 +17,11 @@ mod migrations {
 /// The number under which nodes take turns at migrating.
 const MIGRATION_LOCK: i64 = 0x0070_6f73_7465_726e;
 
+/// How long data may stay unacknowledged before the connection counts as dead.
+const PEER_SILENCE_MAX: Duration = Duration::from_secs(15);
+/// After how long without traffic the peer is asked whether it lives.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+
 /// How to reach the database.
 #[derive(Debug, Clone)]
 pub struct PostgresConfig {
@@ -125,6 +130,9 @@ fn pool(config: &PostgresConfig) -> Result<Pool, OpenError> {
         .parse()
         .map_err(|error: tokio_postgres::Error| OpenError::Url(error.to_string()))?;
     parsed.connect_timeout(config.timeout);
+    // A host that vanishes without a word must not hold a call for a quarter of an hour.
+    parsed.tcp_user_timeout(PEER_SILENCE_MAX);
+    parsed.keepalives_idle(KEEPALIVE_IDLE);
     parsed.application_name("postern");
     if !config.schema.is_empty() {
         parsed.options(format!("-c search_path={}", config.schema));

@@ -1,0 +1,48 @@
+//! A schema of a test's own in the server of `tests/with-postgres`.
+
+use anyhow::Context as _;
+use postern_kit::env::Env;
+use tokio_postgres::NoTls;
+
+/// Where a test's tables are.
+#[derive(Debug, Clone)]
+pub struct Schema {
+    /// What stands before `@` in the URL.
+    pub login: String,
+    /// `host:port`.
+    pub host: String,
+    /// The database.
+    pub database: String,
+    /// The name for `POSTERN_DATABASE_SCHEMA`.
+    pub name: String,
+}
+
+impl Schema {
+    /// Makes an empty one.
+    pub async fn make(name: &str) -> anyhow::Result<Self> {
+        let env = Env::process();
+        let url = env
+            .get("POSTERN_TEST_DATABASE_URL")
+            .context("no POSTERN_TEST_DATABASE_URL; run this under tests/with-postgres")?;
+        let (login, rest) = url.split_once('@').context("the URL has no user")?;
+        let (host, database) = rest.split_once('/').context("the URL has no database")?;
+        let schema = Self {
+            login: login.to_owned(),
+            host: host.to_owned(),
+            database: database.to_owned(),
+            name: format!("e2e_{name}_{}", std::process::id()),
+        };
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+        let serving = tokio::spawn(connection);
+        let create = format!("CREATE SCHEMA {}", schema.name);
+        client.batch_execute(&create).await?;
+        drop(client);
+        serving.await??;
+        Ok(schema)
+    }
+
+    /// The URL, through this `host:port`.
+    pub fn url(&self, host: &str) -> String {
+        format!("{}@{host}/{}", self.login, self.database)
+    }
+}
