@@ -20,6 +20,7 @@ pub const HELP: &str = "\
 Environment (core):
   POSTERN_GRPC_LISTEN        address of the gRPC port            [127.0.0.1:50051]
   DATABASE_URL               PostgreSQL; unset: SQLite in POSTERN_DATA
+  POSTERN_DATABASE_SCHEMA, POSTERN_DATABASE_CONNECTIONS [16], POSTERN_DATABASE_TIMEOUT [5s]
   POSTERN_DATA               folder of the embedded store        [./data]
   POSTERN_GATEWAY_TOKEN      secret shared with the gateways     (required)
   POSTERN_TRANSPORT          sink, relay or mx                   [sink]

@@ -125,7 +125,8 @@ fn keys(selector: &str, create_ms: i64) -> Result<Vec<DkimKey>, dkim::Error> {
         let selector = format!("{selector}{suffix}");
         Ok(DkimKey { selector, algorithm, private_der, record, create_ms })
     };
-    Ok(vec![key("r", DkimAlgorithm::Rsa)?, key("e", DkimAlgorithm::Ed25519)?])
+    // In the order in which they are read back: by selector.
+    Ok(vec![key("e", DkimAlgorithm::Ed25519)?, key("r", DkimAlgorithm::Rsa)?])
 }
 
 fn internal(error: &dyn std::fmt::Display) -> Failure {

@@ -21,6 +21,7 @@ use super::{Refusal, rules};
 use crate::App;
 use crate::edge::Context;
 use crate::fault::{Fault, json as answer};
+use crate::idempotency;
 
 const UNEXPECTED: &str = "Failed to process batch";
 const ENTRIES_MAX: usize = 100;
@@ -48,11 +49,15 @@ pub(super) async fn batch(
     Extension(context): Extension<Context>,
     request: Request,
 ) -> Response {
-    let (_, body) = match read(&app, request).await {
+    let (parts, body) = match read(&app, request).await {
         Ok(read) => read,
         Err(response) => return response,
     };
-    match queue(&app, &context, &body).await {
+    let key = match idempotency::key(&parts.headers) {
+        Ok(key) => key.unwrap_or_default(),
+        Err(fault) => return fault.into_response(),
+    };
+    match queue(&app, &context, &body, &key).await {
         Ok(outcome) => answer(StatusCode::ACCEPTED, &outcome),
         Err(refusal) => refusal.into(),
     }
@@ -62,6 +67,7 @@ async fn queue(
     app: &App,
     context: &Context,
     body: &Map<String, Value>,
+    request_id: &str,
 ) -> Result<Outcome, Refusal> {
     if context.caller.authorization.is_empty() {
         let failure = Failure::new(Reason::MissingCredentials, "no key was given");
@@ -84,7 +90,7 @@ async fn queue(
     let mut failed = Vec::new();
     let mut items = Vec::new();
     let mut names = Vec::new();
-    for entry in entries {
+    for (position, entry) in entries.iter().enumerate() {
         let Value::Object(entry) = entry else {
             return Err(unexpected());
         };
@@ -95,12 +101,14 @@ async fn queue(
             failed.push(Entry::Failed { recipient, message_id, error, status: "failed" });
             continue;
         }
-        items.push(item(entry, &recipient, message_id.clone()));
+        let external_id = message_id.clone();
+        let external_id = external_id.unwrap_or_else(|| super::own_id(request_id, position));
+        items.push(item(entry, &recipient, external_id));
         names.push((recipient, message_id));
     }
     let mut queued = Vec::new();
     if !items.is_empty() {
-        let results = call(app, context, body, items).await?;
+        let results = call(app, context, body, items, request_id).await?;
         for ((recipient, message_id), result) in names.into_iter().zip(results) {
             match result.error {
                 None => {
@@ -137,7 +145,7 @@ fn outcome(mut queued: Vec<Entry>, failed: Vec<Entry>) -> Outcome {
     }
 }
 
-fn item(entry: &Map<String, Value>, recipient: &str, message_id: Option<String>) -> BatchItem {
+fn item(entry: &Map<String, Value>, recipient: &str, external_id: String) -> BatchItem {
     let fields = free_fields(&object(entry, "variables"));
     BatchItem {
         to: Some(Recipient {
@@ -145,7 +153,7 @@ fn item(entry: &Map<String, Value>, recipient: &str, message_id: Option<String>)
             variables: Some(prost_types::Struct { fields }),
             ..Recipient::default()
         }),
-        external_id: message_id.unwrap_or_else(super::hex_id),
+        external_id,
         request_id: String::new(),
     }
 }
@@ -155,6 +163,7 @@ async fn call(
     context: &Context,
     body: &Map<String, Value>,
     items: Vec<BatchItem>,
+    request_id: &str,
 ) -> Result<Vec<BatchResult>, Refusal> {
     let mut message = content(body)?;
     message.campaign_id = or_else(text(body, "campaign_id"), || "unknown".to_owned());
@@ -167,7 +176,7 @@ async fn call(
         let request = BatchSendMessagesRequest {
             message: Some(message.clone()),
             items: items.clone(),
-            request_id: String::new(),
+            request_id: request_id.to_owned(),
         };
         let mut request = app.core.request(request, &context.caller);
         request.set_timeout(context.time_limit);

@@ -11,6 +11,8 @@ mod lookup;
 mod templates;
 
 use std::fmt::Write as _;
+
+use sha2::Digest as _;
 use std::sync::Arc;
 
 use axum::Router;
@@ -145,6 +147,21 @@ fn error(status: u16, code: &str, message: &str, details: Option<Value>) -> Resp
 fn hex_id() -> String {
     let mut text = String::with_capacity(24);
     for byte in rand::random::<[u8; 12]>() {
+        // Writing to a string cannot fail.
+        let _infallible = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// The id of a message to which the client gave none: drawn, or made from the idempotency key, so
+/// that a repeated request is the same request.
+fn own_id(request_id: &str, position: usize) -> String {
+    if request_id.is_empty() {
+        return hex_id();
+    }
+    let digest = sha2::Sha256::digest(format!("{request_id}/{position}").as_bytes());
+    let mut text = String::with_capacity(24);
+    for byte in &digest[..12] {
         // Writing to a string cannot fail.
         let _infallible = write!(text, "{byte:02x}");
     }

@@ -95,7 +95,7 @@ async fn queue(
     let mut message = content(body)?;
     let tracking = object(body, "tracking");
     message.to = vec![Recipient { email: recipient, ..Recipient::default() }];
-    message.external_id = or_else(text(&tracking, "message_id"), super::hex_id);
+    message.external_id = or_else(text(&tracking, "message_id"), || super::own_id(&request_id, 0));
     message.campaign_id = or_else(text(&tracking, "campaign_id"), || "unknown".to_owned());
     let external_message_id = message.external_id.clone();
     let due = message.send_time;
