@@ -32,6 +32,9 @@ use super::{Job, Prepared};
 /// Longest pause between two tries while the store is down.
 const STORE_PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// Unsigned mail up to this size is built where the attempt runs.
+const INLINE_BYTES_MAX: usize = 32 << 10;
+
 /// What an attempt needs.
 pub struct Lab {
     /// For contents that are not in memory.
@@ -132,15 +135,20 @@ async fn mail(
     let envelope_from = content.envelope_from.clone();
     let date_ms = claimed.date_ms;
     let job = claimed.clone();
-    // Signing costs up to a millisecond of a processor: not on the threads that wait for sockets.
-    let slot = lab.builders.clone().acquire_owned().await;
-    let build = move || {
-        let bytes = build(&prepared, &job, date_ms, signers.as_deref().map(Vec::as_slice));
-        drop(slot);
-        bytes
+    let bytes = if signers.is_none() && content.encoded_len() <= INLINE_BYTES_MAX {
+        build(&prepared, &job, date_ms, None)
+    } else {
+        // Signing costs up to a millisecond of a processor, and so does a large mail: not on the
+        // threads that wait for sockets.
+        let slot = lab.builders.clone().acquire_owned().await;
+        let build = move || {
+            let bytes = build(&prepared, &job, date_ms, signers.as_deref().map(Vec::as_slice));
+            drop(slot);
+            bytes
+        };
+        let built = tokio::task::spawn_blocking(build).await;
+        built.unwrap_or_else(|error| Err(format!("building panicked: {error}")))
     };
-    let built = tokio::task::spawn_blocking(build).await;
-    let bytes = built.unwrap_or_else(|error| Err(format!("building panicked: {error}")));
     let bytes = bytes.map_err(|text| refused(&text))?;
     Ok(Mail {
         delivery: claimed.id,
