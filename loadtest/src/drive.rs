@@ -25,6 +25,7 @@ pub(crate) struct Load {
     pub(crate) seconds: Duration,
     pub(crate) bytes: usize,
     pub(crate) delivered: bool,
+    pub(crate) scheduled: bool,
 }
 
 struct Shared {
@@ -32,6 +33,7 @@ struct Shared {
     errors: AtomicU64,
     key: MetadataValue<Ascii>,
     text: String,
+    send_time: Option<prost_types::Timestamp>,
 }
 
 /// Sends as fast as the answers come.
@@ -51,6 +53,7 @@ pub(crate) async fn grpc(
         errors: AtomicU64::new(0),
         key: format!("Bearer {key}").parse()?,
         text: "x".repeat(load.bytes),
+        send_time: load.scheduled.then(tomorrow),
     });
     let began = Instant::now();
     let callers: Vec<_> = (0..load.callers)
@@ -63,7 +66,10 @@ pub(crate) async fn grpc(
         all.add(caller.await??)?;
     }
     let mut seconds = began.elapsed().as_secs_f64();
-    let mut what = "gRPC SendMessage accepted, closed loop";
+    let mut what = "gRPC SendMessage accepted, delivery alongside";
+    if load.scheduled {
+        what = "gRPC SendMessage accepted, nothing delivered";
+    }
     if load.delivered {
         drained(&channels[0], &shared).await?;
         (what, seconds) = ("gRPC SendMessage delivered", began.elapsed().as_secs_f64());
@@ -75,6 +81,11 @@ pub(crate) async fn grpc(
     Ok(figure)
 }
 
+fn tomorrow() -> prost_types::Timestamp {
+    let tomorrow = std::time::SystemTime::now() + Duration::from_secs(86_400);
+    tomorrow.into()
+}
+
 async fn call(channel: Channel, shared: Arc<Shared>, n: usize) -> anyhow::Result<Histogram<u64>> {
     let mut service = MessageServiceClient::new(channel);
     let mut latencies = Histogram::<u64>::new(3)?;
@@ -83,6 +94,7 @@ async fn call(channel: Channel, shared: Arc<Shared>, n: usize) -> anyhow::Result
         to: vec![v1::Recipient { email: format!("user{n}@example.net"), ..Default::default() }],
         subject: "Load".to_owned(),
         text: shared.text.clone(),
+        send_time: shared.send_time,
         ..v1::OutgoingMessage::default()
     };
     while !shared.stop.load(Ordering::Relaxed) {

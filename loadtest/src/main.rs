@@ -45,6 +45,9 @@ enum Plan {
         /// Also wait until all of it is delivered, and count that.
         #[arg(long)]
         delivered: bool,
+        /// Schedule everything for tomorrow, so that acceptance is measured alone.
+        #[arg(long, conflicts_with = "delivered")]
+        scheduled: bool,
     },
     /// Measures syncs per second and multi-row inserts of the same rows into SQLite.
     Sqlite {
@@ -75,9 +78,9 @@ enum Plan {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Args::parse().plan {
-        Plan::Grpc { core, key, callers, connections, seconds, bytes, delivered } => {
-            let load =
-                drive::Load { callers, seconds: Duration::from_secs(seconds), bytes, delivered };
+        Plan::Grpc { core, key, callers, connections, seconds, bytes, delivered, scheduled } => {
+            let seconds = Duration::from_secs(seconds);
+            let load = drive::Load { callers, seconds, bytes, delivered, scheduled };
             report::line(&drive::grpc(&core, &key, connections, &load).await?);
         }
         Plan::Sqlite { folder, seconds, bytes } => {
