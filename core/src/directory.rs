@@ -20,21 +20,13 @@ pub const POLL: Duration = Duration::from_millis(500);
 /// How many of a kind are read at a time.
 const PAGE: usize = 1000;
 
-/// A template with its parts compiled.
-pub struct CompiledTemplate {
-    /// The template.
-    pub template: Template,
-    /// Subject, html and text.
-    pub parts: [Compiled; 3],
-}
-
 /// Everything, as of one version.
 #[derive(Default)]
 pub struct Snapshot {
     version: String,
     keys: HashMap<[u8; 32], Arc<ApiKey>>,
     domains: HashMap<String, Arc<Vec<dkim::Signer>>>,
-    templates: HashMap<String, Arc<CompiledTemplate>>,
+    templates: HashMap<String, Arc<Template>>,
 }
 
 impl Snapshot {
@@ -54,7 +46,7 @@ impl Snapshot {
     }
 
     /// The template with this id or alias.
-    pub fn template(&self, name: &str) -> Option<Arc<CompiledTemplate>> {
+    pub fn template(&self, name: &str) -> Option<Arc<Template>> {
         self.templates.get(name).cloned()
     }
 }
@@ -139,7 +131,7 @@ impl Directory {
         }
     }
 
-    async fn templates(&self) -> Result<HashMap<String, Arc<CompiledTemplate>>, Error> {
+    async fn templates(&self) -> Result<HashMap<String, Arc<Template>>, Error> {
         let mut templates = HashMap::new();
         let mut after = String::new();
         loop {
@@ -147,29 +139,14 @@ impl Directory {
             let full = page.len() == PAGE;
             for template in page {
                 after.clone_from(&template.alias);
-                let Some(compiled) = self.compiled(template) else {
-                    continue;
-                };
-                let compiled = Arc::new(compiled);
-                templates.insert(compiled.template.id.to_string(), compiled.clone());
-                templates.insert(compiled.template.alias.clone(), compiled);
+                let template = Arc::new(template);
+                templates.insert(template.id.to_string(), template.clone());
+                templates.insert(template.alias.clone(), template);
             }
             if !full {
                 return Ok(templates);
             }
         }
-    }
-
-    fn compiled(&self, template: Template) -> Option<CompiledTemplate> {
-        let part = |source: &str| {
-            let compiled = self.engine.compile(source);
-            compiled.inspect_err(|error| {
-                tracing::error!(alias = template.alias, %error, "stored template is unusable");
-            })
-        };
-        let parts =
-            [part(&template.subject).ok()?, part(&template.html).ok()?, part(&template.text).ok()?];
-        Some(CompiledTemplate { template, parts })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The core alone: reads the environment, serves gRPC until SIGTERM.
 
+use std::io::Write as _;
+
 use anyhow::Context as _;
 use clap::Parser;
 use postern_core::app::Core;
@@ -19,10 +21,9 @@ async fn main() -> anyhow::Result<()> {
     let config = CoreConfig::from_env(&env)?;
     let listener = config.listen.bind().await?;
     let core = Core::build(config).await?;
-    if core.first_key().await?.is_some() {
-        tracing::warn!(
-            "the store had no API key and the first one was not shown: start with `postern core`"
-        );
+    if let Some(secret) = core.first_key().await? {
+        // Nobody could call a core whose only key was never seen.
+        writeln!(std::io::stdout(), "first API key, shown only now: {secret}")?;
     }
     tracing::info!(address = %listener.local_addr()?, "core listens");
     core.run(listener, None, shutdown::token_on_signal()?).await.context("the gRPC server failed")

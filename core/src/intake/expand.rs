@@ -224,12 +224,11 @@ impl Intake {
         content: &mut Content,
     ) -> Result<Vec<String>, Failure> {
         let snapshot = self.directory.now();
-        let Some(found) = snapshot.template(name) else {
+        let Some(template) = snapshot.template(name) else {
             let text =
                 format!("there is no template '{name}'; list templates to see what there is");
             return Err(Failure::field(Reason::TemplateNotFound, "template.id", text));
         };
-        let template = &found.template;
         if content.subject.is_empty() {
             content.subject.clone_from(&template.subject);
         }

@@ -53,11 +53,7 @@ impl CredentialService for Credentials {
         let before = cursor.map(|cursor| parse_id(&cursor)).transpose()?;
         let list = directory::keys(&*self.0.db, before, size + 1).await;
         let mut list = list.map_err(Failure::from)?;
-        let more = list.len() > size;
-        list.truncate(size);
-        let last = list.last().filter(|_| more);
-        let next_page_token =
-            last.map(|last| pages.token(b"keys", &last.id.to_string())).unwrap_or_default();
+        let next_page_token = pages.cut(&mut list, size, b"keys", |last| last.id.to_string());
         let api_keys = list.into_iter().map(shown).collect();
         Ok(Response::new(v1::ListApiKeysResponse { api_keys, next_page_token }))
     }

@@ -66,11 +66,7 @@ impl DomainService for Domains {
         let after = pages.cursor("page_token", b"domains", &request.page_token)?;
         let list = directory::domains(&*self.0.db, &after.unwrap_or_default(), size + 1).await;
         let mut list = list.map_err(Failure::from)?;
-        let more = list.len() > size;
-        list.truncate(size);
-        let last = list.last().filter(|_| more);
-        let next_page_token =
-            last.map(|last| pages.token(b"domains", &last.name)).unwrap_or_default();
+        let next_page_token = pages.cut(&mut list, size, b"domains", |last| last.name.clone());
         let domains = list.into_iter().map(shown).collect();
         Ok(Response::new(v1::ListDomainsResponse { domains, next_page_token }))
     }

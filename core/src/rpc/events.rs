@@ -76,12 +76,8 @@ async fn list(
     filter.since_ms = convert::time("since", request.since)?;
     filter.until_ms = convert::time("until", request.until)?;
     let mut rows = ledger::events(&*context.db, &filter, after, size + 1).await?;
-    let more = rows.len() > size;
-    rows.truncate(size);
-    let last = rows.last().filter(|_| more);
-    let next_page_token = last
-        .map(|row| context.pages.token(&binding, &row.sequence.to_string()))
-        .unwrap_or_default();
+    let next_page_token =
+        context.pages.cut(&mut rows, size, &binding, |row| row.sequence.to_string());
     let events = rows.into_iter().map(convert::event).collect();
     Ok(v1::ListEventsResponse { events, next_page_token })
 }

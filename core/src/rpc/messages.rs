@@ -148,11 +148,8 @@ async fn list(
         until_ms: convert::time("until", request.until)?,
     };
     let mut found = messages::list(&*context.db, &filter, before, size + 1).await?;
-    let more = found.len() > size;
-    found.truncate(size);
-    let last = found.last().filter(|_| more);
     let next_page_token =
-        last.map(|(row, _)| context.pages.token(&binding, &row.id.to_string())).unwrap_or_default();
+        context.pages.cut(&mut found, size, &binding, |(row, _)| row.id.to_string());
     let messages = found.into_iter().map(|(row, list)| convert::message(row, list)).collect();
     Ok(v1::ListMessagesResponse { messages, next_page_token })
 }

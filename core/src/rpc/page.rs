@@ -37,6 +37,21 @@ impl Pages {
         }
     }
 
+    /// Cuts a list that was read one entry too long down to its page, and returns the token for
+    /// going on; empty at the end.
+    pub fn cut<T>(
+        &self,
+        list: &mut Vec<T>,
+        size: usize,
+        filter: &[u8],
+        cursor: impl Fn(&T) -> String,
+    ) -> String {
+        let more = list.len() > size;
+        list.truncate(size);
+        let last = list.last().filter(|_| more);
+        last.map(|last| self.token(filter, &cursor(last))).unwrap_or_default()
+    }
+
     /// A token for going on behind `cursor` with the same `filter`.
     pub fn token(&self, filter: &[u8], cursor: &str) -> String {
         let mut bytes = self.digest(filter, cursor).to_vec();

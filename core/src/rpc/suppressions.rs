@@ -92,11 +92,7 @@ async fn list(
         before: cursor.map(|cursor| parse_id(&cursor)).transpose()?,
     };
     let mut found = directory::suppressions(&*context.db, &filter, size + 1).await?;
-    let more = found.len() > size;
-    found.truncate(size);
-    let last = found.last().filter(|_| more);
-    let next_page_token =
-        last.map(|last| context.pages.token(&binding, &last.id.to_string())).unwrap_or_default();
+    let next_page_token = context.pages.cut(&mut found, size, &binding, |last| last.id.to_string());
     let suppressions = found.into_iter().map(shown).collect();
     Ok(v1::ListSuppressionsResponse { suppressions, next_page_token })
 }

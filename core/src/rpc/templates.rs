@@ -61,11 +61,7 @@ impl TemplateService for Templates {
         let after = after.unwrap_or_default();
         let list = templates::list(&*self.0.db, &after, size + 1).await;
         let mut list = list.map_err(Failure::from)?;
-        let more = list.len() > size;
-        list.truncate(size);
-        let last = list.last().filter(|_| more);
-        let next_page_token =
-            last.map(|last| pages.token(b"templates", &last.alias)).unwrap_or_default();
+        let next_page_token = pages.cut(&mut list, size, b"templates", |last| last.alias.clone());
         let templates = list.into_iter().map(shown).collect();
         Ok(Response::new(v1::ListTemplatesResponse { templates, next_page_token }))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use http::StatusCode;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
@@ -16,12 +16,13 @@ use prost::Message as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::send::{content, free_fields, object, or_else, read, text, unknown_template, verbatim};
+use super::send::{
+    content, free_fields, object, or_else, read_keyed, text, unknown_template, verbatim,
+};
 use super::{Refusal, rules};
 use crate::App;
 use crate::edge::Context;
 use crate::fault::{Fault, json as answer};
-use crate::idempotency;
 
 const UNEXPECTED: &str = "Failed to process batch";
 const ENTRIES_MAX: usize = 100;
@@ -49,13 +50,9 @@ pub(super) async fn batch(
     Extension(context): Extension<Context>,
     request: Request,
 ) -> Response {
-    let (parts, body) = match read(&app, request).await {
+    let (key, body) = match read_keyed(&app, request).await {
         Ok(read) => read,
         Err(response) => return response,
-    };
-    let key = match idempotency::key(&parts.headers) {
-        Ok(key) => key.unwrap_or_default(),
-        Err(fault) => return fault.into_response(),
     };
     match queue(&app, &context, &body, &key).await {
         Ok(outcome) => answer(StatusCode::ACCEPTED, &outcome),

@@ -40,18 +40,24 @@ pub(super) async fn send(
     Extension(context): Extension<Context>,
     request: Request,
 ) -> Response {
-    let (parts, body) = match read(&app, request).await {
+    let (key, body) = match read_keyed(&app, request).await {
         Ok(read) => read,
         Err(response) => return response,
-    };
-    let key = match idempotency::key(&parts.headers) {
-        Ok(key) => key.unwrap_or_default(),
-        Err(fault) => return fault.into_response(),
     };
     match queue(&app, &context, &body, key).await {
         Ok(queued) => answer(StatusCode::ACCEPTED, &queued),
         Err(refusal) => refusal.into(),
     }
+}
+
+/// The idempotency key, empty for none, and the JSON object of a request.
+pub(super) async fn read_keyed(
+    app: &App,
+    request: Request,
+) -> Result<(String, Map<String, Value>), Response> {
+    let (parts, body) = read(app, request).await?;
+    let key = idempotency::key(&parts.headers).map_err(|fault| fault.into_response())?;
+    Ok((key.unwrap_or_default(), body))
 }
 
 /// The head and the JSON object of a request.
