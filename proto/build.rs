@@ -3,7 +3,7 @@
 
 use prost::Message as _;
 
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "message_service",
     "event_service",
     "template_service",
@@ -12,6 +12,7 @@ const SERVICES: [&str; 8] = [
     "stats_service",
     "sink_service",
     "credential_service",
+    "settings_service",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -22,7 +22,9 @@ use crate::directory::Directory;
 use crate::intake::{Intake, quota::Quota};
 use crate::model::directory::ApiKey;
 use crate::rpc::auth::{self, Gate};
+use crate::rpc::check_password::Checker;
 use crate::rpc::page::Pages;
+use crate::rpc::session::Sessions;
 use crate::rpc::{Context, server};
 use crate::store::embedded::{self, Embedded};
 use crate::store::group::{Group, GroupLimits};
@@ -79,7 +81,7 @@ impl Core {
         };
         reap_at_start(&keeper, &config.store).await?;
         keeper.register().await?;
-        let directory = Arc::new(Directory::load(stores.db.clone()).await?);
+        let directory = Arc::new(Directory::load(stores.db.clone(), config.settings.clone()).await?);
         let lab = lab(&config, &stores, &directory, node, &clock)?;
         let intake = Intake {
             policy: config.policy.clone(),
@@ -94,6 +96,7 @@ impl Core {
         let gate = Gate {
             directory: directory.clone(),
             gateway_token: config.gateway_token.clone(),
+            sessions: Sessions::new(config.gateway_token.reveal()),
             inbox_open: config.inbox_open,
             clock: clock.clone(),
         };
@@ -103,6 +106,7 @@ impl Core {
             directory,
             queue: stores.queue.clone(),
             db: stores.db.clone(),
+            checker: Checker::default(),
             pages: Arc::new(Pages::new(config.gateway_token.reveal())),
             clock,
             draining: CancellationToken::new(),

@@ -7,6 +7,8 @@ use postern_kit::core_client::GatewayToken;
 use postern_kit::env::{Env, EnvError};
 use postern_kit::listen::ListenAddr;
 
+use postern_proto::settings::{self, Settings};
+
 use crate::intake::{Policy, SenderPolicy};
 use crate::queue::lanes::LaneLimits;
 use crate::queue::schedule::RetryPolicy;
@@ -89,6 +91,8 @@ pub struct CoreConfig {
     pub server: ServerLimits,
     /// How long a stop waits for attempts under way.
     pub drain: Duration,
+    /// What the live settings are when nobody changes them.
+    pub settings: Settings,
     /// A gateway may use the inbox without a caller's key.
     pub inbox_open: bool,
 }
@@ -131,6 +135,7 @@ impl CoreConfig {
             },
             policy,
             drain: env.duration("POSTERN_DRAIN", Duration::from_secs(25))?,
+            settings: settings(env)?,
             inbox_open: env.switch("POSTERN_INBOX", listen.addr.ip().is_loopback())?,
             listen,
         })
@@ -167,6 +172,19 @@ fn store(env: &Env) -> Result<StoreConfig, EnvError> {
         connections: env.parsed("POSTERN_DATABASE_CONNECTIONS", 16)?,
         timeout: env.duration("POSTERN_DATABASE_TIMEOUT", Duration::from_secs(5))?,
     }))
+}
+
+/// `POSTERN_SMTP_RECIPIENTS_MAX` gives the default of `smtp.recipients_max`, and so on.
+fn settings(env: &Env) -> Result<Settings, EnvError> {
+    let mut settings = Settings::default();
+    for definition in settings::ALL {
+        let variable = format!("POSTERN_{}", definition.name.replace('.', "_").to_uppercase());
+        if let Some(text) = env.get(&variable) {
+            let set = settings.set(definition.name, text);
+            set.map_err(|problem| EnvError::new(&variable, problem))?;
+        }
+    }
+    Ok(settings)
 }
 
 fn delays(env: &Env) -> Result<Vec<Duration>, EnvError> {

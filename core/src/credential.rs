@@ -14,6 +14,16 @@ pub fn generate(test: bool) -> String {
     secret + &check
 }
 
+/// Makes the user name of an SMTP credential: `smtp_` and 16 hexadecimal digits.
+pub fn smtp_username() -> String {
+    format!("smtp_{:016x}", rand::random::<u64>())
+}
+
+/// Makes the password of an SMTP credential: 32 letters and digits, 190 bits.
+pub fn smtp_password() -> String {
+    random_text(RANDOM_CHARS)
+}
+
 /// `length` characters of letters and digits from the randomness of the system.
 pub fn random_text(length: usize) -> String {
     use rand::RngExt as _;

@@ -1,4 +1,4 @@
-//! Keys, signing domains and templates in memory, so that no message asks the store for them.
+//! Keys, SMTP credentials, signing domains, templates and settings in memory, so that no message asks the store for them.
 //!
 //! A snapshot is replaced as a whole. Changes made by this process are seen at once, those of others
 //! when the version is next looked at ([`POLL`]). A crash loses nothing: the store has it all.
@@ -8,10 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use postern_proto::settings::Settings;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::dkim;
-use crate::model::directory::{ApiKey, Domain, Template};
+use crate::model::directory::{ApiKey, Domain, SmtpCredential, Template};
+use crate::password;
+use crate::store::smtp_credentials;
 use crate::store::{self, Database, Error};
 use crate::template::{Compiled, Engine, TemplateError};
 
@@ -27,12 +31,42 @@ pub struct Snapshot {
     keys: HashMap<[u8; 32], Arc<ApiKey>>,
     domains: HashMap<String, Arc<Vec<dkim::Signer>>>,
     templates: HashMap<String, Arc<Template>>,
+    smtp: HashMap<String, Arc<SmtpCredential>>,
+    smtp_by_id: HashMap<Uuid, Arc<SmtpCredential>>,
+    keys_by_id: HashMap<Uuid, Arc<ApiKey>>,
+    failure_cost: u32,
+    settings: Settings,
 }
 
 impl Snapshot {
     /// The key whose secret has this SHA-256.
     pub fn key(&self, hash: &[u8; 32]) -> Option<Arc<ApiKey>> {
         self.keys.get(hash).cloned()
+    }
+
+    /// The key with this id.
+    pub fn key_by_id(&self, id: Uuid) -> Option<Arc<ApiKey>> {
+        self.keys_by_id.get(&id).cloned()
+    }
+
+    /// The SMTP credential with this user name.
+    pub fn smtp_credential(&self, username: &str) -> Option<Arc<SmtpCredential>> {
+        self.smtp.get(username).cloned()
+    }
+
+    /// The SMTP credential with this id.
+    pub fn smtp_credential_by_id(&self, id: Uuid) -> Option<Arc<SmtpCredential>> {
+        self.smtp_by_id.get(&id).cloned()
+    }
+
+    /// What a failed login costs; see [`crate::password`].
+    pub fn failure_cost(&self) -> u32 {
+        self.failure_cost
+    }
+
+    /// The live settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The signers of a domain that is registered here, one for each of its keys.
@@ -55,14 +89,15 @@ impl Snapshot {
 pub struct Directory {
     db: Arc<dyn Database>,
     engine: Engine,
+    defaults: Settings,
     current: ArcSwap<Snapshot>,
 }
 
 impl Directory {
-    /// Reads everything.
-    pub async fn load(db: Arc<dyn Database>) -> Result<Self, Error> {
+    /// Reads everything. `defaults` hold for settings that nobody changed.
+    pub async fn load(db: Arc<dyn Database>, defaults: Settings) -> Result<Self, Error> {
         let engine = Engine::new().map_err(|error| Error::Corrupt(error.to_string()))?;
-        let directory = Self { db, engine, current: ArcSwap::default() };
+        let directory = Self { db, engine, defaults, current: ArcSwap::default() };
         directory.refresh().await?;
         Ok(directory)
     }
@@ -86,7 +121,21 @@ impl Directory {
         let keys = self.keys().await?;
         let domains = self.domains().await?;
         let templates = self.templates().await?;
-        self.current.store(Arc::new(Snapshot { version, keys, domains, templates }));
+        let smtp = self.smtp_credentials().await?;
+        let settings = self.settings().await?;
+        let costs = smtp.values().filter_map(|one| password::bcrypt_cost(&one.password_hash));
+        let failure_cost = costs.max().unwrap_or(password::FAILURE_COST);
+        self.current.store(Arc::new(Snapshot {
+            version,
+            keys_by_id: keys.values().map(|key| (key.id.uuid(), key.clone())).collect(),
+            keys,
+            domains,
+            templates,
+            smtp_by_id: smtp.values().map(|one| (one.id.uuid(), one.clone())).collect(),
+            smtp,
+            failure_cost,
+            settings,
+        }));
         Ok(())
     }
 
@@ -129,6 +178,31 @@ impl Directory {
                 return Ok(domains);
             }
         }
+    }
+
+    async fn smtp_credentials(&self) -> Result<HashMap<String, Arc<SmtpCredential>>, Error> {
+        let mut credentials = HashMap::new();
+        let mut before = None;
+        loop {
+            let page = smtp_credentials::list(&*self.db, before, PAGE).await?;
+            before = page.last().map(|one| one.id);
+            let full = page.len() == PAGE;
+            credentials.extend(page.into_iter().map(|one| (one.username.clone(), Arc::new(one))));
+            if !full {
+                return Ok(credentials);
+            }
+        }
+    }
+
+    async fn settings(&self) -> Result<Settings, Error> {
+        let mut settings = self.defaults.clone();
+        for (name, value) in store::settings::changed(&*self.db).await? {
+            // Written by a newer version, or out of a range that has become narrower.
+            if let Err(problem) = settings.set(&name, &value) {
+                tracing::warn!(setting = name, value, problem, "a stored setting is passed over");
+            }
+        }
+        Ok(settings)
     }
 
     async fn templates(&self) -> Result<HashMap<String, Arc<Template>>, Error> {

@@ -28,3 +28,4 @@ pub mod model;
 pub mod directory;
 pub mod template;
 pub mod credential;
+pub mod password;

@@ -85,6 +85,8 @@ ids! {
     SuppressionId = "sup";
     /// An API key.
     KeyId = "key";
+    /// An SMTP credential.
+    SmtpCredentialId = "smc";
     /// A mail caught by the local inbox.
     SinkId = "snk";
     /// A request, for logs and error answers.

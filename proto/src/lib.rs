@@ -22,6 +22,7 @@ pub mod ids;
 pub mod reason;
 pub mod status;
 pub mod metadata;
+pub mod settings;
 pub mod time;
 
 /// The encoded `FileDescriptorSet` of the whole contract, for reflection.

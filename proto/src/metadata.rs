@@ -1,11 +1,12 @@
 //! The names of gRPC metadata entries and scopes, which both sides of the wire must spell alike.
 
-/// Carries the caller's credential: `Bearer <API key>`.
+/// Carries the caller's credential: `Bearer <API key>`, or from a gateway `Session <session>`.
 pub const AUTHORIZATION: &str = "authorization";
 /// The secret with which a gateway proves that it is one; only then are the two entries below it
 /// believed.
 pub const GATEWAY_TOKEN: &str = "x-postern-gateway";
-/// Which door the request came through: `rest`, `smtp` or `tracking`.
+/// Which door the request came through: `rest`, `smtp`, `sink` or `tracking`. What comes through
+/// `sink` needs no credential and reaches only the local inbox.
 pub const DOOR: &str = "x-postern-door";
 /// The address of the client that a gateway serves.
 pub const CLIENT_IP: &str = "x-postern-client-ip";
@@ -17,7 +18,7 @@ pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
 pub const REQUEST_ID: &str = "x-request-id";
 
 /// Every scope an API key can have; `*` means all of them.
-pub const SCOPES: [&str; 14] = [
+pub const SCOPES: [&str; 16] = [
     "messages:send",
     "messages:read",
     "events:read",
@@ -32,4 +33,6 @@ pub const SCOPES: [&str; 14] = [
     "sink:write",
     "keys:read",
     "keys:write",
+    "settings:read",
+    "settings:write",
 ];

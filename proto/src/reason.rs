@@ -87,6 +87,9 @@ reasons! {
     SuppressionNotFound, "SUPPRESSION_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such suppression";
     DomainNotFound, "DOMAIN_NOT_FOUND", NotFound, 404, 550 "5.1.8", false, "There is no such domain";
     ApiKeyNotFound, "API_KEY_NOT_FOUND", NotFound, 404, 550 "5.7.8", false, "There is no such API key";
+    SmtpCredentialNotFound, "SMTP_CREDENTIAL_NOT_FOUND", NotFound, 404, 550 "5.7.8", false, "There is no such SMTP credential";
+    SmtpCredentialExists, "SMTP_CREDENTIAL_EXISTS", AlreadyExists, 409, 550 "5.7.8", false, "An SMTP credential with this user name exists";
+    SettingNotFound, "SETTING_NOT_FOUND", NotFound, 404, 550 "5.3.5", false, "There is no such setting";
     SinkMessageNotFound, "SINK_MESSAGE_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such mail in the inbox";
     RouteNotFound, "ROUTE_NOT_FOUND", NotFound, 404, 502 "5.5.1", false, "There is nothing at this path";
     MethodNotAllowed, "METHOD_NOT_ALLOWED", Unimplemented, 405, 502 "5.5.1", false, "The method is not allowed here";
@@ -97,6 +100,7 @@ reasons! {
     IdempotencyInFlight, "IDEMPOTENCY_IN_FLIGHT", Aborted, 409, 451 "4.3.0", true, "A request with this idempotency key is under way";
     MessageNotCancelable, "MESSAGE_NOT_CANCELABLE", FailedPrecondition, 409, 550 "5.7.1", false, "Nothing of this message can be canceled any more";
     CursorExpired, "CURSOR_EXPIRED", OutOfRange, 410, 550 "5.5.4", false, "The events behind this token are no longer kept";
+    TooManyFailures, "TOO_MANY_FAILURES", ResourceExhausted, 429, 454 "4.7.0", true, "Too many failed logins";
     RateLimited, "RATE_LIMITED", ResourceExhausted, 429, 451 "4.7.1", true, "Too many requests";
     QuotaExceeded, "QUOTA_EXCEEDED", ResourceExhausted, 429, 451 "4.7.1", true, "The daily limit is used up";
     Overloaded, "OVERLOADED", Unavailable, 503, 421 "4.3.2", true, "The server is busy";

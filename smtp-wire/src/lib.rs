@@ -6,8 +6,13 @@
 //!
 //! Nothing here keeps state outside the values it returns, so a crash has nothing to lose.
 
+pub mod address;
 pub mod command;
 pub mod reply;
 pub mod extension;
 pub mod data;
+pub mod line;
+pub mod request;
+pub mod path;
+pub mod parameters;
 pub mod limits;

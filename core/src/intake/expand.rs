@@ -44,6 +44,8 @@ pub struct RawDraft {
     pub recipients: Vec<String>,
     /// What it is filed under.
     pub labels: Labels,
+    /// The id a gateway has given it; none lets the core make one.
+    pub message_id: Option<MessageId>,
 }
 
 impl Intake {
@@ -155,7 +157,7 @@ impl Intake {
         if !envelope_from.is_empty() {
             self.authorise_sender(key, &envelope_from)?;
         }
-        let id = MessageId::generate();
+        let id = draft.message_id.unwrap_or_else(MessageId::generate);
         // Encoded words may hide what no header field may hold.
         let subject: String = inspection.subject.chars().filter(|c| !c.is_control()).collect();
         let mut row = self.row(key, &from, &subject, &draft.labels, id, now_ms);

@@ -1,7 +1,9 @@
 //! What changes rarely and is asked for with every message: keys, domains, templates and
 //! suppressions; and the mails of the local inbox.
 
-use postern_proto::ids::{DomainId, KeyId, MessageId, SinkId, SuppressionId, TemplateId};
+use postern_proto::ids::{
+    DomainId, KeyId, MessageId, SinkId, SmtpCredentialId, SuppressionId, TemplateId,
+};
 
 /// An API key. The secret itself is nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,60 @@ pub struct ApiKey {
     pub create_ms: i64,
     /// When it was revoked.
     pub revoke_ms: Option<i64>,
+}
+
+/// An SMTP credential. The password itself is nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SmtpCredential {
+    /// The id.
+    pub id: SmtpCredentialId,
+    /// The user name.
+    pub username: String,
+    /// What [`crate::password`] checks a password against.
+    pub password_hash: String,
+    /// The name for people.
+    pub display_name: String,
+    /// The domains it may send from; empty for any.
+    pub sender_domains: Vec<String>,
+    /// Messages per window; 0 for no limit of its own.
+    pub rate_limit: i64,
+    /// Recipients per day; 0 for no limit.
+    pub daily_limit: i64,
+    /// Whose option headers it may use, as numbers of the contract.
+    pub header_aliases: Vec<i32>,
+    /// When it stops working.
+    pub expire_ms: Option<i64>,
+    /// Its mail goes to the local inbox only.
+    pub test: bool,
+    /// When it was made.
+    pub create_ms: i64,
+    /// When it was revoked.
+    pub revoke_ms: Option<i64>,
+}
+
+impl std::fmt::Debug for SmtpCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SmtpCredential({}, …)", self.username)
+    }
+}
+
+impl SmtpCredential {
+    /// What sends under this credential: a key that may only send.
+    pub fn as_key(&self) -> ApiKey {
+        ApiKey {
+            id: KeyId::from_uuid(self.id.uuid()),
+            hash: [0; 32],
+            display_name: self.display_name.clone(),
+            scopes: vec!["messages:send".to_owned()],
+            sender_domains: self.sender_domains.clone(),
+            daily_limit: self.daily_limit,
+            expire_ms: self.expire_ms,
+            test: self.test,
+            hint: self.username.clone(),
+            create_ms: self.create_ms,
+            revoke_ms: self.revoke_ms,
+        }
+    }
 }
 
 /// The algorithm of a DKIM key. The numbers are stored.

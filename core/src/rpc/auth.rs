@@ -1,7 +1,8 @@
 //! Who calls, and what they may do.
 //!
 //! Only the SHA-256 of a key is known here. Looking that up reveals nothing through its timing: who
-//! can choose the secret cannot choose its hash. The gateway token is compared in constant time.
+//! can choose the secret cannot choose its hash. The gateway token is compared in constant time. A
+//! gateway that had a password checked shows the session it got for it; see [`super::session`].
 
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ use tonic::metadata::MetadataMap;
 use crate::directory::Directory;
 use crate::model::directory::ApiKey;
 
+use super::session::{Kind, Session, Sessions, fingerprint};
+
 /// SHA-256 of a secret.
 pub fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
@@ -29,6 +32,8 @@ pub struct Gate {
     pub directory: Arc<Directory>,
     /// The token of the gateways.
     pub gateway_token: GatewayToken,
+    /// What gateways show instead of passwords.
+    pub sessions: Sessions,
     /// A gateway may use the inbox without a caller's key. For development on one machine.
     pub inbox_open: bool,
     /// The time.
@@ -43,25 +48,21 @@ impl Gate {
         scope: &'static str,
     ) -> Result<Arc<ApiKey>, Failure> {
         let from_gateway = self.is_gateway(metadata)?;
-        let Some(secret) = bearer(metadata)? else {
-            if from_gateway && self.inbox_open && scope.starts_with("sink:") {
+        let key = match presented(metadata)? {
+            Some(Presented::Bearer(secret)) => self.directory.now().key(&hash(secret)),
+            Some(Presented::Session(text)) if from_gateway => self.by_session(text),
+            Some(Presented::Session(_)) => None,
+            None if from_gateway && self.inbox_open && needs_no_key(metadata, scope) => {
                 return Ok(Arc::new(inbox_key()));
             }
-            let text = "no credential was given; send authorization: Bearer <API key>";
-            return Err(Failure::new(Reason::MissingCredentials, text));
+            None => {
+                let text = "no credential was given; send authorization: Bearer <API key>";
+                return Err(Failure::new(Reason::MissingCredentials, text));
+            }
         };
-        let key = self.directory.now().key(&hash(secret));
         let key =
             key.ok_or_else(|| Failure::new(Reason::InvalidKey, "the API key is not valid"))?;
-        if key.revoke_ms.is_some() {
-            return Err(Failure::new(Reason::KeyRevoked, "the API key was revoked; use another"));
-        }
-        if key.expire_ms.is_some_and(|expire_ms| expire_ms <= self.clock.now_ms()) {
-            return Err(Failure::new(
-                Reason::KeyExpired,
-                "the API key has expired; make a new one",
-            ));
-        }
+        usable(&key, self.clock.now_ms())?;
         if !has_scope(&key, scope) {
             let text = format!("the API key lacks the scope {scope}");
             return Err(Failure::new(Reason::ScopeMissing, text).with("scope", scope));
@@ -69,7 +70,47 @@ impl Gate {
         Ok(key)
     }
 
-    fn is_gateway(&self, metadata: &MetadataMap) -> Result<bool, Failure> {
+    /// Passes a gateway that asks for itself, or a caller that has the scope.
+    pub fn authorise_gateway_or(
+        &self,
+        metadata: &MetadataMap,
+        scope: &'static str,
+    ) -> Result<(), Failure> {
+        if self.is_gateway(metadata)? && metadata.get(metadata::AUTHORIZATION).is_none() {
+            return Ok(());
+        }
+        self.authorise(metadata, scope).map(|_| ())
+    }
+
+    /// Passes gateways only.
+    pub fn authorise_gateway(&self, metadata: &MetadataMap) -> Result<(), Failure> {
+        if self.is_gateway(metadata)? {
+            return Ok(());
+        }
+        Err(Failure::new(Reason::MissingCredentials, "this method is for gateways only"))
+    }
+
+    /// The credential that a session stands for, while it is the one that was checked.
+    fn by_session(&self, text: &str) -> Option<Arc<ApiKey>> {
+        let session = self.sessions.open(text, self.clock.now_ms())?;
+        let Session { kind, id, .. } = session;
+        let snapshot = self.directory.now();
+        let (key, stored) = match kind {
+            Kind::Smtp => {
+                let found = snapshot.smtp_credential_by_id(id)?;
+                (Arc::new(found.as_key()), fingerprint(found.password_hash.as_bytes()))
+            }
+            Kind::ApiKey => {
+                let found = snapshot.key_by_id(id)?;
+                let stored = fingerprint(&found.hash);
+                (found, stored)
+            }
+        };
+        bool::from(stored.ct_eq(&session.fingerprint)).then_some(key)
+    }
+
+    /// Whether a gateway speaks, as its token proves.
+    pub fn is_gateway(&self, metadata: &MetadataMap) -> Result<bool, Failure> {
         let Some(token) = metadata.get(metadata::GATEWAY_TOKEN) else {
             return Ok(false);
         };
@@ -86,7 +127,31 @@ pub fn has_scope(key: &ApiKey, scope: &str) -> bool {
     key.scopes.iter().any(|own| own == scope || own == "*")
 }
 
-fn bearer(metadata: &MetadataMap) -> Result<Option<&str>, Failure> {
+/// Whether a key still works.
+pub fn usable(key: &ApiKey, now_ms: i64) -> Result<(), Failure> {
+    if key.revoke_ms.is_some() {
+        return Err(Failure::new(Reason::KeyRevoked, "the API key was revoked; use another"));
+    }
+    if key.expire_ms.is_some_and(|expire_ms| expire_ms <= now_ms) {
+        return Err(Failure::new(Reason::KeyExpired, "the API key has expired; make a new one"));
+    }
+    Ok(())
+}
+
+/// What the open inbox of a development installation lets through: looking at it, and handing mail
+/// to it through the door of the plain sink.
+fn needs_no_key(metadata: &MetadataMap, scope: &str) -> bool {
+    let door = metadata.get(metadata::DOOR).map(|door| door.as_encoded_bytes());
+    scope.starts_with("sink:") || (scope == "messages:send" && door == Some(b"sink"))
+}
+
+/// What a caller shows.
+enum Presented<'a> {
+    Bearer(&'a str),
+    Session(&'a str),
+}
+
+fn presented(metadata: &MetadataMap) -> Result<Option<Presented<'_>>, Failure> {
     let Some(value) = metadata.get(metadata::AUTHORIZATION) else {
         return Ok(None);
     };
@@ -94,19 +159,24 @@ fn bearer(metadata: &MetadataMap) -> Result<Option<&str>, Failure> {
         || Failure::new(Reason::InvalidKey, "the credential is malformed; send Bearer <API key>");
     let text = value.to_str().map_err(|_| malformed())?;
     let (scheme, secret) = text.split_once(' ').ok_or_else(malformed)?;
-    if !scheme.eq_ignore_ascii_case("bearer") || secret.trim().is_empty() {
-        return Err(malformed());
+    match secret.trim() {
+        "" => Err(malformed()),
+        secret if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(Presented::Bearer(secret))),
+        secret if scheme.eq_ignore_ascii_case("session") => Ok(Some(Presented::Session(secret))),
+        _ => Err(malformed()),
     }
-    Ok(Some(secret.trim()))
 }
 
-/// Stands for the inbox page of a development installation.
+/// The id of the key that stands for the open inbox.
+pub const INBOX_KEY: KeyId = KeyId::from_uuid(uuid::Uuid::nil());
+
+/// Stands for the inbox page and the plain sink of a development installation.
 fn inbox_key() -> ApiKey {
     ApiKey {
-        id: KeyId::from_uuid(uuid::Uuid::nil()),
+        id: INBOX_KEY,
         hash: [0; 32],
         display_name: "local inbox".to_owned(),
-        scopes: vec!["sink:read".to_owned(), "sink:write".to_owned()],
+        scopes: ["sink:read", "sink:write", "messages:send"].map(str::to_owned).to_vec(),
         sender_domains: Vec::new(),
         daily_limit: 0,
         expire_ms: None,

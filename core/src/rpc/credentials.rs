@@ -1,4 +1,4 @@
-//! `CredentialService`: API keys.
+//! `CredentialService`: API keys here, SMTP credentials in [`super::smtp_credentials`].
 
 use postern_proto::ids::KeyId;
 use postern_proto::metadata::SCOPES;
@@ -16,7 +16,7 @@ use crate::model::directory::ApiKey;
 use crate::store::directory;
 
 use super::auth::has_scope;
-use super::{Context, convert};
+use super::{Context, check_password, convert, smtp_credentials};
 
 /// Characters of a display name.
 const NAME_MAX: usize = 128;
@@ -70,6 +70,53 @@ impl CredentialService for Credentials {
         tracing::info!(key.id = %key.id, by = %caller.id, "api key revoked");
         Ok(Response::new(v1::RevokeApiKeyResponse { api_key: Some(shown(key)) }))
     }
+
+    async fn create_smtp_credential(
+        &self,
+        request: Request<v1::CreateSmtpCredentialRequest>,
+    ) -> Result<Response<v1::CreateSmtpCredentialResponse>, Status> {
+        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
+        let asked = request.into_inner().smtp_credential.unwrap_or_default();
+        let (made, secret) = smtp_credentials::create(&self.0, &caller, asked).await?;
+        let smtp_credential = Some(made);
+        Ok(Response::new(v1::CreateSmtpCredentialResponse { smtp_credential, secret }))
+    }
+
+    async fn import_smtp_credential(
+        &self,
+        request: Request<v1::ImportSmtpCredentialRequest>,
+    ) -> Result<Response<v1::ImportSmtpCredentialResponse>, Status> {
+        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
+        let v1::ImportSmtpCredentialRequest { smtp_credential, bcrypt_hash } = request.into_inner();
+        let asked = smtp_credential.unwrap_or_default();
+        let made = smtp_credentials::import(&self.0, &caller, asked, bcrypt_hash).await?;
+        Ok(Response::new(v1::ImportSmtpCredentialResponse { smtp_credential: Some(made) }))
+    }
+
+    async fn list_smtp_credentials(
+        &self,
+        request: Request<v1::ListSmtpCredentialsRequest>,
+    ) -> Result<Response<v1::ListSmtpCredentialsResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "keys:read")?;
+        Ok(Response::new(smtp_credentials::list(&self.0, request.into_inner()).await?))
+    }
+
+    async fn revoke_smtp_credential(
+        &self,
+        request: Request<v1::RevokeSmtpCredentialRequest>,
+    ) -> Result<Response<v1::RevokeSmtpCredentialResponse>, Status> {
+        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
+        let revoked = smtp_credentials::revoke(&self.0, &caller, &request.get_ref().id).await?;
+        Ok(Response::new(v1::RevokeSmtpCredentialResponse { smtp_credential: Some(revoked) }))
+    }
+
+    async fn check_password(
+        &self,
+        request: Request<v1::CheckPasswordRequest>,
+    ) -> Result<Response<v1::CheckPasswordResponse>, Status> {
+        self.0.gate.authorise_gateway(request.metadata())?;
+        Ok(Response::new(check_password::check(&self.0, request.into_inner()).await?))
+    }
 }
 
 fn checked(
@@ -80,7 +127,9 @@ fn checked(
     let asked = request.api_key.unwrap_or_default();
     let mut faults = Faults::default();
     check_name_and_scopes(caller, &asked, &mut faults);
-    let sender_domains = check_domains(caller, &asked, &mut faults);
+    let domains = &asked.sender_domains;
+    let sender_domains =
+        check_domains("api_key.sender_domains", caller, domains, &mut faults);
     if asked.daily_limit < 0 {
         faults.add(Reason::ValueOutOfRange, "api_key.daily_limit", "is negative; 0 means no limit");
     }
@@ -93,9 +142,7 @@ fn checked(
     if asked_ms.is_some() && request.never_expires {
         faults.add(Reason::InvalidValue, "never_expires", "contradicts api_key.expire_time");
     }
-    if asked_ms.is_some_and(|expire_ms| expire_ms <= now_ms) {
-        faults.add(Reason::ValueOutOfRange, "api_key.expire_time", "is past");
-    }
+    check_expiry("api_key.expire_time", asked_ms, now_ms, &mut faults);
     faults.into_result()?;
     let secret = credential::generate(asked.test || caller.test);
     let expire_ms = asked_ms.or((!request.never_expires).then_some(now_ms + LIFE_MS));
@@ -115,10 +162,27 @@ fn checked(
     Ok((key, secret))
 }
 
-fn check_name_and_scopes(caller: &ApiKey, asked: &v1::ApiKey, faults: &mut Faults) {
-    if asked.display_name.is_empty() || asked.display_name.chars().count() > NAME_MAX {
-        faults.add(Reason::InvalidValue, "api_key.display_name", "needs 1 to 128 characters");
+/// Checks the name of a credential.
+pub(super) fn check_name(field: &str, name: &str, faults: &mut Faults) {
+    if name.is_empty() || name.chars().count() > NAME_MAX {
+        faults.add(Reason::InvalidValue, field, "needs 1 to 128 characters");
     }
+}
+
+/// Checks when a credential stops working.
+pub(super) fn check_expiry(
+    field: &str,
+    expire_ms: Option<i64>,
+    now_ms: i64,
+    faults: &mut Faults,
+) {
+    if expire_ms.is_some_and(|expire_ms| expire_ms <= now_ms) {
+        faults.add(Reason::ValueOutOfRange, field, "is past");
+    }
+}
+
+fn check_name_and_scopes(caller: &ApiKey, asked: &v1::ApiKey, faults: &mut Faults) {
+    check_name("api_key.display_name", &asked.display_name, faults);
     if asked.scopes.is_empty() {
         let text = "is empty; name what the key may do, or * for everything";
         faults.add(Reason::MissingField, "api_key.scopes", text);
@@ -134,22 +198,22 @@ fn check_name_and_scopes(caller: &ApiKey, asked: &v1::ApiKey, faults: &mut Fault
     }
 }
 
-fn check_domains(caller: &ApiKey, asked: &v1::ApiKey, faults: &mut Faults) -> Vec<String> {
+/// Checks the domains a new credential may send from; they are never more than the caller's own.
+pub(super) fn check_domains(
+    field: &str,
+    caller: &ApiKey,
+    asked: &[String],
+    faults: &mut Faults,
+) -> Vec<String> {
     let mut sender_domains = Vec::new();
-    for (n, domain) in asked.sender_domains.iter().take(DOMAINS_MAX).enumerate() {
+    for (n, domain) in asked.iter().take(DOMAINS_MAX).enumerate() {
         match address::parse_domain(domain) {
             Ok(domain) => sender_domains.push(domain),
-            Err(text) => {
-                faults.add(Reason::InvalidValue, format!("api_key.sender_domains[{n}]"), text);
-            }
+            Err(text) => faults.add(Reason::InvalidValue, format!("{field}[{n}]"), text),
         }
     }
-    if asked.sender_domains.len() > DOMAINS_MAX {
-        faults.add(
-            Reason::ValueOutOfRange,
-            "api_key.sender_domains",
-            "names more than 100 domains",
-        );
+    if asked.len() > DOMAINS_MAX {
+        faults.add(Reason::ValueOutOfRange, field, "names more than 100 domains");
     }
     // A key makes no key that may do more than itself.
     let own = &caller.sender_domains;
@@ -158,7 +222,7 @@ fn check_domains(caller: &ApiKey, asked: &v1::ApiKey, faults: &mut Faults) -> Ve
     }
     if !own.is_empty() && sender_domains.iter().any(|domain| !own.contains(domain)) {
         let text = "names a domain that your own key may not send from";
-        faults.add(Reason::SenderNotAllowed, "api_key.sender_domains", text);
+        faults.add(Reason::SenderNotAllowed, field, text);
     }
     sender_domains
 }

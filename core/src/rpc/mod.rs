@@ -12,7 +12,11 @@ pub mod suppressions;
 pub mod domains;
 pub mod stats;
 pub mod sink;
+pub mod session;
 pub mod credentials;
+pub mod smtp_credentials;
+pub mod check_password;
+pub mod settings;
 pub mod server;
 
 use std::sync::Arc;
@@ -25,6 +29,7 @@ use crate::intake::Intake;
 use crate::store::{Database, Queue};
 
 use self::auth::Gate;
+use self::check_password::Checker;
 use self::page::Pages;
 
 /// What the services share.
@@ -40,6 +45,8 @@ pub struct Context {
     pub queue: Arc<dyn Queue>,
     /// Everything else that is stored.
     pub db: Arc<dyn Database>,
+    /// Password checks of gateways.
+    pub checker: Checker,
     /// Page tokens.
     pub pages: Arc<Pages>,
     /// The time.

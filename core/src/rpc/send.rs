@@ -14,7 +14,7 @@ use crate::intake::{Answer, Ready, draft::Labels, message_id};
 use crate::model::delivery::State;
 use crate::model::directory::ApiKey;
 use crate::model::message::{DeliveryRow, NewMessage, Receipt};
-use postern_proto::ids::{BatchId, RecipientId};
+use postern_proto::ids::{BatchId, MessageId, RecipientId};
 
 use crate::store::messages;
 
@@ -53,8 +53,19 @@ pub async fn send_raw(
     metadata: &MetadataMap,
     request: v1::SendRawMessageRequest,
 ) -> Result<v1::SendRawMessageResponse, Failure> {
+    let message_id = given_id(context, metadata, &request)?;
+    if let Some(id) = message_id.filter(|_| request.retry)
+        && let Some(message) = accepted_before(context, key, id).await?
+    {
+        return Ok(v1::SendRawMessageResponse { message: Some(message), replayed: true });
+    }
     let text = request_id(&request.request_id, metadata)?;
-    let unnamed = v1::SendRawMessageRequest { request_id: String::new(), ..request.clone() };
+    let unnamed = v1::SendRawMessageRequest {
+        request_id: String::new(),
+        message_id: String::new(),
+        retry: false,
+        ..request.clone()
+    };
     let request_key = request_key(text, &unnamed);
     if request.raw.is_empty() {
         return Err(Failure::field(Reason::MissingField, "raw", "is empty; give the message"));
@@ -73,6 +84,7 @@ pub async fn send_raw(
         envelope_from: request.envelope_from,
         recipients: request.recipients,
         labels,
+        message_id,
     };
     if let Some(before) = context.intake.replay(key, "raw", &request_key).await? {
         let message = Some(stored_answer(context, &before.receipt).await?);
@@ -81,6 +93,36 @@ pub async fn send_raw(
     let ready = context.intake.raw(key, draft, request_key)?;
     let (message, replayed) = accept_one(context, key, ready).await?;
     Ok(v1::SendRawMessageResponse { message: Some(message), replayed })
+}
+
+/// The id a gateway has given the message. Nobody else may choose one.
+fn given_id(
+    context: &Context,
+    metadata: &MetadataMap,
+    request: &v1::SendRawMessageRequest,
+) -> Result<Option<MessageId>, Failure> {
+    if request.message_id.is_empty() && !request.retry {
+        return Ok(None);
+    }
+    if !context.gate.is_gateway(metadata)? {
+        let text = "is for gateways; leave it empty and use request_id";
+        return Err(Failure::field(Reason::InvalidValue, "message_id", text));
+    }
+    let id = request.message_id.parse().map_err(|bad: postern_proto::ids::BadId| {
+        Failure::field(Reason::InvalidValue, "message_id", format!("is {bad}"))
+    })?;
+    Ok(Some(id))
+}
+
+/// The message that an earlier request of this caller was accepted as.
+async fn accepted_before(
+    context: &Context,
+    key: &ApiKey,
+    id: MessageId,
+) -> Result<Option<v1::Message>, Failure> {
+    let found = messages::message(&*context.db, id).await?;
+    let own = found.filter(|(row, _)| row.key_id == key.id);
+    Ok(own.map(|(row, deliveries)| convert::message(row, deliveries)))
 }
 
 /// Accepts a batch.

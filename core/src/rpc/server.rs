@@ -12,6 +12,7 @@ use super::credentials::Credentials;
 use super::domains::Domains;
 use super::events::Events;
 use super::messages::Messages;
+use super::settings::Settings;
 use super::sink::Sink;
 use super::stats::Stats;
 use super::suppressions::Suppressions;
@@ -71,6 +72,9 @@ pub async fn router(
         )))
         .add_service(v1::domain_service_server::DomainServiceServer::new(Domains(context.clone())))
         .add_service(v1::stats_service_server::StatsServiceServer::new(Stats(context.clone())))
+        .add_service(v1::settings_service_server::SettingsServiceServer::new(Settings(
+            context.clone(),
+        )))
         .add_service(v1::credential_service_server::CredentialServiceServer::new(Credentials(
             context,
         )));

@@ -18,6 +18,8 @@ pub mod ledger;
 pub mod messages;
 pub mod idempotency;
 pub mod directory;
+pub mod smtp_credentials;
+pub mod settings;
 pub mod templates;
 pub mod inbox;
 pub mod group;

@@ -1,0 +1,100 @@
+//! Passwords of SMTP credentials: our own, which are random and need no slow hash, and bcrypt hashes
+//! taken over from the old system. Pure; a crash has nothing to lose.
+//!
+//! Every failure costs the same work, whoever was named: the bcrypt rounds that the costliest
+//! credential needs. So the time of an answer does not tell whether a user name exists.
+
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// What begins the stored form of our own passwords.
+const OWN: &str = "sha256$";
+/// bcrypt costs that may be imported; a higher one would be an attack on ourselves.
+pub const COSTS: std::ops::RangeInclusive<u32> = 4..=15;
+/// The cost of a failure while no credential needs more; what Rails stores by default.
+pub const FAILURE_COST: u32 = 10;
+/// A longer password is none of ours and is not looked at.
+pub const BYTES_MAX: usize = 512;
+
+/// The stored form of one of our own passwords, which must be random.
+pub fn hash_own(password: &str) -> String {
+    let hex: String = digest(password).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{OWN}{hex}")
+}
+
+/// The cost of a bcrypt hash; none when it is no bcrypt hash of an allowed cost.
+pub fn bcrypt_cost(hash: &str) -> Option<u32> {
+    let parts: bcrypt::HashParts = hash.parse().ok()?;
+    Some(parts.get_cost()).filter(|cost| COSTS.contains(cost))
+}
+
+/// Checks a password against what is stored, or against nothing when the name is unknown.
+/// `failure_cost` is the highest cost of any credential.
+pub fn verify(stored: Option<&str>, password: &str, failure_cost: u32) -> bool {
+    let cost = stored.and_then(bcrypt_cost);
+    let right = password.len() <= BYTES_MAX
+        && match (stored, cost) {
+            (Some(hash), Some(_)) => bcrypt::verify(password, hash).unwrap_or(false),
+            (Some(hash), None) => bool::from(hash_own(password).as_bytes().ct_eq(hash.as_bytes())),
+            (None, _) => false,
+        };
+    if !right {
+        spend(cost, failure_cost);
+    }
+    right
+}
+
+/// Does the work that is missing to `full` after a hash of cost `done`: 2^done + 2^done +
+/// 2^(done+1) + … = 2^full rounds.
+fn spend(done: Option<u32>, full: u32) {
+    let salt = [0x5a; 16];
+    let missing = match done {
+        None => full..full + 1,
+        Some(done) => done..full,
+    };
+    for cost in missing {
+        std::hint::black_box(bcrypt::bcrypt(cost, salt, b"nobody"));
+    }
+}
+
+fn digest(password: &str) -> [u8; 32] {
+    Sha256::digest(password.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn imported(cost: u32) -> String {
+        bcrypt::hash("s3cret-Passw0rd", cost).unwrap()
+    }
+
+    #[test]
+    fn both_kinds_verify() {
+        let own = hash_own("randomrandom");
+        assert!(verify(Some(&own), "randomrandom", 4));
+        assert!(!verify(Some(&own), "randomrandoM", 4));
+        for prefix in ["$2a$", "$2b$", "$2y$"] {
+            let hash = imported(4).replacen("$2b$", prefix, 1);
+            assert_eq!(bcrypt_cost(&hash), Some(4));
+            assert!(verify(Some(&hash), "s3cret-Passw0rd", 5), "{prefix}");
+            assert!(!verify(Some(&hash), "s3cret-passw0rd", 5), "{prefix}");
+        }
+        assert!(!verify(None, "anything", 4));
+        assert!(!verify(Some(&own), &"x".repeat(BYTES_MAX + 1), 4));
+    }
+
+    #[test]
+    fn a_hash_known_from_elsewhere_verifies() {
+        // The test vector of the OpenBSD implementation.
+        let hash = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        assert!(verify(Some(hash), "U*U", 5));
+    }
+
+    #[test]
+    fn what_is_no_usable_hash_is_refused() {
+        for bad in ["", "$2b$", "sha256$00", "$2b$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"] {
+            assert_eq!(bcrypt_cost(bad), None, "{bad}");
+        }
+    }
+}

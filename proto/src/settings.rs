@@ -1,0 +1,208 @@
+//! The live settings: the one table of their names, kinds, ranges and defaults.
+//!
+//! The core keeps the values that differ from the defaults and tells everybody; a gateway that has
+//! not reached the core yet goes by the defaults. Constant data and pure functions; a crash has
+//! nothing to lose.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How a value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A number without a unit.
+    Count,
+    /// A number of octets.
+    Octets,
+    /// A duration such as `500ms`, `30s`, `5m`, `2h` or `3d`, held in milliseconds.
+    Time,
+}
+
+/// A setting that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Definition {
+    /// The name.
+    pub name: &'static str,
+    /// How its values are written.
+    pub kind: Kind,
+    /// The value when nobody changed it.
+    pub default: i64,
+    /// The smallest value.
+    pub min: i64,
+    /// The largest value.
+    pub max: i64,
+    /// What it is for.
+    pub description: &'static str,
+}
+
+const SECOND: i64 = 1000;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+
+macro_rules! settings {
+    ($($constant:ident = $name:literal, $kind:ident, $default:expr, $min:expr, $max:expr, $text:literal;)*) => {
+        $(#[doc = $text]
+        pub const $constant: Definition = Definition {
+            name: $name,
+            kind: Kind::$kind,
+            default: $default,
+            min: $min,
+            max: $max,
+            description: $text,
+        };)*
+
+        /// Every setting, by name.
+        pub const ALL: &[Definition] = &[$($constant,)*];
+    };
+}
+
+settings! {
+    SMTP_AUTH_FAILURES_PER_ADDRESS = "smtp.auth_failures_per_address", Count, 20, 1, 1_000_000,
+        "failed logins of one client address within smtp.auth_failure_window before it is locked out";
+    SMTP_AUTH_FAILURES_PER_USER = "smtp.auth_failures_per_user", Count, 50, 1, 1_000_000,
+        "failed logins under one user name within smtp.auth_failure_window before it is locked out";
+    SMTP_AUTH_FAILURE_WINDOW = "smtp.auth_failure_window", Time, 15 * MINUTE, SECOND, 24 * HOUR,
+        "the time in which failed logins are counted";
+    SMTP_COMMAND_TIME_MAX = "smtp.command_time_max", Time, 5 * MINUTE, SECOND, HOUR,
+        "how long a client may take for one command";
+    SMTP_COMMANDS_MAX = "smtp.commands_max", Count, 10_000, 10, 10_000_000,
+        "commands of one session";
+    SMTP_CONNECTIONS_MAX = "smtp.connections_max", Count, 10_000, 1, 1_000_000,
+        "open connections of one gateway";
+    SMTP_CONNECTIONS_PER_ADDRESS_MAX = "smtp.connections_per_address_max", Count, 500, 1, 1_000_000,
+        "open connections of one client address to one gateway";
+    SMTP_CREDENTIAL_MESSAGES = "smtp.credential_messages", Count, 0, 0, 1_000_000_000,
+        "messages per smtp.credential_window of a credential without a rate_limit of its own; 0: no limit";
+    SMTP_CREDENTIAL_RECIPIENTS = "smtp.credential_recipients", Count, 0, 0, 1_000_000_000,
+        "recipients per smtp.credential_window of one credential; 0: no limit";
+    SMTP_CREDENTIAL_WINDOW = "smtp.credential_window", Time, HOUR, SECOND, 24 * HOUR,
+        "the time in which the messages and recipients of a credential are counted";
+    SMTP_DATA_TIME_MAX = "smtp.data_time_max", Time, 10 * MINUTE, SECOND, 6 * HOUR,
+        "how long a client may take for one message";
+    SMTP_ERRORS_MAX = "smtp.errors_max", Count, 20, 1, 10_000,
+        "refused commands of one session before it is closed";
+    SMTP_LINE_OCTETS_MAX = "smtp.line_octets_max", Octets, 65_536, 998, 40 << 20,
+        "the longest line of a message";
+    SMTP_MESSAGE_OCTETS_MAX = "smtp.message_octets_max", Octets, 25 << 20, 1024, 100 << 20,
+        "the largest message; the core's POSTERN_MESSAGE_BYTES holds besides";
+    SMTP_MESSAGES_PER_SESSION_MAX = "smtp.messages_per_session_max", Count, 1000, 1, 1_000_000,
+        "messages of one session";
+    SMTP_RECIPIENTS_MAX = "smtp.recipients_max", Count, 1000, 1, 1000,
+        "recipients of one message";
+    SMTP_SESSION_TIME_MAX = "smtp.session_time_max", Time, HOUR, SECOND, 24 * HOUR,
+        "how long a session may last";
+}
+
+/// The definition of this name.
+pub fn find(name: &str) -> Option<&'static Definition> {
+    ALL.iter().find(|definition| definition.name == name)
+}
+
+impl Definition {
+    /// Reads a value. The error says what would fit.
+    pub fn parse(&self, text: &str) -> Result<i64, String> {
+        let value = match self.kind {
+            Kind::Count | Kind::Octets => text.parse().ok(),
+            Kind::Time => parse_time(text),
+        };
+        let fitting = value.filter(|value| (self.min..=self.max).contains(value));
+        fitting.ok_or_else(|| {
+            let (min, max) = (self.show(self.min), self.show(self.max));
+            match self.kind {
+                Kind::Count => format!("needs a number from {min} to {max}"),
+                Kind::Octets => format!("needs a number of octets from {min} to {max}"),
+                Kind::Time => format!("needs a duration such as 30s or 5m, from {min} to {max}"),
+            }
+        })
+    }
+
+    /// Writes a value as [`Self::parse`] reads it.
+    pub fn show(&self, value: i64) -> String {
+        match self.kind {
+            Kind::Count | Kind::Octets => value.to_string(),
+            Kind::Time => {
+                let units = [(HOUR, "h"), (MINUTE, "m"), (SECOND, "s")];
+                let unit = units.iter().find(|(size, _)| value > 0 && value % size == 0);
+                unit.map_or(format!("{value}ms"), |(size, name)| format!("{}{name}", value / size))
+            }
+        }
+    }
+}
+
+fn parse_time(text: &str) -> Option<i64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let size = match unit {
+        "ms" => 1,
+        "s" => SECOND,
+        "m" => MINUTE,
+        "h" => HOUR,
+        "d" => 24 * HOUR,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(size)
+}
+
+/// The values in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    changed: BTreeMap<&'static str, i64>,
+}
+
+impl Settings {
+    /// Takes a value over. An unknown name or a value that does not fit is an error that says why;
+    /// what was in force stays.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), String> {
+        let definition = find(name).ok_or_else(|| "is no setting".to_owned())?;
+        self.changed.insert(definition.name, definition.parse(text)?);
+        Ok(())
+    }
+
+    /// The value of a setting, as a number.
+    pub fn get(&self, definition: &Definition) -> i64 {
+        self.changed.get(definition.name).copied().unwrap_or(definition.default)
+    }
+
+    /// The value of a setting that counts or weighs something.
+    pub fn count(&self, definition: &Definition) -> usize {
+        usize::try_from(self.get(definition)).unwrap_or(usize::MAX)
+    }
+
+    /// The value of a setting that is a time.
+    pub fn time(&self, definition: &Definition) -> Duration {
+        Duration::from_millis(u64::try_from(self.get(definition)).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_sound() {
+        assert!(ALL.windows(2).all(|two| two[0].name < two[1].name));
+        for definition in ALL {
+            assert_eq!(definition.parse(&definition.show(definition.default)), Ok(definition.default));
+            assert!(definition.min <= definition.default && definition.default <= definition.max);
+            assert_eq!(find(definition.name), Some(definition));
+        }
+    }
+
+    #[test]
+    fn bad_values_are_refused_and_change_nothing() {
+        let mut settings = Settings::default();
+        settings.set("smtp.recipients_max", "7").unwrap();
+        for (name, text) in [
+            ("smtp.recipients_max", "0"),
+            ("smtp.recipients_max", "1001"),
+            ("smtp.recipients_max", "many"),
+            ("smtp.command_time_max", "30"),
+            ("smtp.nothing", "1"),
+        ] {
+            assert!(settings.set(name, text).is_err(), "{name} {text}");
+        }
+        assert_eq!(settings.count(&SMTP_RECIPIENTS_MAX), 7);
+        settings.set("smtp.command_time_max", "30s").unwrap();
+        assert_eq!(settings.time(&SMTP_COMMAND_TIME_MAX), Duration::from_secs(30));
+        assert_eq!(SMTP_COMMAND_TIME_MAX.show(90_000), "90s");
+    }
+}
