@@ -1,7 +1,7 @@
 //! Process plumbing that every binary of Postern needs and that knows no word about mail:
 //! configuration, logs, stopping, listening, and the gateways' connection to the core.
 //!
-//! Nothing here keeps state, so a crash has nothing to lose.
+//! What is kept (counters of limits, a certificate) is in memory and may be lost with the process.
 
 pub mod env;
 pub mod telemetry;
@@ -11,3 +11,5 @@ pub mod clock;
 pub mod backoff;
 pub mod core_client;
 pub mod in_process;
+pub mod limits;
+pub mod tls;

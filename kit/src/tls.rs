@@ -1,0 +1,193 @@
+//! Certificates of servers: read from files, watched, and exchanged without dropping a connection;
+//! or made on the spot for an installation on one machine.
+//!
+//! A file that has become unreadable changes nothing: the last good certificate stays in use and the
+//! log says so. A crash has nothing to lose.
+
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_util::sync::CancellationToken;
+
+/// How often the files are looked at.
+pub const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// A certificate that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read as what it should be.
+    #[error("{path}: {problem}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Certificate and key do not fit together, or TLS cannot be set up with them.
+    #[error("the certificate cannot be used: {0}")]
+    Unusable(#[from] rustls::Error),
+}
+
+/// Where a certificate chain and its key are, as PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertFiles {
+    /// The chain, the server's own certificate first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// A certificate in use.
+#[derive(Debug)]
+pub struct CertStore {
+    files: CertFiles,
+    current: ArcSwap<CertifiedKey>,
+}
+
+impl CertStore {
+    /// Reads the files.
+    pub fn open(files: CertFiles) -> Result<Arc<Self>, TlsError> {
+        let current = ArcSwap::from_pointee(read(&files)?);
+        Ok(Arc::new(Self { files, current }))
+    }
+
+    /// TLS 1.2 and 1.3 (RFC 8997) with this certificate; later exchanges of it hold for new
+    /// connections.
+    pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(self.clone());
+        Ok(Arc::new(config))
+    }
+
+    /// Reads the files again. On an error the certificate in use stays.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(Arc::new(read(&self.files)?));
+        Ok(())
+    }
+
+    /// Reads the files again whenever they change, until told to stop.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let mut seen = state(&self.files);
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let now = state(&self.files);
+            if now == seen {
+                continue;
+            }
+            // Both files change, one after the other: until they fit the next look tries again.
+            match self.reload() {
+                Ok(()) => {
+                    seen = now;
+                    tracing::info!(file = %self.files.cert.display(), "certificate exchanged");
+                }
+                Err(error) => tracing::warn!(%error, "new certificate not usable; the old one stays"),
+            }
+        }
+    }
+}
+
+impl ResolvesServerCert for CertStore {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
+}
+
+/// A self-signed certificate in `folder`, made when there is none: good for talking to oneself and
+/// for nothing that checks certificates.
+pub fn self_signed(folder: &Path, names: &[String]) -> Result<CertFiles, TlsError> {
+    let files = CertFiles { cert: folder.join("tls-cert.pem"), key: folder.join("tls-key.pem") };
+    if files.cert.exists() && files.key.exists() {
+        return Ok(files);
+    }
+    let failed = |path: &Path, problem: String| TlsError::File { path: path.to_owned(), problem };
+    let made = rcgen::generate_simple_self_signed(names.to_vec())
+        .map_err(|error| failed(&files.cert, error.to_string()))?;
+    std::fs::create_dir_all(folder).map_err(|error| failed(folder, error.to_string()))?;
+    // The key first: a certificate without its key would stop the next start.
+    for (path, text, mode) in [
+        (&files.key, made.signing_key.serialize_pem(), 0o600),
+        (&files.cert, made.cert.pem(), 0o644),
+    ] {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(mode);
+        let file = options.open(path);
+        file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+            .map_err(|error| failed(path, error.to_string()))?;
+    }
+    Ok(files)
+}
+
+fn read(files: &CertFiles) -> Result<CertifiedKey, TlsError> {
+    let failed = |path: &Path, problem: String| TlsError::File { path: path.to_owned(), problem };
+    let chain = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| failed(&files.cert, error.to_string()))?;
+    if chain.is_empty() {
+        return Err(failed(&files.cert, "holds no certificate in PEM form".to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| failed(&files.key, error.to_string()))?;
+    let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?;
+    certified.keys_match()?;
+    Ok(certified)
+}
+
+/// What shows that a file has changed.
+fn state(files: &CertFiles) -> [Option<(SystemTime, u64)>; 2] {
+    [&files.cert, &files.key].map(|path| {
+        let data = std::fs::metadata(path).ok()?;
+        Some((data.modified().ok()?, data.len()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn names() -> Vec<String> {
+        vec!["localhost".to_owned()]
+    }
+
+    #[test]
+    fn a_certificate_is_made_once_and_its_key_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = self_signed(folder.path(), &names()).unwrap();
+        let cert = std::fs::read(&files.cert).unwrap();
+        assert_eq!(self_signed(folder.path(), &names()).unwrap(), files);
+        assert_eq!(std::fs::read(&files.cert).unwrap(), cert);
+        let mode = std::fs::metadata(&files.key).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        CertStore::open(files).unwrap().server_config().unwrap();
+    }
+
+    #[test]
+    fn a_bad_exchange_leaves_the_old_certificate_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = self_signed(folder.path(), &names()).unwrap();
+        let store = CertStore::open(files.clone()).unwrap();
+        let before = store.current.load_full();
+        let other = tempfile::tempdir().unwrap();
+        let others = self_signed(other.path(), &names()).unwrap();
+        std::fs::copy(&others.cert, &files.cert).unwrap();
+        assert!(store.reload().is_err(), "the key does not fit yet");
+        std::fs::write(&files.key, b"junk").unwrap();
+        assert!(store.reload().is_err());
+        assert!(Arc::ptr_eq(&before, &store.current.load_full()));
+        std::fs::copy(&others.key, &files.key).unwrap();
+        store.reload().unwrap();
+        assert_ne!(before.cert, store.current.load().cert);
+    }
+}
