@@ -1,5 +1,108 @@
-//! The SMTP gateway: submission on 2587, 587 and 465, translated to `postern.v1`.
+//! The SMTP gateway: submission on 2587, 587 (STARTTLS) and 465 (implicit TLS), and the plain sink
+//! of a development installation on 1025. SMTP in, `postern.v1` out.
 //!
-//! Not built yet; the crate keeps its place in the dependency law. Until then mail is handed in over
-//! gRPC or REST, composed messages as `SendRawMessage` or `POST /v1/messages` with
-//! `message/rfc822`.
+//! [`session`] is the protocol without I/O, one type for each state; [`connection`] is the thin loop
+//! that moves bytes between it and a socket. A 250 after the content means that the core has
+//! committed the message.
+//!
+//! Owns no state. A crash closes every connection; a client that got no 250 sends again. What is lost
+//! is the memory of answers that never came ([`submit`]), so only then may a message come twice.
+
+mod config;
+mod connection;
+mod header;
+mod listener;
+mod live;
+mod login;
+mod options;
+mod outcome;
+mod proxy;
+mod reply;
+mod seats;
+mod session;
+mod submit;
+mod vendor;
+
+use std::sync::Arc;
+
+use postern_kit::core_client::CoreClient;
+use postern_kit::limits::Limiter;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use config::{Door, HELP, Listening, SmtpConfig, TlsFiles};
+
+use crate::live::Live;
+use crate::login::Logins;
+use crate::seats::Seats;
+use crate::submit::Submitter;
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) config: SmtpConfig,
+    pub(crate) live: Live,
+    pub(crate) seats: Seats,
+    pub(crate) logins: Logins,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) submitter: Submitter,
+    pub(crate) tls: Option<Tls>,
+}
+
+/// TLS as it is offered.
+pub(crate) struct Tls {
+    store: Arc<postern_kit::tls::CertStore>,
+    pub(crate) acceptor: tokio_rustls::TlsAcceptor,
+}
+
+/// The gateway, ready to serve.
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+impl Gateway {
+    /// Reads the certificate and wires the parts. No port is open yet. `sink` is how mail of the
+    /// plain sink reaches the core.
+    pub fn build(
+        config: SmtpConfig,
+        core: CoreClient,
+        limiter: Limiter,
+    ) -> Result<Self, postern_kit::tls::TlsError> {
+        let tls = match &config.tls {
+            None => None,
+            Some(files) => {
+                let store = postern_kit::tls::CertStore::open(files.clone())?;
+                let acceptor = tokio_rustls::TlsAcceptor::from(store.server_config()?);
+                Some(Tls { store, acceptor })
+            }
+        };
+        let limiter = Arc::new(limiter);
+        let shared = Shared {
+            live: Live::new(core.clone()),
+            seats: Seats::default(),
+            logins: Logins::new(core.clone(), limiter.clone(), config.core_timeout),
+            limiter,
+            submitter: Submitter::new(core, config.core_timeout),
+            tls,
+            config,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Serves the listeners until `stop`; then sessions end at their next pause.
+    pub async fn serve(self, listeners: Vec<(Door, TcpListener)>, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        tasks.spawn(self.shared.live.clone().follow(stop.clone()));
+        if let Some(tls) = &self.shared.tls {
+            tasks.spawn(tls.store.clone().watch(stop.clone()));
+        }
+        for (door, listener) in listeners {
+            let (shared, stop, connections) = (self.shared.clone(), stop.clone(), tasks.clone());
+            tasks.spawn(listener::accept(shared, door, listener, connections, stop));
+        }
+        stop.cancelled().await;
+        if !postern_kit::shutdown::drain(&tasks, self.shared.config.drain).await {
+            tracing::warn!(sessions = tasks.len(), "some sessions did not end in time");
+        }
+    }
+}

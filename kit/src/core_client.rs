@@ -69,9 +69,15 @@ pub struct CoreClient {
 }
 
 impl CoreClient {
-    /// Wraps a channel. `door` is `rest`, `smtp` or `tracking`.
+    /// Wraps a channel. `door` is `rest`, `smtp`, `sink` or `tracking`.
     pub fn new(channel: Channel, token: GatewayToken, door: &'static str) -> Self {
         Self { channel, token, door }
+    }
+
+    /// The same connection for another door.
+    #[must_use]
+    pub fn with_door(&self, door: &'static str) -> Self {
+        Self { door, ..self.clone() }
     }
 
     /// Connects on first use to the core at `POSTERN_CORE_URL`, with the token in

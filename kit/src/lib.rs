@@ -12,4 +12,5 @@ pub mod backoff;
 pub mod core_client;
 pub mod in_process;
 pub mod limits;
+pub mod net;
 pub mod tls;

@@ -46,6 +46,8 @@ pub struct RawDraft {
     pub labels: Labels,
     /// The id a gateway has given it; none lets the core make one.
     pub message_id: Option<MessageId>,
+    /// It goes to the local inbox only.
+    pub test: bool,
 }
 
 impl Intake {
@@ -161,6 +163,7 @@ impl Intake {
         // Encoded words may hide what no header field may hold.
         let subject: String = inspection.subject.chars().filter(|c| !c.is_control()).collect();
         let mut row = self.row(key, &from, &subject, &draft.labels, id, now_ms);
+        row.test |= draft.test;
         if let Some(message_id) = inspection.message_id {
             row.rfc_message_id = message_id;
         }

@@ -85,6 +85,7 @@ pub async fn send_raw(
         recipients: request.recipients,
         labels,
         message_id,
+        test: request.test,
     };
     if let Some(before) = context.intake.replay(key, "raw", &request_key).await? {
         let message = Some(stored_answer(context, &before.receipt).await?);

@@ -1,0 +1,71 @@
+//! The live settings as the core tells them. While the core cannot be reached the last ones hold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use postern_kit::core_client::{Caller, CoreClient};
+use postern_proto::settings::Settings;
+use postern_proto::v1;
+use postern_proto::v1::settings_service_client::SettingsServiceClient;
+use tokio_util::sync::CancellationToken;
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The settings in force.
+#[derive(Clone)]
+pub(crate) struct Live {
+    core: CoreClient,
+    current: Arc<ArcSwap<Settings>>,
+}
+
+impl Live {
+    /// Begins with the defaults.
+    pub(crate) fn new(core: CoreClient) -> Self {
+        Self { core, current: Arc::default() }
+    }
+
+    /// What holds now.
+    pub(crate) fn now(&self) -> Arc<Settings> {
+        self.current.load_full()
+    }
+
+    /// Asks the core again and again until told to stop.
+    pub(crate) async fn follow(self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut reached = true;
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            match self.ask().await {
+                Ok(settings) => {
+                    reached = true;
+                    if settings != **self.current.load() {
+                        tracing::info!("settings changed");
+                        self.current.store(Arc::new(settings));
+                    }
+                }
+                Err(error) => {
+                    if std::mem::take(&mut reached) {
+                        tracing::warn!(error = error.message(), "settings not read; the last ones hold");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<Settings, tonic::Status> {
+        let request = v1::ListSettingsRequest { prefix: "smtp.".to_owned() };
+        let mut request = self.core.request(request, &Caller::default());
+        request.set_timeout(Duration::from_secs(5));
+        let mut client = SettingsServiceClient::new(self.core.channel.clone());
+        let answer = client.list_settings(request).await?.into_inner();
+        let mut settings = Settings::default();
+        for setting in answer.settings {
+            if let Err(problem) = settings.set(&setting.name, &setting.value) {
+                // A newer core knows settings that this gateway does not.
+                tracing::debug!(setting = setting.name, problem, "a setting is passed over");
+            }
+        }
+        Ok(settings)
+    }
+}

@@ -1,0 +1,228 @@
+//! Option headers: how a client that only speaks SMTP says what the API says in fields. Ours begin
+//! with `X-Postern-`; an unknown one is refused, never passed over. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use postern_proto::v1;
+
+use crate::header::Header;
+use crate::reply::Reply;
+use crate::vendor;
+
+/// What the headers of a message ask for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) tags: Vec<String>,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) external_id: String,
+    pub(crate) campaign_id: String,
+    pub(crate) request_id: String,
+    pub(crate) priority: v1::Priority,
+    pub(crate) send_time: Option<Timestamp>,
+    pub(crate) expire_time: Option<Timestamp>,
+    pub(crate) test: bool,
+}
+
+const PREFIX: &str = "x-postern-";
+/// Where the campaign stands, the first one that is there counts.
+const CAMPAIGN: [&str; 3] = ["x-id-mail", "x-campaign-id", "x-mailing-id"];
+
+/// An option that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadOption {
+    pub(crate) name: String,
+    pub(crate) problem: String,
+}
+
+impl BadOption {
+    pub(crate) fn new(name: &str, problem: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), problem: problem.into() }
+    }
+
+    pub(crate) fn reply(&self) -> Reply {
+        Reply::new(554, "5.6.0", format!("the header {} {}", self.name, self.problem))
+    }
+}
+
+/// Reads the options of a message. `aliases` names the vendors whose headers count too.
+pub(crate) fn read(header: &Header<'_>, aliases: &[i32]) -> Result<Options, BadOption> {
+    let mut options = Options::default();
+    for field in &header.fields {
+        let name = field.name.to_ascii_lowercase();
+        if let Some(option) = name.strip_prefix(PREFIX) {
+            options.own(option, &field.value()).map_err(|problem| BadOption::new(field.name, problem))?;
+        } else {
+            let read = vendor::read(&mut options, aliases, &name, || field.value());
+            read.map_err(|problem| BadOption::new(field.name, problem))?;
+        }
+    }
+    if options.campaign_id.is_empty() {
+        options.campaign_id = campaign(header);
+    }
+    Ok(options)
+}
+
+impl Options {
+    /// One of our own options.
+    fn own(&mut self, option: &str, value: &str) -> Result<(), String> {
+        if let Some(key) = option.strip_prefix("metadata-") {
+            self.metadata.insert(key.to_owned(), value.to_owned());
+            return Ok(());
+        }
+        match option {
+            "idempotency-key" => once(&mut self.request_id, value),
+            "tag" => {
+                self.tag_list(value);
+                Ok(())
+            }
+            "metadata" => self.metadata_json(value),
+            "external-id" => once(&mut self.external_id, value),
+            "campaign-id" => once(&mut self.campaign_id, value),
+            "priority" => {
+                self.priority = match value.to_ascii_lowercase().as_str() {
+                    "high" => v1::Priority::High,
+                    "normal" => v1::Priority::Normal,
+                    "low" => v1::Priority::Low,
+                    _ => return Err("is none of high, normal, low".to_owned()),
+                };
+                Ok(())
+            }
+            "send-time" => time(value).map(|time| self.send_time = Some(time)),
+            "expire-time" => time(value).map(|time| self.expire_time = Some(time)),
+            "test" if value.eq_ignore_ascii_case("sink") => {
+                self.test = true;
+                Ok(())
+            }
+            "test" => Err("has a value other than sink".to_owned()),
+            _ => Err("is not an option that Postern knows".to_owned()),
+        }
+    }
+
+    /// Tags separated by commas.
+    pub(crate) fn tag_list(&mut self, value: &str) {
+        let tags = value.split(',').map(str::trim).filter(|tag| !tag.is_empty());
+        self.tags.extend(tags.map(str::to_owned));
+    }
+
+    /// Metadata as a JSON object of plain values.
+    pub(crate) fn metadata_json(&mut self, value: &str) -> Result<(), String> {
+        let object: BTreeMap<String, serde_json::Value> = serde_json::from_str(value)
+            .map_err(|error| format!("is no JSON object: {error}"))?;
+        for (key, value) in object {
+            let text = match value {
+                serde_json::Value::String(text) => text,
+                plain if !plain.is_object() && !plain.is_array() => plain.to_string(),
+                _ => return Err(format!("has a nested value under {key}; give text")),
+            };
+            self.metadata.insert(key, text);
+        }
+        Ok(())
+    }
+}
+
+/// A time as RFC 3339 or RFC 5322 writes it.
+pub(crate) fn time(value: &str) -> Result<Timestamp, String> {
+    let mail_date = || jiff::fmt::rfc2822::parse(value).map(|zoned| zoned.timestamp());
+    let parsed = value.parse::<Timestamp>().or_else(|_| mail_date());
+    parsed.map_err(|_| "is no time; write 2026-12-01T09:00:00Z".to_owned())
+}
+
+fn once(place: &mut String, value: &str) -> Result<(), String> {
+    if !place.is_empty() {
+        return Err("stands twice".to_owned());
+    }
+    if value.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    value.clone_into(place);
+    Ok(())
+}
+
+/// The campaign manager's campaign, `[12345]` read as `12345`.
+fn campaign(header: &Header<'_>) -> String {
+    let named = |wanted: &&str| {
+        let found = header.fields.iter().find(|field| field.name.eq_ignore_ascii_case(wanted));
+        found.map(|field| field.value())
+    };
+    let value = CAMPAIGN.iter().find_map(|name| named(&name)).unwrap_or_default();
+    let inner = value.trim();
+    let inner = inner.strip_prefix('[').unwrap_or(inner);
+    inner.strip_suffix(']').unwrap_or(inner).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(text: &str, aliases: &[v1::HeaderAlias]) -> Result<Options, BadOption> {
+        let message = format!("{}\r\n\r\nbody\r\n", text.replace('\n', "\r\n"));
+        let aliases: Vec<i32> = aliases.iter().map(|alias| *alias as i32).collect();
+        read(&Header::split(message.as_bytes()).unwrap(), &aliases)
+    }
+
+    #[test]
+    fn our_options_are_read() {
+        let text = "Subject: x\nX-Postern-Tag: a, b\nx-postern-tag: c\nX-Postern-Metadata: {\"n\":1,\n \"t\":\"x\"}\n\
+                    X-Postern-Metadata-uid: 9\nX-Postern-Idempotency-Key: k1\nX-Postern-Priority: High\n\
+                    X-Postern-Send-Time: Tue, 01 Dec 2026 09:00:00 +0100\nX-Postern-External-Id: o1\nX-Postern-Test: sink";
+        let read = options(text, &[]).unwrap();
+        assert_eq!(read.tags, ["a", "b", "c"]);
+        let metadata: Vec<_> = read.metadata.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        assert_eq!(metadata, ["n=1", "t=x", "uid=9"]);
+        assert_eq!((read.request_id.as_str(), read.external_id.as_str()), ("k1", "o1"));
+        assert_eq!(read.priority, v1::Priority::High);
+        assert_eq!(read.send_time.unwrap().to_string(), "2026-12-01T08:00:00Z");
+        assert!(read.test);
+    }
+
+    #[test]
+    fn the_campaign_is_where_the_old_system_looked() {
+        for (text, campaign) in [
+            ("X-ID-mail: [12345]", "12345"),
+            ("X-Mailing-ID: 3\nX-Campaign-ID: 2\nx-id-MAIL: 1", "1"),
+            ("X-Mailing-ID: 3\nX-Campaign-ID: 2", "2"),
+            ("X-Mailing-ID: [%%ID%%]", "%%ID%%"),
+            ("X-ID-mail: 7\nX-ID-mail: 8", "7"),
+            ("Subject: none", ""),
+        ] {
+            assert_eq!(options(text, &[]).unwrap().campaign_id, campaign, "{text}");
+        }
+        let own = options("X-ID-mail: 1\nX-Postern-Campaign-Id: 2", &[]).unwrap();
+        assert_eq!(own.campaign_id, "2");
+    }
+
+    #[test]
+    fn what_is_unknown_or_malformed_is_refused_by_name() {
+        for text in [
+            "X-Postern-Nothing: 1",
+            "X-Postern-Metadata: {",
+            "X-Postern-Metadata: {\"a\":{}}",
+            "X-Postern-Priority: urgent",
+            "X-Postern-Send-Time: tomorrow",
+            "X-Postern-Idempotency-Key: a\nX-Postern-Idempotency-Key: b",
+            "X-Postern-Test: maybe",
+            "X-Postern-: x",
+        ] {
+            let refused = options(text, &[]).unwrap_err();
+            assert!(refused.name.starts_with("X-Postern-"), "{text}");
+        }
+    }
+
+    #[test]
+    fn vendors_count_only_when_the_credential_says_so() {
+        use v1::HeaderAlias::*;
+        let text = "X-PM-Tag: a\nX-SMTPAPI: {\"category\":[\"b\",\"c\"],\"unique_args\":{\"u\":1}}\n\
+                    X-Mailgun-Variables: {\"m\":\"2\"}\nX-MSYS-API: {\"campaign_id\":\"d\",\"metadata\":{\"s\":\"3\"}}\n\
+                    Resend-Idempotency-Key: k\nX-SES-MESSAGE-TAGS: env=prod, team=x\nX-Sib-Sandbox: drop";
+        assert_eq!(options(text, &[]).unwrap(), Options::default());
+        let all = [Postmark, Sendgrid, Mailgun, Sparkpost, Resend, Ses, Brevo];
+        let read = options(text, &all).unwrap();
+        assert_eq!(read.tags, ["a", "b", "c", "d", "env=prod", "team=x"]);
+        let metadata: Vec<_> = read.metadata.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        assert_eq!(metadata, ["m=2", "s=3", "u=1"]);
+        assert_eq!(read.request_id, "k");
+        assert!(read.test);
+        assert!(options("X-SMTPAPI: {", &[Sendgrid]).is_err());
+    }
+}
