@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Core,
     /// Starts the REST gateway alone; the core is at POSTERN_CORE_URL.
     Rest,
+    /// Starts the SMTP gateway alone; the core is at POSTERN_CORE_URL.
+    Smtp,
     /// Sends a mail.
     Send(Send),
     /// Shows what became of a message.
@@ -31,6 +33,12 @@ pub(crate) enum Command {
     /// Makes, lists and revokes API keys.
     #[command(subcommand)]
     Keys(Keys),
+    /// Makes, imports, lists and revokes SMTP credentials.
+    #[command(subcommand)]
+    SmtpCredentials(SmtpCredentials),
+    /// Shows and changes live settings.
+    #[command(subcommand)]
+    Settings(Settings),
     /// Adds sender domains and shows the DNS records to publish.
     #[command(subcommand)]
     Domains(Domains),
@@ -147,6 +155,88 @@ pub(crate) struct KeyCreate {
     /// The key never expires; otherwise it does after 90 days.
     #[arg(long)]
     pub(crate) never_expires: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SmtpCredentials {
+    /// Makes a credential and prints its password, once.
+    Create(SmtpCredentialCreate),
+    /// Takes a credential over from another system by its bcrypt hash.
+    Import(SmtpCredentialImport),
+    /// Lists the credentials.
+    List(ListArgs),
+    /// Revokes a credential at once; named by its id or its user name.
+    Revoke(Named),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SmtpCredentialArgs {
+    /// The name for people.
+    pub(crate) name: String,
+    /// A domain it may send from; may be given several times. None: any.
+    #[arg(long = "domain")]
+    pub(crate) domains: Vec<String>,
+    /// Messages per window (setting smtp.credential_window); 0 for no limit of its own.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) rate_limit: i64,
+    /// Recipients per day; 0 for no limit.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) daily_limit: i64,
+    /// Whose option headers count besides ours, for example postmark; may be given several times.
+    #[arg(long = "alias", value_name = "VENDOR")]
+    pub(crate) aliases: Vec<String>,
+    /// Its mail goes to the local inbox only.
+    #[arg(long)]
+    pub(crate) test: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SmtpCredentialCreate {
+    #[command(flatten)]
+    pub(crate) credential: SmtpCredentialArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SmtpCredentialImport {
+    /// The user name.
+    #[arg(long)]
+    pub(crate) username: String,
+    /// The bcrypt hash: `$2b$12$…`; `-` reads it from standard input.
+    #[arg(long)]
+    pub(crate) hash: String,
+    #[command(flatten)]
+    pub(crate) credential: SmtpCredentialArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Settings {
+    /// Lists settings with their values.
+    List(SettingsList),
+    /// Changes a setting; it takes effect everywhere within two seconds.
+    Set(SettingSet),
+    /// Puts a setting back to its default.
+    Reset(Named),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SettingsList {
+    /// Only settings whose names begin with this.
+    #[arg(default_value = "")]
+    pub(crate) prefix: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SettingSet {
+    /// The name.
+    pub(crate) name: String,
+    /// The value.
+    pub(crate) value: String,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }

@@ -4,13 +4,15 @@ use anyhow::Context as _;
 use postern_core::app::Core;
 use postern_core::config::CoreConfig;
 use postern_gateway_rest::RestConfig;
+use postern_gateway_smtp::{Gateway, SmtpConfig};
 use postern_kit::core_client::CoreClient;
 use postern_kit::env::Env;
+use postern_kit::limits::Limiter;
 use postern_kit::{shutdown, telemetry};
 
 /// Behind `--help`.
 pub(crate) const HELP: &str = "\
-`postern core --help` and `postern rest --help` name the commands; their environment variables are
+`postern core --help` and so on name the commands; their environment variables are
 listed in docs/CONFIGURATION.md. Without any, everything binds to loopback, keeps its data in ./data
 and catches all mail in the local inbox.";
 
@@ -37,5 +39,16 @@ pub(crate) async fn rest(env: &Env) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "rest gateway listens");
     let gateway = postern_gateway_rest::build(config, core);
     gateway.serve(listener, shutdown::token_on_signal()?).await;
+    Ok(())
+}
+
+/// The SMTP gateway alone.
+pub(crate) async fn smtp(env: &Env) -> anyhow::Result<()> {
+    telemetry::init(env)?;
+    let config = SmtpConfig::from_env(env)?;
+    let core = CoreClient::from_env(env, "smtp")?;
+    let listeners = config.listening.bind().await?;
+    let gateway = Gateway::build(config, core, Limiter::from_env(env)?)?;
+    gateway.serve(listeners, shutdown::token_on_signal()?).await;
     Ok(())
 }

@@ -1,17 +1,24 @@
 //! Everything in one process: core and gateways, joined by an in-process channel.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use postern_core::app::Core;
 use postern_core::config::CoreConfig;
 use postern_gateway_rest::RestConfig;
+use postern_gateway_smtp::{Door, Gateway, SmtpConfig};
 use postern_kit::core_client::{CoreClient, GatewayToken};
 use postern_kit::env::Env;
-use postern_kit::{in_process, shutdown, telemetry};
+use postern_kit::limits::Limiter;
+use postern_kit::{in_process, shutdown, telemetry, tls};
+use tokio_util::sync::CancellationToken;
 
 use crate::{output, secrets};
+
+/// Where the local inbox listens as a plain sink, for people who expect one there.
+const SINK: &str = "127.0.0.1:1025";
 
 /// Starts everything and runs until SIGTERM or SIGINT.
 pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
@@ -24,26 +31,38 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
     let env = env.with("POSTERN_GATEWAY_TOKEN", token.as_str());
     let core_config = CoreConfig::from_env(&env)?;
     let rest_config = RestConfig::from_env(&env)?;
+    let smtp_config = smtp_config(&env, &core_config, &data)?;
     // Ports first: a taken one is the likeliest mistake, and nothing has to be undone.
     let grpc = core_config.listen.bind().await?;
     let rest = rest_config.listen.bind().await?;
-    let (grpc_addr, rest_addr) = (grpc.local_addr()?, rest.local_addr()?);
-    let transport = core_config.transport_kind;
+    let smtp = smtp_config.listening.bind().await?;
+    let mut welcome = Welcome {
+        transport: format!("{:?}", core_config.transport_kind),
+        grpc: grpc.local_addr()?,
+        rest: rest.local_addr()?,
+        smtp: Vec::new(),
+        data: data.clone(),
+        key: None,
+    };
+    for (door, listener) in &smtp {
+        welcome.smtp.push((*door, listener.local_addr()?));
+    }
     let core = Core::build(core_config).await?;
     if let Some(secret) = core.first_key().await? {
         secrets::keep_first_key(&data, &secret)?;
     }
-    let key = secrets::first_key(&data)?;
+    welcome.key = secrets::first_key(&data)?;
     let (channel, incoming) = in_process::connection();
     let client = CoreClient::new(channel, GatewayToken::new(&token)?, "rest");
+    let smtp_gateway =
+        Gateway::build(smtp_config, client.with_door("smtp"), Limiter::from_env(&env)?)?;
     let gateway = postern_gateway_rest::build(rest_config, client);
     let stop = shutdown::token_on_signal()?;
     // The gateways close first, so that no call of theirs meets a closed core.
-    let gateways_closed = tokio_util::sync::CancellationToken::new();
-    let core_stop = gateways_closed.clone();
-    let core = tokio::spawn(core.run(grpc, Some(incoming), core_stop));
-    welcome(&data, grpc_addr, rest_addr, key.as_deref(), &format!("{transport:?}"));
-    gateway.serve(rest, stop).await;
+    let gateways_closed = CancellationToken::new();
+    let core = tokio::spawn(core.run(grpc, Some(incoming), gateways_closed.clone()));
+    output::line(&welcome.to_string());
+    tokio::join!(gateway.serve(rest, stop.clone()), smtp_gateway.serve(smtp, stop));
     gateways_closed.cancel();
     let deadline = Duration::from_secs(60);
     tokio::time::timeout(deadline, core)
@@ -52,30 +71,54 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
         .context("the gRPC server failed")
 }
 
-fn welcome(
-    data: &std::path::Path,
-    grpc: std::net::SocketAddr,
-    rest: std::net::SocketAddr,
-    key: Option<&str>,
-    transport: &str,
-) {
-    let key = key.unwrap_or("$POSTERN_API_KEY");
-    output::line(&format!(
-        "Postern is up. Mail goes to: {transport}.
+/// The SMTP gateway with a certificate of its own making where none was given, and with the sink
+/// where the inbox is open.
+fn smtp_config(env: &Env, core: &CoreConfig, data: &Path) -> anyhow::Result<SmtpConfig> {
+    let sink = if core.inbox_open { SINK } else { "off" };
+    let mut config = SmtpConfig::with_sink(env, sink)?;
+    if config.tls.is_none() {
+        let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+        if !names.contains(&config.hostname) {
+            names.push(config.hostname.clone());
+        }
+        config.tls = Some(tls::self_signed(data, &names)?);
+    }
+    Ok(config)
+}
 
-  inbox    http://{rest}/inbox
-  REST     http://{rest}/v1        docs http://{rest}/docs
-  gRPC     {grpc}
-  data     {}
-  API key  {key}
+/// What is printed when everything is up.
+struct Welcome {
+    transport: String,
+    grpc: SocketAddr,
+    rest: SocketAddr,
+    smtp: Vec<(Door, SocketAddr)>,
+    data: PathBuf,
+    key: Option<String>,
+}
 
-Send a mail:
-
-  curl -sS http://{rest}/v1/messages -H 'Authorization: Bearer {key}' \\
+impl std::fmt::Display for Welcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { transport, grpc, rest, smtp, data, key } = self;
+        let key = key.as_deref().unwrap_or("$POSTERN_API_KEY");
+        writeln!(f, "Postern is up. Mail goes to: {transport}.\n")?;
+        writeln!(f, "  inbox    http://{rest}/inbox")?;
+        writeln!(f, "  REST     http://{rest}/v1        docs http://{rest}/docs")?;
+        writeln!(f, "  gRPC     {grpc}")?;
+        for (door, address) in smtp {
+            match door {
+                Door::StartTls => writeln!(f, "  SMTP     {address}   STARTTLS, password: an API key")?,
+                Door::ImplicitTls => writeln!(f, "  SMTPS    {address}")?,
+                Door::Sink => writeln!(f, "  sink     {address}   plain SMTP, straight to the inbox")?,
+            }
+        }
+        writeln!(f, "  data     {}", data.display())?;
+        writeln!(f, "  API key  {key}\n\nSend a mail:\n")?;
+        writeln!(
+            f,
+            "  curl -sS http://{rest}/v1/messages -H 'Authorization: Bearer {key}' \\
     -H 'Content-Type: application/json' \\
-    -d '{{\"from\":\"me@example.com\",\"to\":\"you@example.com\",\"subject\":\"Hello\",\"text\":\"It works.\"}}'
-
-Stop with Ctrl-C.",
-        data.display(),
-    ));
+    -d '{{\"from\":\"me@example.com\",\"to\":\"you@example.com\",\"subject\":\"Hello\",\"text\":\"It works.\"}}'\n"
+        )?;
+        f.write_str("Stop with Ctrl-C.")
+    }
 }

@@ -11,3 +11,5 @@ pub mod smtp_receiver;
 pub mod dns;
 pub mod postgres;
 pub mod proxy;
+pub mod role;
+pub mod smtp_client;

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -12,6 +14,7 @@ pub struct Proxy {
     /// Where to connect.
     pub addr: SocketAddr,
     open: watch::Sender<bool>,
+    answers: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -20,13 +23,24 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr().context("no address")?;
         let (open, state) = watch::channel(true);
-        tokio::spawn(serve(listener, target.to_owned(), state));
-        Ok(Self { addr, open })
+        let (answers, heard) = watch::channel(true);
+        tokio::spawn(serve(listener, target.to_owned(), state, heard));
+        Ok(Self { addr, open, answers })
     }
 
     /// Breaks every connection and lets none through.
     pub fn cut(&self) {
         self.open.send_replace(false);
+    }
+
+    /// Holds back what the server says from now on; what the client says still arrives.
+    pub fn hold_answers(&self) {
+        self.answers.send_replace(false);
+    }
+
+    /// Lets answers through again, those that were held back first.
+    pub fn release_answers(&self) {
+        self.answers.send_replace(true);
     }
 
     /// Lets connections through again.
@@ -35,7 +49,12 @@ impl Proxy {
     }
 }
 
-async fn serve(listener: TcpListener, target: String, mut state: watch::Receiver<bool>) {
+async fn serve(
+    listener: TcpListener,
+    target: String,
+    mut state: watch::Receiver<bool>,
+    answers: watch::Receiver<bool>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -46,17 +65,50 @@ async fn serve(listener: TcpListener, target: String, mut state: watch::Receiver
         };
         let Ok((client, _)) = accepted else { continue };
         if *state.borrow() {
-            tokio::spawn(pass(client, target.clone(), state.clone()));
+            tokio::spawn(pass(client, target.clone(), state.clone(), answers.clone()));
         }
     }
 }
 
-async fn pass(mut client: TcpStream, target: String, mut state: watch::Receiver<bool>) {
-    let Ok(mut server) = TcpStream::connect(&target).await else {
+async fn pass(
+    client: TcpStream,
+    target: String,
+    mut state: watch::Receiver<bool>,
+    answers: watch::Receiver<bool>,
+) {
+    let Ok(server) = TcpStream::connect(&target).await else {
         return;
     };
+    let (mut client_reads, mut client_hears) = client.into_split();
+    let (mut server_says, mut server_hears) = server.into_split();
+    let asking = async {
+        let _ended = tokio::io::copy(&mut client_reads, &mut server_hears).await;
+        let _gone = server_hears.shutdown().await;
+    };
+    let answering = async {
+        let _ended = relay(&mut server_says, &mut client_hears, answers).await;
+        let _gone = client_hears.shutdown().await;
+    };
     tokio::select! {
-        _ended = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+        _ended = async { tokio::join!(asking, answering) } => {}
         _cut = state.wait_for(|open| !open) => {}
+    }
+}
+
+async fn relay(
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    mut answers: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        if answers.wait_for(|let_through| *let_through).await.is_err() {
+            return Ok(());
+        }
+        to.write_all(&buffer[..read]).await?;
     }
 }

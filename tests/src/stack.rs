@@ -29,13 +29,27 @@ pub struct Stack {
     pub rest: String,
     /// Where gRPC is: `127.0.0.1:port`.
     pub grpc: String,
+    /// Where the SMTP gateway is, with STARTTLS, with implicit TLS, and as a plain sink.
+    pub smtp: SmtpPorts,
     /// The first API key, which may do everything.
     pub key: String,
     /// A gRPC channel.
     pub channel: Channel,
 }
 
+/// The ports of the SMTP gateway on 127.0.0.1.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SmtpPorts {
+    /// STARTTLS.
+    pub starttls: u16,
+    /// Implicit TLS.
+    pub tls: u16,
+    /// The plain sink.
+    pub sink: u16,
+}
+
 struct Addresses {
+    smtp: SmtpPorts,
     rest: String,
     grpc: String,
     key: String,
@@ -56,6 +70,7 @@ impl Stack {
             rest: addresses.rest,
             channel: connect(&addresses.grpc)?,
             grpc: addresses.grpc,
+            smtp: addresses.smtp,
             key: addresses.key,
         };
         stack.wait_ready().await?;
@@ -68,6 +83,7 @@ impl Stack {
         self.child = child;
         self.channel = connect(&addresses.grpc)?;
         (self.rest, self.grpc) = (addresses.rest, addresses.grpc);
+        self.smtp = addresses.smtp;
         ensure!(addresses.key == self.key, "the first key changed");
         self.wait_ready().await
     }
@@ -204,6 +220,33 @@ impl Stack {
         Ok(sent.message.unwrap_or_default().id)
     }
 
+    /// Where its data and its log are.
+    pub fn folder(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Everything it has logged.
+    pub fn log(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(self.data.path().join("test-log"))?)
+    }
+
+    /// Runs an operator's command that must succeed and print JSON.
+    pub async fn operate(&self, args: &[&str]) -> anyhow::Result<Value> {
+        let output = self.operator(&[args, &["--json"]].concat()).await?;
+        ensure!(output.status.success(), "{args:?}: {output:?}");
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// The newest mail in the local inbox to an address, as it came; waits for it.
+    pub async fn caught(&self, recipient: &str) -> anyhow::Result<String> {
+        let list = format!("/v1/sink/messages?recipient={recipient}");
+        let id = wait::until("a caught mail", async || {
+            let answer = self.get(&list).await?;
+            Ok(answer.body["messages"][0]["id"].as_str().map(str::to_owned))
+        });
+        self.get_text(&format!("/v1/sink/messages/{}/raw", id.await?)).await
+    }
+
     async fn wait_ready(&self) -> anyhow::Result<()> {
         let url = format!("{}/readyz", self.rest);
         wait::until("readyz", async || {
@@ -260,6 +303,9 @@ async fn spawn(vars: &[(String, String)], data: &Path) -> anyhow::Result<(Child,
         .env_clear()
         .env("POSTERN_GRPC_LISTEN", "127.0.0.1:0")
         .env("POSTERN_REST_LISTEN", "127.0.0.1:0")
+        .env("POSTERN_SMTP_LISTEN", "127.0.0.1:0")
+        .env("POSTERN_SMTPS_LISTEN", "127.0.0.1:0")
+        .env("POSTERN_SMTP_SINK_LISTEN", "127.0.0.1:0")
         .env("POSTERN_DATA", data)
         .envs(vars.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
@@ -287,14 +333,18 @@ async fn spawn(vars: &[(String, String)], data: &Path) -> anyhow::Result<(Child,
 async fn addresses<R: AsyncRead + Unpin>(
     lines: &mut Lines<BufReader<R>>,
 ) -> anyhow::Result<Addresses> {
-    let (mut rest, mut grpc) = (None, None);
+    let (mut rest, mut grpc, mut smtp) = (None, None, SmtpPorts::default());
     while let Some(line) = lines.next_line().await? {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["REST", url, ..] => rest = url.strip_suffix("/v1").map(str::to_owned),
             ["gRPC", addr] => grpc = Some((*addr).to_owned()),
+            ["SMTP", addr, ..] => smtp.starttls = port(addr)?,
+            ["SMTPS", addr] => smtp.tls = port(addr)?,
+            ["sink", addr, ..] => smtp.sink = port(addr)?,
             ["API", "key", key] => {
                 return Ok(Addresses {
+                    smtp,
                     rest: rest.context("no REST line")?,
                     grpc: grpc.context("no gRPC line")?,
                     key: (*key).to_owned(),
@@ -304,4 +354,9 @@ async fn addresses<R: AsyncRead + Unpin>(
         }
     }
     bail!("it ended without a welcome")
+}
+
+fn port(address: &str) -> anyhow::Result<u16> {
+    let port = address.rsplit(':').next().unwrap_or_default();
+    port.parse().with_context(|| format!("{address} has no port"))
 }

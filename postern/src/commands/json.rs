@@ -94,3 +94,36 @@ fn reply(reply: &v1::SmtpReply) -> Value {
         "phase": reply.phase,
     })
 }
+
+/// An SMTP credential.
+pub(super) fn smtp_credential(credential: &v1::SmtpCredential) -> Value {
+    let alias = |alias: v1::HeaderAlias| {
+        alias.as_str_name().trim_start_matches("HEADER_ALIAS_").to_ascii_lowercase()
+    };
+    json!({
+        "id": credential.id,
+        "username": credential.username,
+        "display_name": credential.display_name,
+        "sender_domains": credential.sender_domains,
+        "rate_limit": credential.rate_limit,
+        "daily_limit": credential.daily_limit,
+        "header_aliases": credential.header_aliases().map(alias).collect::<Vec<_>>(),
+        "expire_time": time(credential.expire_time.as_ref()),
+        "test": credential.test,
+        "create_time": time(credential.create_time.as_ref()),
+        "revoke_time": time(credential.revoke_time.as_ref()),
+    })
+}
+
+/// A setting.
+pub(super) fn setting(setting: &v1::Setting) -> Value {
+    json!({
+        "name": setting.name,
+        "value": setting.value,
+        "default_value": setting.default_value,
+        "minimum": setting.minimum,
+        "maximum": setting.maximum,
+        "changed": setting.changed,
+        "description": setting.description,
+    })
+}

@@ -4,6 +4,8 @@ mod send;
 mod status;
 mod watch;
 mod keys;
+mod smtp_credentials;
+mod settings;
 mod domains;
 mod json;
 
@@ -20,10 +22,15 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         None | Some(Command::Up) => up::up(env).await?,
         Some(Command::Core) => roles::core(&env).await?,
         Some(Command::Rest) => roles::rest(&env).await?,
+        Some(Command::Smtp) => roles::smtp(&env).await?,
         Some(Command::Send(args)) => send::send(args, &env).await?,
         Some(Command::Status(args)) => status::status(&args, &env).await?,
         Some(Command::Watch(args)) => watch::watch(args, &env).await?,
         Some(Command::Keys(command)) => keys::keys(command, &env).await?,
+        Some(Command::SmtpCredentials(command)) => {
+            smtp_credentials::smtp_credentials(command, &env).await?;
+        }
+        Some(Command::Settings(command)) => settings::settings(command, &env).await?,
         Some(Command::Domains(command)) => domains::domains(command, &env).await?,
     }
     Ok(ExitCode::SUCCESS)
