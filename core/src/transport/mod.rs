@@ -13,6 +13,7 @@ pub mod dns;
 mod route;
 mod pool;
 mod connect;
+mod health;
 mod tls;
 mod session;
 mod dialogue;

@@ -7,6 +7,7 @@ mod encrypted;
 mod routing;
 mod resolving;
 mod pooling;
+mod remembering;
 mod judging;
 
 use std::time::Duration;
