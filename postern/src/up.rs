@@ -28,7 +28,7 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
     let grpc = core_config.listen.bind().await?;
     let rest = rest_config.listen.bind().await?;
     let (grpc_addr, rest_addr) = (grpc.local_addr()?, rest.local_addr()?);
-    let transport = core_config.transport_kind;
+    let transport = core_config.transport_choice.to_string();
     let core = Core::build(core_config).await?;
     if let Some(secret) = core.first_key().await? {
         secrets::keep_first_key(&data, &secret)?;
@@ -42,7 +42,7 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
     let gateways_closed = tokio_util::sync::CancellationToken::new();
     let core_stop = gateways_closed.clone();
     let core = tokio::spawn(core.run(grpc, Some(incoming), core_stop));
-    welcome(&data, grpc_addr, rest_addr, key.as_deref(), &format!("{transport:?}"));
+    welcome(&data, grpc_addr, rest_addr, key.as_deref(), &transport);
     gateway.serve(rest, stop).await;
     gateways_closed.cancel();
     let deadline = Duration::from_secs(60);

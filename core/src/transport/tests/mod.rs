@@ -9,6 +9,7 @@ mod resolving;
 mod pooling;
 mod remembering;
 mod judging;
+mod choosing;
 
 use std::time::Duration;
 
