@@ -16,7 +16,7 @@ use tonic::transport::server::{Router, TcpIncoming};
 use uuid::Uuid;
 
 use crate::capture::Capture;
-use crate::config::{CoreConfig, StoreConfig, TransportKind};
+use crate::config::{CoreConfig, StoreConfig};
 use crate::credential;
 use crate::directory::Directory;
 use crate::intake::{Intake, quota::Quota};
@@ -30,7 +30,7 @@ use crate::store::embedded::{self, Embedded};
 use crate::store::group::{Group, GroupLimits};
 use crate::store::postgres::{self, Postgres};
 use crate::store::{self, Stores};
-use crate::transport::{self, Mx, Relay, Transport};
+use crate::transport::{self, Transports};
 use crate::worker::attempt::Lab;
 use crate::worker::keeper::{Keeper, NODE_TTL};
 use crate::worker::{self, Worker};
@@ -247,7 +247,7 @@ fn accepting(
     };
     Group::start(limits, weight, move |submissions| {
         let (intake, now_ms) = (intake.clone(), clock.now_ms());
-        async move { intake.accept(&submissions, now_ms).await }
+        async move { intake.accept(submissions, now_ms).await }
     })
 }
 
@@ -263,7 +263,7 @@ fn lab(
     let begin = Group::start(
         limits,
         |_| 1,
-        move |ids: Vec<_>| {
+        move |ids: Arc<Vec<_>>| {
             let (queue, now_ms) = (queue.clone(), time.now_ms());
             async move {
                 let begun = queue.begin(node, &ids, now_ms).await?;
@@ -277,25 +277,21 @@ fn lab(
     let finish = Group::start(
         limits,
         |_| 1,
-        move |results: Vec<_>| {
+        move |results: Arc<Vec<_>>| {
             let (queue, now_ms) = (queue.clone(), time.now_ms());
             async move { queue.finish(node, &results, now_ms).await }
         },
     );
-    let sink: Arc<dyn Transport> = Arc::new(Capture::new(stores.db.clone(), clock.clone()));
-    let transport: Arc<dyn Transport> = match config.transport_kind {
-        TransportKind::Sink => sink.clone(),
-        TransportKind::Relay => Arc::new(Relay::new(&config.transport)?),
-        TransportKind::Mx => Arc::new(Mx::new(&config.transport, rand::random())?),
-    };
+    let sink = Arc::new(Capture::new(stores.db.clone(), clock.clone()));
+    let choice = &config.transport_choice;
+    let transports = Transports::new(choice, &config.transport, sink, rand::random())?;
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     Ok(Lab {
         queue: stores.queue.clone(),
         begin,
         finish,
         directory: directory.clone(),
-        transport,
-        sink,
+        transports,
         retry: config.retry.clone(),
         clock: clock.clone(),
         builders: Arc::new(Semaphore::new(processors)),

@@ -31,12 +31,11 @@ impl Capture {
     pub fn new(db: Arc<dyn Database>, clock: Clock) -> Self {
         let limits = GroupLimits { weight_max: 4 << 20, parallel: 1, waiting_max: 1024 };
         let weight = |(_, mail): &(RecipientId, SinkMail)| mail.raw.len();
-        let group = Group::start(limits, weight, move |mails: Vec<(RecipientId, SinkMail)>| {
+        let group = Group::start(limits, weight, move |mails: Arc<Vec<_>>| {
             let db = db.clone();
             async move {
-                let count = mails.len();
-                inbox::put(&*db, mails).await?;
-                Ok(vec![(); count])
+                inbox::put(&*db, &mails).await?;
+                Ok(vec![(); mails.len()])
             }
         });
         Self { group, clock, turns: AtomicUsize::new(0) }

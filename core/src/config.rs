@@ -14,7 +14,7 @@ use crate::queue::lanes::LaneLimits;
 use crate::queue::schedule::RetryPolicy;
 use crate::rpc::server::ServerLimits;
 use crate::store::postgres::PostgresConfig;
-use crate::transport::TransportConfig;
+use crate::transport::{TransportChoice, TransportConfig};
 use crate::worker::keeper::Retention;
 
 /// The variables, for `--help`.
@@ -26,9 +26,10 @@ Environment (core):
   POSTERN_DATA               folder of the embedded store        [./data]
   POSTERN_GATEWAY_TOKEN      secret shared with the gateways     (required)
   POSTERN_TRANSPORT          sink, relay or mx                   [sink]
+  POSTERN_TRANSPORT_DOMAINS  others by sender domain: a.example=relay,b.example=mx
   POSTERN_RELAY_URL          smart host: smtp://user:password@host:port?tls=required
   POSTERN_HELO_NAME          our name in EHLO                    [localhost]
-  POSTERN_SENDER_POLICY      any or registered                   [any with sink, else registered]
+  POSTERN_SENDER_POLICY      any or registered                   [any with only sink, else registered]
   POSTERN_SENDER_DOMAINS     allowed sender domains besides the registered ones
   POSTERN_DAILY_LIMIT        recipients per day, 0 for no limit  [0]
   POSTERN_MESSAGE_BYTES      largest message in octets           [26214400]
@@ -55,17 +56,6 @@ pub enum StoreConfig {
     Postgres(PostgresConfig),
 }
 
-/// Where mail goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransportKind {
-    /// To the local inbox.
-    Sink,
-    /// To a smart host.
-    Relay,
-    /// To the recipients' servers.
-    Mx,
-}
-
 /// The core's configuration.
 #[derive(Debug, Clone)]
 pub struct CoreConfig {
@@ -76,7 +66,7 @@ pub struct CoreConfig {
     /// The secret of the gateways.
     pub gateway_token: GatewayToken,
     /// Where mail goes.
-    pub transport_kind: TransportKind,
+    pub transport_choice: TransportChoice,
     /// How it gets there.
     pub transport: TransportConfig,
     /// Who may send what.
@@ -100,24 +90,13 @@ pub struct CoreConfig {
 impl CoreConfig {
     /// Reads the environment.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
-        let transport_kind = match env.text("POSTERN_TRANSPORT", "sink").as_str() {
-            "sink" => TransportKind::Sink,
-            "relay" => TransportKind::Relay,
-            "mx" => TransportKind::Mx,
-            other => {
-                let problem = format!("'{other}' is none of sink, relay, mx");
-                return Err(EnvError::new("POSTERN_TRANSPORT", problem));
-            }
-        };
-        if transport_kind == TransportKind::Relay {
-            env.required("POSTERN_RELAY_URL")?;
-        }
-        let policy = policy(env, transport_kind)?;
+        let transport_choice = TransportChoice::from_env(env)?;
+        let policy = policy(env, transport_choice.is_local())?;
         let listen = ListenAddr::from_env(env, "POSTERN_GRPC_LISTEN", "127.0.0.1:50051")?;
         Ok(Self {
             store: store(env)?,
             gateway_token: GatewayToken::new(env.required("POSTERN_GATEWAY_TOKEN")?)?,
-            transport_kind,
+            transport_choice,
             transport: TransportConfig::from_env(env)?,
             retry: RetryPolicy { delays: delays(env)?, ..RetryPolicy::default() },
             lanes: LaneLimits {
@@ -142,8 +121,8 @@ impl CoreConfig {
     }
 }
 
-fn policy(env: &Env, transport: TransportKind) -> Result<Policy, EnvError> {
-    let default = if transport == TransportKind::Sink { "any" } else { "registered" };
+fn policy(env: &Env, stays_local: bool) -> Result<Policy, EnvError> {
+    let default = if stays_local { "any" } else { "registered" };
     let senders = match env.text("POSTERN_SENDER_POLICY", default).as_str() {
         "any" => SenderPolicy::Any,
         "registered" => SenderPolicy::Registered,

@@ -37,7 +37,7 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
     let rest = rest_config.listen.bind().await?;
     let smtp = smtp_config.listening.bind().await?;
     let mut welcome = Welcome {
-        transport: format!("{:?}", core_config.transport_kind),
+        transport: core_config.transport_choice.to_string(),
         grpc: grpc.local_addr()?,
         rest: rest.local_addr()?,
         smtp: Vec::new(),

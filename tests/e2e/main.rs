@@ -10,8 +10,10 @@
 mod idempotency;
 mod relay;
 mod retries;
+mod suppression;
 mod crash;
 mod mx;
+mod transports;
 mod watch;
 mod legacy;
 mod bad_rest;

@@ -230,6 +230,8 @@ fn jobs(ready: &Ready, accepted: &[Accepted]) -> Vec<Job> {
                 expire_ms: row.expire_ms,
                 test: row.test,
                 rfc_message_id: row.rfc_message_id.clone(),
+                sender: row.from.email.clone(),
+                suppressed: None,
             };
             jobs.push(Job { claimed, prepared: kept.clone() });
         }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::content::Mailbox;
 use super::delivery::{Kind, Reply, State};
+use super::directory::SuppressionReason;
 
 /// Which messages leave first. The numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -210,4 +211,9 @@ pub struct Claimed {
     pub test: bool,
     /// The Message-ID without angle brackets.
     pub rfc_message_id: String,
+    /// The address in the From field.
+    pub sender: String,
+    /// The recipient was suppressed since the message was accepted. Only looked at when a delivery
+    /// is claimed from the store: acceptance has just looked.
+    pub suppressed: Option<SuppressionReason>,
 }

@@ -25,26 +25,26 @@ pub struct InboxFilter {
 }
 
 /// Catches mails, in one transaction. A delivery that was caught before is not caught again.
-pub async fn put(db: &dyn Database, mails: Vec<(RecipientId, SinkMail)>) -> Result<(), Error> {
+pub async fn put(db: &dyn Database, mails: &[(RecipientId, SinkMail)]) -> Result<(), Error> {
     let sql = "INSERT INTO sink_messages (id, delivery_id, message_id, create_ms, envelope_from, \
                envelope_to, subject, header_from, size, raw) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (delivery_id) DO NOTHING";
-    let insert = |(delivery, mail): (RecipientId, SinkMail)| {
+    let insert = |(delivery, mail): &(RecipientId, SinkMail)| {
         let params = vec![
             mail.id.uuid().into(),
             delivery.uuid().into(),
             mail.message_id.uuid().into(),
             mail.create_ms.into(),
-            mail.envelope_from.into(),
-            mail.envelope_to.into(),
-            mail.subject.into(),
-            mail.from.into(),
+            mail.envelope_from.as_str().into(),
+            mail.envelope_to.as_str().into(),
+            mail.subject.as_str().into(),
+            mail.from.as_str().into(),
             mail.size.into(),
-            mail.raw.into(),
+            mail.raw.clone().into(),
         ];
         Statement::new(sql, params)
     };
-    db.write(mails.into_iter().map(insert).collect()).await.map(|_| ())
+    db.write(mails.iter().map(insert).collect()).await.map(|_| ())
 }
 
 /// Mails that fit, newest first, without their source.

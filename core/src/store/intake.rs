@@ -1,5 +1,7 @@
 //! The promise of acceptance.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::model::message::{Accepted, Submission};
@@ -14,7 +16,7 @@ pub trait Intake: Send + Sync {
     /// submission; when it returns, all of it is on stable storage. On an error nothing is stored.
     async fn accept(
         &self,
-        submissions: &[Submission],
+        submissions: Arc<Vec<Submission>>,
         now_ms: i64,
     ) -> Result<Vec<Vec<Accepted>>, Error>;
 }

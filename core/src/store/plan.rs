@@ -10,7 +10,7 @@ use crate::model::delivery::State;
 use crate::model::directory::SuppressionReason;
 use crate::model::event::{EventType, NewEvent};
 use crate::model::message::{
-    Accepted, MessageRow, NewMessage, NewRecipient, Receipt, ReceiptRecipient, Submission,
+    Accepted, Claimed, MessageRow, NewMessage, NewRecipient, Receipt, ReceiptRecipient, Submission,
 };
 use uuid::Uuid;
 
@@ -25,14 +25,16 @@ pub struct StoredKey {
     pub receipt: Vec<u8>,
 }
 
+/// Suppressed addresses: address in lower case and campaign (empty: all), with the reason.
+pub type Suppressed = HashMap<(String, String), SuppressionReason>;
+
 /// What the store knows that decides about a group.
 #[derive(Debug, Default)]
 pub struct Known {
     /// Stored idempotency keys among those of the group.
     pub keys: HashMap<String, StoredKey>,
-    /// Suppressed addresses among those of the group: address in lower case and campaign (empty:
-    /// all), with the reason.
-    pub suppressed: HashMap<(String, String), SuppressionReason>,
+    /// Suppressed addresses among those of the group.
+    pub suppressed: Suppressed,
 }
 
 /// A delivery to be inserted.
@@ -88,10 +90,27 @@ pub struct Plan<'a> {
 pub fn addresses(submissions: &[Submission]) -> Vec<String> {
     let messages = submissions.iter().flat_map(|submission| &submission.messages);
     let recipients = messages.flat_map(|message| &message.recipients);
-    let mut list: Vec<_> = recipients.map(|r| r.mailbox.email.to_lowercase()).collect();
+    lower(recipients.map(|recipient| &recipient.mailbox.email))
+}
+
+/// The addresses whose suppression decides about claimed deliveries, likewise.
+pub fn claimed_addresses(claimed: &[Claimed]) -> Vec<String> {
+    lower(claimed.iter().map(|delivery| &delivery.mailbox.email))
+}
+
+fn lower<'a>(emails: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut list: Vec<_> = emails.map(|email| email.to_lowercase()).collect();
     list.sort_unstable();
     list.dedup();
     list
+}
+
+/// Marks the claimed deliveries whose recipients were suppressed since they were accepted.
+pub fn mark(claimed: &mut [Claimed], suppressed: &Suppressed) {
+    for delivery in claimed {
+        let email = &delivery.mailbox.email;
+        delivery.suppressed = suppression(suppressed, email, &delivery.campaign_id);
+    }
 }
 
 /// The idempotency keys of a group.
@@ -166,7 +185,7 @@ impl<'a> Plan<'a> {
         let mut recipients = Vec::with_capacity(message.recipients.len());
         for (ordinal, recipient) in message.recipients.iter().enumerate() {
             let later = row.send_ms.filter(|send_ms| *send_ms > now_ms);
-            let reason = suppression(known, &recipient.mailbox.email, &row.campaign_id);
+            let reason = suppression(&known.suppressed, &recipient.mailbox.email, &row.campaign_id);
             let (state, kind) = match (reason, later) {
                 (Some(_), _) => (State::Suppressed, EventType::Suppressed),
                 (None, Some(_)) => (State::Scheduled, EventType::Scheduled),
@@ -210,13 +229,13 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn suppression(known: &Known, email: &str, campaign: &str) -> Option<SuppressionReason> {
-    if known.suppressed.is_empty() {
+fn suppression(suppressed: &Suppressed, email: &str, campaign: &str) -> Option<SuppressionReason> {
+    if suppressed.is_empty() {
         return None;
     }
     let email = email.to_lowercase();
-    let global = known.suppressed.get(&(email.clone(), String::new()));
-    global.or_else(|| known.suppressed.get(&(email, campaign.to_owned()))).copied()
+    let global = suppressed.get(&(email.clone(), String::new()));
+    global.or_else(|| suppressed.get(&(email, campaign.to_owned()))).copied()
 }
 
 /// An hour's count of one type of event in one campaign.

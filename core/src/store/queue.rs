@@ -74,7 +74,8 @@ pub trait Queue: Send + Sync {
     /// Says that a node lives.
     async fn heartbeat(&self, node: Uuid, now_ms: i64) -> Result<(), Error>;
 
-    /// Leases up to `limit` free deliveries that are due, most urgent first.
+    /// Leases up to `limit` free deliveries that are due, most urgent first, and marks those whose
+    /// recipients were suppressed since acceptance.
     async fn claim(&self, node: Uuid, now_ms: i64, limit: usize) -> Result<Vec<Claimed>, Error>;
 
     /// Marks leased deliveries as `sending`. Returns those that really may start, in no particular

@@ -135,6 +135,9 @@ pub struct PoolLimits {
     /// `POSTERN_CONNECTION_WAIT`, default 60s: for a connection to become free; then the delivery
     /// is deferred.
     pub wait: Duration,
+    /// `POSTERN_DESTINATION_DEAD`, default 30s: how long a target that could not be reached is not
+    /// tried again. Mails for it are deferred at once meanwhile. `0s`: every mail tries.
+    pub dead: Duration,
 }
 
 impl Default for PoolLimits {
@@ -145,6 +148,7 @@ impl Default for PoolLimits {
             idle: Duration::from_secs(10),
             age: Duration::from_secs(300),
             wait: Duration::from_secs(60),
+            dead: Duration::from_secs(30),
         }
     }
 }
@@ -218,6 +222,7 @@ fn pool(env: &Env) -> Result<PoolLimits, EnvError> {
         idle: env.duration("POSTERN_CONNECTION_IDLE", default.idle)?,
         age: env.duration("POSTERN_CONNECTION_AGE", default.age)?,
         wait: env.duration("POSTERN_CONNECTION_WAIT", default.wait)?,
+        dead: env.duration("POSTERN_DESTINATION_DEAD", default.dead)?,
     };
     if !(1..=10_000).contains(&limits.connections) {
         return Err(EnvError::new("POSTERN_DESTINATION_CONNECTIONS", "must be 1 to 10000"));

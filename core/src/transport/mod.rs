@@ -8,10 +8,12 @@
 
 mod mx;
 mod relay;
+pub mod choice;
 pub mod config;
 pub mod dns;
 mod route;
 mod pool;
+mod health;
 mod connect;
 mod tls;
 mod session;
@@ -24,6 +26,7 @@ mod tests;
 
 use async_trait::async_trait;
 
+pub use choice::{TransportChoice, TransportKind, Transports};
 pub use config::{RelayConfig, TransportConfig};
 pub use mx::Mx;
 pub use relay::Relay;

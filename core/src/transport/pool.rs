@@ -1,5 +1,8 @@
 //! Connections that are kept for the next mail, by host and port: domains hosted at one provider
-//! share them. Bounded per target in number, age, mails and idle time.
+//! share them. Bounded per target in number, age, mails and idle time. A target that could not be
+//! reached is remembered for a while.
+//!
+//! All of it is in memory: a crash closes the connections and forgets the rest.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +13,15 @@ use tokio::time::{Duration, Instant, timeout};
 
 use super::config::PoolLimits;
 use super::connect::{Connector, Target};
+use super::health::Health;
 use super::judge::Peer;
 use super::session::{Sent, Session};
 use crate::model::delivery::{Category, Mail, Outcome, Phase};
+
+/// Targets that are remembered at once, besides those in use.
+const SITES_MAX: usize = 10_000;
+/// The connections are looked through at least this often.
+const SWEEP_MAX: Duration = Duration::from_secs(10);
 
 /// What a server said about a mail, or why there was no server to say anything.
 pub(super) enum Attempt {
@@ -38,6 +47,7 @@ struct Site {
     permits: Semaphore,
     /// The last one used is used next, so that the others can grow old.
     idle: Mutex<Vec<Session>>,
+    health: Mutex<Health>,
 }
 
 impl Pool {
@@ -52,6 +62,10 @@ impl Pool {
     pub(super) async fn deliver(&self, target: &Target, mail: &Mail, until: Instant) -> Attempt {
         let shared = &self.shared;
         let site = shared.site(&target.key());
+        if !shared.sweeping.swap(true, Ordering::Relaxed) {
+            let idle = shared.limits.idle.clamp(Duration::from_millis(10), SWEEP_MAX);
+            tokio::spawn(sweep(Arc::downgrade(shared), idle));
+        }
         let permit = timeout(shared.limits.wait, site.permits.acquire()).await;
         // The semaphore is never closed, so the only failure is the time limit.
         let Ok(Ok(_permit)) = permit else {
@@ -63,6 +77,7 @@ impl Pool {
         while let Some(mut session) = site.take(&shared.limits) {
             match session.send(mail).await {
                 Sent::Done(outcome) => {
+                    lock(&site.health).tried(&outcome, Instant::now());
                     self.keep(&site, session);
                     return Attempt::Answered(outcome);
                 }
@@ -72,9 +87,19 @@ impl Pool {
                 }
             }
         }
+        let memory = shared.limits.dead;
+        if let Some(outcome) = lock(&site.health).verdict(Instant::now(), memory) {
+            return Attempt::Unreached(outcome);
+        }
         let mut session = match shared.connector.open(target, until).await {
-            Ok(session) => session,
-            Err(outcome) => return Attempt::Unreached(outcome),
+            Ok(session) => {
+                lock(&site.health).answered(Instant::now());
+                session
+            }
+            Err(outcome) => {
+                lock(&site.health).failed(&outcome, Instant::now(), memory);
+                return Attempt::Unreached(outcome);
+            }
         };
         match session.send(mail).await {
             Sent::Done(outcome) => {
@@ -91,10 +116,6 @@ impl Pool {
             return;
         }
         lock(&site.idle).push(session);
-        if !self.shared.sweeping.swap(true, Ordering::Relaxed) {
-            let idle = self.shared.limits.idle.max(Duration::from_millis(10));
-            tokio::spawn(sweep(Arc::downgrade(&self.shared), idle));
-        }
     }
 }
 
@@ -104,26 +125,35 @@ impl Shared {
         if let Some(site) = sites.get(key) {
             return site.clone();
         }
+        if sites.len() >= SITES_MAX {
+            // What is only a memory makes room.
+            sites.retain(|_, site| site.is_in_use());
+        }
         let permits = Semaphore::new(self.limits.connections);
-        let site = Arc::new(Site { permits, idle: Mutex::default() });
+        let site = Arc::new(Site { permits, idle: Mutex::default(), health: Mutex::default() });
         sites.insert(key.to_owned(), site.clone());
         site
     }
 
     /// Takes out what is too old, and forgets targets nobody uses.
     fn expired(&self) -> Vec<Session> {
-        let mut expired = Vec::new();
+        let (mut expired, now) = (Vec::new(), Instant::now());
         lock(&self.sites).retain(|_, site| {
-            let mut idle = lock(&site.idle);
-            expired.extend(idle.extract_if(.., |session| !session.is_fresh(&self.limits)));
-            // Somebody who is delivering holds another reference.
-            !idle.is_empty() || Arc::strong_count(site) > 1
+            let stale = |session: &mut Session| !session.is_fresh(&self.limits);
+            expired.extend(lock(&site.idle).extract_if(.., stale));
+            site.is_in_use() || lock(&site.health).is_of_use(now, self.limits.dead)
         });
         expired
     }
 }
 
 impl Site {
+    /// Whether it has a connection, or somebody who is delivering.
+    fn is_in_use(self: &Arc<Self>) -> bool {
+        // Whoever is delivering holds another reference.
+        Arc::strong_count(self) > 1 || !lock(&self.idle).is_empty()
+    }
+
     /// The most recently used connection that still stands.
     fn take(&self, limits: &PoolLimits) -> Option<Session> {
         let mut idle = lock(&self.idle);

@@ -25,7 +25,7 @@ use crate::queue::state::{Transition, step};
 use crate::store::group::Group;
 use crate::store::queue::{Begun, Finish};
 use crate::store::{Error, Queue};
-use crate::transport::Transport;
+use crate::transport::Transports;
 
 use super::{Job, Prepared};
 
@@ -46,9 +46,7 @@ pub struct Lab {
     /// Signers, and compiling.
     pub directory: Arc<Directory>,
     /// Where mail goes.
-    pub transport: Arc<dyn Transport>,
-    /// Where mail of test keys goes.
-    pub sink: Arc<dyn Transport>,
+    pub transports: Transports,
     /// When to try again.
     pub retry: RetryPolicy,
     /// The time.
@@ -70,28 +68,34 @@ pub enum Attempted {
 pub async fn attempt(lab: &Lab, job: Job) -> Attempted {
     let claimed = job.claimed;
     let now_ms = lab.clock.now_ms();
-    if claimed.expire_ms <= now_ms {
-        let expired = Transition {
-            state: State::Expired,
-            due_ms: now_ms,
-            event: EventType::Expired,
-            reason: "",
-            reply: Reply::local("the message expired before it could be delivered"),
-            possible_duplicate: false,
-        };
-        return record(lab, &claimed, 0, expired).await;
+    if let Some(over) = over(&claimed, now_ms) {
+        return record(lab, &claimed, 0, over).await;
     }
     let Some(begun) = begin(lab, &claimed).await else { return Attempted::NotOurs };
     let outcome = match mail(lab, &claimed, job.prepared).await {
-        Ok(mail) => {
-            let transport = if claimed.test { &lab.sink } else { &lab.transport };
-            transport.deliver(mail).await
-        }
+        Ok(mail) => lab.transports.of(&claimed).deliver(mail).await,
         Err(outcome) => outcome,
     };
     let now_ms = lab.clock.now_ms();
     let next = step(outcome, begun.attempt, now_ms, claimed.expire_ms, &lab.retry, rand::random());
     record(lab, &claimed, begun.attempt, next).await
+}
+
+/// What ends a delivery before an attempt.
+fn over(claimed: &Claimed, now_ms: i64) -> Option<Transition> {
+    let (state, event, reason, text) = match claimed.suppressed {
+        Some(reason) => {
+            let text = "the recipient was suppressed after the message was accepted";
+            (State::Suppressed, EventType::Suppressed, reason.name(), text)
+        }
+        None if claimed.expire_ms <= now_ms => {
+            let text = "the message expired before it could be delivered";
+            (State::Expired, EventType::Expired, "", text)
+        }
+        None => return None,
+    };
+    let (reply, possible_duplicate) = (Reply::local(text), false);
+    Some(Transition { state, due_ms: now_ms, event, reason, reply, possible_duplicate })
 }
 
 /// Begins an attempt, for as long as it takes. None when it is not ours any more.

@@ -188,7 +188,7 @@ impl Worker {
     fn enqueue(&self, lanes: &mut Lanes<Job>, jobs: Vec<Job>) {
         for job in jobs {
             let claimed = &job.claimed;
-            let transport = if claimed.test { &self.lab.sink } else { &self.lab.transport };
+            let transport = self.lab.transports.of(claimed);
             let lane = transport.lane(&domain_of(&claimed.mailbox.email));
             let (priority, campaign) = (claimed.priority as usize - 1, claimed.campaign_id.clone());
             lanes.push(&lane, priority, &campaign, job);

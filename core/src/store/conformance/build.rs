@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postern_proto::ids::{EventId, KeyId, MessageId, RecipientId};
+use postern_proto::ids::{EventId, KeyId, MessageId, RecipientId, SuppressionId};
 use uuid::Uuid;
 
 use crate::model::content::Mailbox;
 use crate::model::delivery::{Kind, Reply, State};
+use crate::model::directory::{Suppression, SuppressionReason};
 use crate::model::event::{EventFilter, EventRow, EventType, NewEvent};
 use crate::model::message::{
     Accepted, Idempotency, MessageRow, NewMessage, NewRecipient, Priority, Receipt, Submission,
 };
 use crate::store::queue::{Begun, Finish};
-use crate::store::{Stores, ledger};
+use crate::store::{Stores, directory, ledger};
 
 /// The time at which the tests happen.
 pub(super) const NOW: i64 = 1_800_000_000_000;
@@ -74,7 +75,7 @@ pub(super) fn submission(message: NewMessage, lease: Option<Uuid>) -> Submission
 
 /// Accepts one message and returns its answer.
 pub(super) async fn accept(stores: &Stores, message: NewMessage, lease: Option<Uuid>) -> Accepted {
-    let answers = stores.intake.accept(&[submission(message, lease)], NOW).await.unwrap();
+    let answers = stores.intake.accept(vec![submission(message, lease)].into(), NOW).await.unwrap();
     answers.into_iter().next().unwrap().into_iter().next().unwrap()
 }
 
@@ -84,6 +85,19 @@ pub(super) fn new(accepted: Accepted) -> Receipt {
         Accepted::New(receipt) => receipt,
         other => panic!("expected a new message, got {other:?}"),
     }
+}
+
+/// Suppresses an address for a campaign; empty for all mail.
+pub(super) async fn suppress(stores: &Stores, email: &str, campaign: &str) {
+    let entry = Suppression {
+        id: SuppressionId::generate(),
+        email: email.to_owned(),
+        reason: SuppressionReason::Unsubscribe,
+        campaign_id: campaign.to_owned(),
+        note: String::new(),
+        create_ms: NOW,
+    };
+    directory::create_suppression(&*stores.db, &entry).await.unwrap();
 }
 
 /// A node that lives.

@@ -164,8 +164,8 @@ async fn the_inbox_catches_a_delivery_once(stores: Stores) {
         raw: vec![1, 2, 3],
     };
     let (delivery, first) = (RecipientId::generate(), mail("100% off_now"));
-    inbox::put(db, vec![(delivery, first.clone()), (delivery, mail("twice"))]).await.unwrap();
-    inbox::put(db, vec![(RecipientId::generate(), mail("other"))]).await.unwrap();
+    inbox::put(db, &[(delivery, first.clone()), (delivery, mail("twice"))]).await.unwrap();
+    inbox::put(db, &[(RecipientId::generate(), mail("other"))]).await.unwrap();
     let of = |text: &str| InboxFilter { subject_contains: text.to_owned(), ..Default::default() };
     assert_eq!(inbox::list(db, &of("100% off"), 10).await.unwrap().len(), 1);
     assert_eq!(inbox::list(db, &of("twice"), 10).await.unwrap().len(), 0);

@@ -1,15 +1,15 @@
 //! Acceptance: all or nothing, once per idempotency key, never to the suppressed.
 
-use postern_proto::ids::SuppressionId;
+use futures_util::future::join_all;
 
-use super::build::{NOW, accept, events, keyed, message, new, node, state, submission};
+use super::build::{NOW, accept, events, keyed, message, new, node, state, submission, suppress};
 use super::promises;
 use crate::model::delivery::State;
-use crate::model::directory::{Suppression, SuppressionReason};
 use crate::model::event::{EventFilter, EventType};
 use crate::model::message::Accepted;
+use crate::store::group::{Group, GroupLimits};
 use crate::store::messages::{self, MessageFilter};
-use crate::store::{Stores, directory};
+use crate::store::{Error, Stores};
 
 promises![
     what_is_accepted_is_read_back,
@@ -21,6 +21,7 @@ promises![
     suppressed_recipients_are_not_queued,
     scheduled_messages_wait,
     a_long_list_is_stored_whole,
+    a_poisoned_submission_fails_alone,
 ];
 
 async fn what_is_accepted_is_read_back(stores: Stores) {
@@ -67,8 +68,8 @@ async fn a_key_is_for_one_request(stores: Stores) {
 }
 
 async fn a_key_counts_within_one_group(stores: Stores) {
-    let group = [submission(keyed("k", 1), None), submission(keyed("k", 1), None)];
-    let answers = stores.intake.accept(&group, NOW).await.unwrap();
+    let group = vec![submission(keyed("k", 1), None), submission(keyed("k", 1), None)];
+    let answers = stores.intake.accept(group.into(), NOW).await.unwrap();
     let first = new(answers[0][0].clone());
     assert_eq!(answers[1][0], Accepted::Replayed(first));
     assert_eq!(messages::list(&*stores.db, &Default::default(), None, 10).await.unwrap().len(), 1);
@@ -76,8 +77,8 @@ async fn a_key_counts_within_one_group(stores: Stores) {
 
 async fn an_expired_key_is_forgotten(stores: Stores) {
     new(accept(&stores, keyed("k", 1), None).await);
-    let again = [submission(keyed("k", 2), None)];
-    let later = stores.intake.accept(&again, NOW + 120_000).await.unwrap();
+    let again = vec![submission(keyed("k", 2), None)];
+    let later = stores.intake.accept(again.into(), NOW + 120_000).await.unwrap();
     new(later[0][0].clone());
     stores.queue.purge(NOW, NOW + 120_000).await.unwrap();
 }
@@ -102,19 +103,9 @@ async fn concurrent_requests_with_one_key_store_one_message(stores: Stores) {
 }
 
 async fn suppressed_recipients_are_not_queued(stores: Stores) {
-    for (email, campaign) in
-        [("ann@example.net", ""), ("bob@example.net", "spring"), ("eve@example.net", "autumn")]
-    {
-        let entry = Suppression {
-            id: SuppressionId::generate(),
-            email: email.to_owned(),
-            reason: SuppressionReason::Unsubscribe,
-            campaign_id: campaign.to_owned(),
-            note: String::new(),
-            create_ms: NOW,
-        };
-        directory::create_suppression(&*stores.db, &entry).await.unwrap();
-    }
+    suppress(&stores, "ann@example.net", "").await;
+    suppress(&stores, "bob@example.net", "spring").await;
+    suppress(&stores, "eve@example.net", "autumn").await;
     let node = node(&stores).await;
     let asked = message(&["Ann@example.net", "bob@example.net", "eve@example.net"]);
     let receipt = new(accept(&stores, asked, Some(node)).await);
@@ -144,4 +135,27 @@ async fn a_long_list_is_stored_whole(stores: Stores) {
     let receipt = new(accept(&stores, message(&emails), None).await);
     assert_eq!(receipt.recipients.len(), 1000);
     assert_eq!(stores.queue.depth().await.unwrap().queued, 1000);
+}
+
+async fn a_poisoned_submission_fails_alone(stores: Stores) {
+    let first = message(&["ann@example.net"]);
+    new(accept(&stores, first.clone(), None).await);
+    let limits = GroupLimits { weight_max: 1000, parallel: 1, waiting_max: 1000 };
+    let intake = stores.intake.clone();
+    let commit = move |submissions| {
+        let intake = intake.clone();
+        async move { intake.accept(submissions, NOW).await }
+    };
+    let group = Group::start(limits, |_| 1, commit);
+    let good = || message(&["bob@example.net"]);
+    // The third has the id of a message that is stored already.
+    let asked = [good(), good(), first, good(), keyed("k", 1), keyed("k", 1)];
+    let calls = asked.map(|message| group.call(submission(message, None)));
+    let results = join_all(calls).await;
+    assert!(matches!(results[2], Err(Error::Conflict(_))), "{:?}", results[2]);
+    for n in [0, 1, 3, 4] {
+        new(results[n].clone().unwrap().remove(0));
+    }
+    assert!(matches!(results[5].as_ref().unwrap()[0], Accepted::Replayed(_)));
+    assert_eq!(stores.queue.depth().await.unwrap().queued, 5);
 }

@@ -6,6 +6,7 @@ mod intake;
 mod queue;
 mod feed;
 mod directory;
+mod restore;
 
 use std::future::Future;
 use std::time::Duration;
@@ -26,6 +27,12 @@ async fn on_embedded<F: Future<Output = ()>>(test: impl FnOnce(Stores) -> F) {
 }
 
 async fn on_postgres<F: Future<Output = ()>>(test: impl FnOnce(Stores) -> F) {
+    let open = async |config| test(Postgres::open(&config).await.unwrap()).await;
+    in_schema(open).await;
+}
+
+/// Runs a test with a PostgreSQL schema of its own, without tables.
+async fn in_schema(test: impl AsyncFnOnce(PostgresConfig)) {
     let env = Env::process();
     let url =
         env.required(DATABASE).expect("start the tests with tests/run, which starts PostgreSQL");
@@ -39,7 +46,7 @@ async fn on_postgres<F: Future<Output = ()>>(test: impl FnOnce(Stores) -> F) {
         connections: 8,
         timeout: Duration::from_secs(20),
     };
-    test(Postgres::open(&config).await.unwrap()).await;
+    test(config).await;
     client.batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).await.unwrap();
     connection.abort();
 }

@@ -1,10 +1,11 @@
 //! Leases and attempts: one holder at a time, and what is over is over.
 
-use super::build::{NOW, accept, begun, events, finish, message, node, state};
+use super::build::{NOW, accept, begun, events, finish, message, node, state, suppress};
 use super::promises;
 use crate::model::delivery::State;
 use crate::model::event::{EventFilter, EventType};
 use crate::model::message::Priority;
+use crate::store::queue::Begun;
 use crate::store::{Stores, ledger, messages};
 
 promises![
@@ -19,6 +20,8 @@ promises![
     a_canceled_delivery_is_not_begun,
     cancel_leaves_what_is_being_sent,
     released_deliveries_are_free_at_once,
+    a_claim_sees_who_was_suppressed_meanwhile,
+    a_suppressed_delivery_ends_without_an_attempt,
     contents_are_purged_after_the_last_delivery,
     depth_counts_open_deliveries,
 ];
@@ -106,6 +109,7 @@ async fn a_deferred_delivery_comes_back_when_due(stores: Stores) {
     let claimed = stores.queue.claim(node, NOW + 60_000, 10).await.unwrap();
     assert_eq!(claimed[0].message_id, id);
     assert_eq!(claimed[0].campaign_id, "spring");
+    assert_eq!(claimed[0].sender, "shop@example.com");
 }
 
 async fn crash_between_claim_and_finish(stores: Stores) {
@@ -165,6 +169,49 @@ async fn released_deliveries_are_free_at_once(stores: Stores) {
     accept(&stores, asked, Some(node)).await;
     stores.queue.release(node, &[id]).await.unwrap();
     assert_eq!(stores.queue.claim(other, NOW, 10).await.unwrap()[0].id, id);
+}
+
+async fn a_claim_sees_who_was_suppressed_meanwhile(stores: Stores) {
+    let node = node(&stores).await;
+    let mut scheduled = message(&["Ann@example.net", "bob@example.net", "eve@example.net"]);
+    scheduled.row.send_ms = Some(NOW + 5000);
+    accept(&stores, scheduled, None).await;
+    let (deferred, begun) = begun(&stores, node).await;
+    let deferral = finish(deferred, begun, State::Deferred, EventType::Deferred);
+    stores.queue.finish(node, &[deferral], NOW).await.unwrap();
+    // The messages belong to the campaign "spring".
+    suppress(&stores, "ann@example.net", "").await;
+    suppress(&stores, "bob@example.net", "spring").await;
+    suppress(&stores, "eve@example.net", "autumn").await;
+    let mut claimed = stores.queue.claim(node, NOW + 60_000, 10).await.unwrap();
+    claimed.sort_by_key(|claimed| claimed.mailbox.email.clone());
+    let found: Vec<_> =
+        claimed.iter().map(|c| (c.mailbox.email.as_str(), c.suppressed.is_some())).collect();
+    let expected = [
+        ("Ann@example.net", true),
+        ("ann@example.net", true),
+        ("bob@example.net", true),
+        ("eve@example.net", false),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(claimed[1].attempts, 1, "this one was deferred");
+}
+
+async fn a_suppressed_delivery_ends_without_an_attempt(stores: Stores) {
+    let node = node(&stores).await;
+    let mut asked = message(&["ann@example.net"]);
+    asked.row.send_ms = Some(NOW + 5000);
+    let id = asked.row.id;
+    accept(&stores, asked, None).await;
+    let claimed = stores.queue.claim(node, NOW + 5000, 10).await.unwrap();
+    let unbegun = Begun { id: claimed[0].id, attempt: 0 };
+    let over = finish(id, unbegun, State::Suppressed, EventType::Suppressed);
+    assert_eq!(stores.queue.finish(node, &[over], NOW).await.unwrap(), [true]);
+    assert_eq!(state(&stores, id).await, State::Suppressed);
+    assert!(stores.queue.claim(node, NOW + 90_000, 10).await.unwrap().is_empty());
+    let events = events(&stores, &EventFilter::default(), 2).await;
+    let kinds: Vec<_> = events.iter().map(|row| (row.event.kind, row.event.attempt)).collect();
+    assert_eq!(kinds, [(EventType::Scheduled, 0), (EventType::Suppressed, 0)]);
 }
 
 async fn contents_are_purged_after_the_last_delivery(stores: Stores) {

@@ -1,5 +1,7 @@
 //! Acceptance on SQLite: read what decides, plan, insert row by row with prepared statements.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -10,7 +12,7 @@ use crate::model::message::{Accepted, MessageRow, Submission};
 
 use super::super::Error;
 use super::super::intake::Intake;
-use super::super::plan::{self, DeliveryInsert, Known, StoredKey};
+use super::super::plan::{self, DeliveryInsert, Known, StoredKey, Suppressed};
 use super::super::value::json;
 use super::Embedded;
 
@@ -18,10 +20,9 @@ use super::Embedded;
 impl Intake for Embedded {
     async fn accept(
         &self,
-        submissions: &[Submission],
+        submissions: Arc<Vec<Submission>>,
         now_ms: i64,
     ) -> Result<Vec<Vec<Accepted>>, Error> {
-        let submissions = submissions.to_vec();
         let work = move |connection: &Connection| {
             let mut known = known(connection, &submissions)?;
             let plan = plan::plan(&submissions, &mut known, now_ms);
@@ -72,16 +73,23 @@ fn known(connection: &Connection, submissions: &[Submission]) -> Result<Known, E
             known.keys.insert(key, stored);
         }
     }
-    for email in plan::addresses(submissions) {
-        let mut statement = connection
-            .prepare_cached("SELECT campaign_id, reason FROM suppressions WHERE email = ?")?;
-        let mut rows = statement.query([&email])?;
+    known.suppressed = suppressed(connection, &plan::addresses(submissions))?;
+    Ok(known)
+}
+
+/// The suppressions of these addresses.
+pub(super) fn suppressed(connection: &Connection, emails: &[String]) -> Result<Suppressed, Error> {
+    let mut suppressed = Suppressed::default();
+    let mut statement = connection
+        .prepare_cached("SELECT campaign_id, reason FROM suppressions WHERE email = ?")?;
+    for email in emails {
+        let mut rows = statement.query([email])?;
         while let Some(row) = rows.next()? {
             let reason = SuppressionReason::from_number(row.get(1)?);
-            known.suppressed.insert((email.clone(), row.get(0)?), reason);
+            suppressed.insert((email.clone(), row.get(0)?), reason);
         }
     }
-    Ok(known)
+    Ok(suppressed)
 }
 
 fn insert_message(connection: &Connection, row: &MessageRow) -> Result<(), Error> {

@@ -13,9 +13,10 @@ use crate::model::event::{EventType, NewEvent};
 use crate::model::message::{Claimed, Priority};
 
 use super::super::Error;
+use super::super::plan;
 use super::super::queue::{Begun, Depth, Finish, Queue};
 use super::Embedded;
-use super::intake::insert_events;
+use super::intake::{insert_events, suppressed};
 
 /// How many leases are taken away in one transaction.
 const REAP_MAX: usize = 1000;
@@ -205,7 +206,8 @@ fn claim(
         .collect::<Result<Vec<_>, _>>()?;
     let mut select = connection.prepare_cached(
         "SELECT d.id, d.message_id, m.content_id, d.email, d.name, d.variables, m.campaign_id, \
-         m.priority, d.attempts, COALESCE(m.send_ms, m.create_ms), m.expire_ms, m.test, m.rfc_message_id \
+         m.priority, d.attempts, COALESCE(m.send_ms, m.create_ms), m.expire_ms, m.test, m.rfc_message_id, \
+         m.from_email \
          FROM deliveries d JOIN messages m ON m.id = d.message_id WHERE d.id = ?",
     )?;
     let mut claimed = Vec::with_capacity(ids.len());
@@ -213,6 +215,8 @@ fn claim(
         claimed.push(select.query_row([id], claimed_of)?);
     }
     claimed.sort_by_key(|delivery| delivery.priority);
+    let suppressed = suppressed(connection, &plan::claimed_addresses(&claimed))?;
+    plan::mark(&mut claimed, &suppressed);
     Ok(claimed)
 }
 
@@ -230,6 +234,8 @@ fn claimed_of(row: &Row<'_>) -> Result<Claimed, rusqlite::Error> {
         expire_ms: row.get(10)?,
         test: row.get(11)?,
         rfc_message_id: row.get(12)?,
+        sender: row.get(13)?,
+        suppressed: None,
     })
 }
 

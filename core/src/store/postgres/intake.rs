@@ -1,14 +1,16 @@
 //! Acceptance on PostgreSQL: read what decides, plan, and insert everything with one statement.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use deadpool_postgres::Object;
+use deadpool_postgres::{GenericClient, Object};
 
 use crate::model::directory::SuppressionReason;
 use crate::model::message::{Accepted, Submission};
 
 use super::super::Error;
 use super::super::intake::Intake;
-use super::super::plan::{self, Known, Plan, StoredKey};
+use super::super::plan::{self, Known, Plan, StoredKey, Suppressed};
 use super::Postgres;
 use super::columns::{Columns, TYPES};
 use super::events::{EventArrays, append_sql};
@@ -20,13 +22,13 @@ const KEY_RACES_MAX: usize = 5;
 impl Intake for Postgres {
     async fn accept(
         &self,
-        submissions: &[Submission],
+        submissions: Arc<Vec<Submission>>,
         now_ms: i64,
     ) -> Result<Vec<Vec<Accepted>>, Error> {
         let mut client = self.client().await?;
         for _ in 0..KEY_RACES_MAX {
-            let mut known = known(&client, submissions).await?;
-            let plan = plan::plan(submissions, &mut known, now_ms);
+            let mut known = known(&client, &submissions).await?;
+            let plan = plan::plan(&submissions, &mut known, now_ms);
             if plan.messages.is_empty() {
                 return Ok(plan.answers);
             }
@@ -52,13 +54,23 @@ async fn known(client: &Object, submissions: &[Submission]) -> Result<Known, Err
             known.keys.insert(row.get(0), stored);
         }
     }
+    known.suppressed = suppressed(client, &plan::addresses(submissions)).await?;
+    Ok(known)
+}
+
+/// The suppressions of these addresses.
+pub(super) async fn suppressed(
+    client: &impl GenericClient,
+    emails: &[String],
+) -> Result<Suppressed, Error> {
     let sql = "SELECT email, campaign_id, reason FROM suppressions WHERE email = ANY($1)";
     let statement = client.prepare_cached(sql).await?;
-    for row in client.query(&statement, &[&plan::addresses(submissions)]).await? {
+    let mut suppressed = Suppressed::default();
+    for row in client.query(&statement, &[&emails]).await? {
         let reason = SuppressionReason::from_number(row.get(2));
-        known.suppressed.insert((row.get(0), row.get(1)), reason);
+        suppressed.insert((row.get(0), row.get(1)), reason);
     }
-    Ok(known)
+    Ok(suppressed)
 }
 
 /// Inserts a plan. Tells whether it was stored: not when another node has stored one of its keys.

@@ -12,9 +12,11 @@ use crate::model::event::{EventType, NewEvent};
 use crate::model::message::{Claimed, Priority};
 
 use super::super::Error;
+use super::super::plan;
 use super::super::queue::{Begun, Depth, Finish, Queue};
 use super::Postgres;
 use super::events::{EventArrays, append_sql};
+use super::intake::suppressed;
 
 /// How many leases are taken away in one transaction.
 const REAP_MAX: i64 = 1000;
@@ -39,12 +41,19 @@ impl Queue for Postgres {
                    WHERE deliveries.id = free.id RETURNING deliveries.*) \
                    SELECT d.id, d.message_id, m.content_id, d.email, d.name, d.variables, \
                    m.campaign_id, m.priority, d.attempts, COALESCE(m.send_ms, m.create_ms), m.expire_ms, m.test, \
-                   m.rfc_message_id FROM taken d JOIN messages m ON m.id = d.message_id \
+                   m.rfc_message_id, m.from_email FROM taken d JOIN messages m ON m.id = d.message_id \
                    ORDER BY d.priority, d.due_ms";
-        let client = self.client().await?;
-        let statement = client.prepare_cached(sql).await?;
-        let rows = client.query(&statement, &[&node, &now_ms, &(limit as i64)]).await?;
-        Ok(rows.iter().map(claimed).collect())
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await?;
+        let statement = transaction.prepare_cached(sql).await?;
+        let rows = transaction.query(&statement, &[&node, &now_ms, &(limit as i64)]).await?;
+        let mut claimed: Vec<Claimed> = rows.iter().map(claimed).collect();
+        if !claimed.is_empty() {
+            let suppressed = suppressed(&transaction, &plan::claimed_addresses(&claimed)).await?;
+            plan::mark(&mut claimed, &suppressed);
+        }
+        transaction.commit().await?;
+        Ok(claimed)
     }
 
     async fn begin(
@@ -229,6 +238,8 @@ fn claimed(row: &Row) -> Claimed {
         expire_ms: row.get(10),
         test: row.get(11),
         rfc_message_id: row.get(12),
+        sender: row.get(13),
+        suppressed: None,
     }
 }
 

@@ -7,7 +7,9 @@ mod encrypted;
 mod routing;
 mod resolving;
 mod pooling;
+mod remembering;
 mod judging;
+mod choosing;
 
 use std::time::Duration;
 

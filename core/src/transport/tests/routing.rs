@@ -82,6 +82,21 @@ async fn the_most_preferred_server_that_talks_gets_the_mail() {
 }
 
 #[tokio::test]
+async fn a_dead_server_is_passed_over_and_the_next_one_gets_the_mail() {
+    let second = Script::default().start_at(Ipv4Addr::new(127, 0, 0, 2), 0).await;
+    let port = second.port();
+    let table = Table::default()
+        .mx("x.example", &[(5, "one.example"), (10, "two.example")])
+        .host("one.example", 1)
+        .host("two.example", 2);
+    let transport = table.mx_transport(port, &[("POSTERN_DESTINATION_DEAD", "1h")]);
+    assert_eq!(to(&transport, "x.example").await, "delivered data");
+    let first = Script::default().start_at(Ipv4Addr::LOCALHOST, port).await;
+    assert_eq!(to(&transport, "x.example").await, "delivered data");
+    assert_eq!((first.connections(), second.mails().len()), (0, 2));
+}
+
+#[tokio::test]
 async fn an_answer_about_the_mail_is_final() {
     for (verb, reply) in [("RCPT", "450 4.2.1 later\r\n"), ("DATA", CLOSE)] {
         let first = Script::default().on(verb, reply).start().await;
