@@ -47,9 +47,23 @@ impl Gate {
             if from_gateway && self.inbox_open && scope.starts_with("sink:") {
                 return Ok(Arc::new(inbox_key()));
             }
-            let text = "no credential was given; send authorization: Bearer <API key>";
-            return Err(Failure::new(Reason::MissingCredentials, text));
+            return Err(no_credential());
         };
+        let key = self.known(secret)?;
+        if !has_scope(&key, scope) {
+            let text = format!("the API key lacks the scope {scope}");
+            return Err(Failure::new(Reason::ScopeMissing, text).with("scope", scope));
+        }
+        Ok(key)
+    }
+
+    /// The caller's key, whatever it may do.
+    pub fn authenticate(&self, metadata: &MetadataMap) -> Result<Arc<ApiKey>, Failure> {
+        self.is_gateway(metadata)?;
+        self.known(bearer(metadata)?.ok_or_else(no_credential)?)
+    }
+
+    fn known(&self, secret: &str) -> Result<Arc<ApiKey>, Failure> {
         let key = self.directory.now().key(&hash(secret));
         let key =
             key.ok_or_else(|| Failure::new(Reason::InvalidKey, "the API key is not valid"))?;
@@ -61,10 +75,6 @@ impl Gate {
                 Reason::KeyExpired,
                 "the API key has expired; make a new one",
             ));
-        }
-        if !has_scope(&key, scope) {
-            let text = format!("the API key lacks the scope {scope}");
-            return Err(Failure::new(Reason::ScopeMissing, text).with("scope", scope));
         }
         Ok(key)
     }
@@ -84,6 +94,11 @@ impl Gate {
 /// Whether a key has a scope.
 pub fn has_scope(key: &ApiKey, scope: &str) -> bool {
     key.scopes.iter().any(|own| own == scope || own == "*")
+}
+
+fn no_credential() -> Failure {
+    let text = "no credential was given; send authorization: Bearer <API key>";
+    Failure::new(Reason::MissingCredentials, text)
 }
 
 fn bearer(metadata: &MetadataMap) -> Result<Option<&str>, Failure> {

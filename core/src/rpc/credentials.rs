@@ -70,6 +70,15 @@ impl CredentialService for Credentials {
         tracing::info!(key.id = %key.id, by = %caller.id, "api key revoked");
         Ok(Response::new(v1::RevokeApiKeyResponse { api_key: Some(shown(key)) }))
     }
+
+    async fn get_own_api_key(
+        &self,
+        request: Request<v1::GetOwnApiKeyRequest>,
+    ) -> Result<Response<v1::GetOwnApiKeyResponse>, Status> {
+        let key = self.0.gate.authenticate(request.metadata())?;
+        let api_key = Some(shown(ApiKey::clone(&key)));
+        Ok(Response::new(v1::GetOwnApiKeyResponse { api_key }))
+    }
 }
 
 fn checked(

@@ -174,6 +174,7 @@ async fn call(
             message: Some(message.clone()),
             items: items.clone(),
             request_id: request_id.to_owned(),
+            validate_only: false,
         };
         let mut request = app.core.request(request, &context.caller);
         request.set_timeout(context.time_limit);

@@ -55,7 +55,7 @@ pub(super) async fn create(
     if !problems.is_empty() {
         return refused(&problems);
     }
-    let request = CreateTemplateRequest { template: Some(template(&body)) };
+    let request = CreateTemplateRequest { template: Some(template(&body)), validate_only: false };
     let mut request = app.core.request(request, &context.caller);
     request.set_timeout(context.time_limit);
     match TemplateServiceClient::new(app.core.channel.clone()).create_template(request).await {
