@@ -9,6 +9,10 @@ use support::Stage;
 
 const SEND: &str = "MessageService/SendMessage";
 
+fn key() -> (&'static str, &'static str) {
+    ("authorization", "Bearer k")
+}
+
 fn accepted(replayed: bool) -> SendMessageResponse {
     let id = "msg_01h2xcejqtf2nbrexx3vqjhp41".to_owned();
     let message = Message { id, state: MessageState::Accepted.into(), ..Message::default() };
@@ -76,7 +80,7 @@ async fn what_the_router_refuses_has_the_same_shape() {
         ("GET /v1/messages?colour=red", "", "text/plain", 400, "unknown_field"),
         ("GET /v1/messages?state=gone", "", "text/plain", 400, "bad_filter"),
     ] {
-        let got = stage.send_with(request, body, &[("content-type", kind)]).await;
+        let got = stage.send_with(request, body, &[key(), ("content-type", kind)]).await;
         assert_eq!(got.status, status, "{request} {got:?}");
         assert_eq!(got.json()["code"], code);
         assert_eq!(got.header("content-type"), "application/problem+json");
@@ -154,7 +158,7 @@ async fn raw_mail_takes_its_envelope_from_the_header() {
     let answer = SendRawMessageResponse { message, replayed: false };
     stage.answer("MessageService/SendRawMessage", &answer);
     let mail = "From: A <a@x.io>\r\nTo: b@x.io, c@x.io\r\nSubject: s\r\n\r\nhi\r\n";
-    let kind = [("content-type", "message/rfc822")];
+    let kind = [key(), ("content-type", "message/rfc822")];
     let got = stage.send_with("POST /v1/messages?tags=x,y", mail, &kind).await;
     assert_eq!(got.status, 202, "{got:?}");
     let request: SendRawMessageRequest = stage.last().read();
@@ -174,7 +178,7 @@ async fn the_event_feed_resumes_and_beats() {
     ];
     let elements = elements.iter().map(prost::Message::encode_to_vec).collect();
     stage.answer_all("EventService/WatchEvents", Ok(elements));
-    let headers = [("last-event-id", "t6")];
+    let headers = [key(), ("last-event-id", "t6")];
     let got = stage.send_with("GET /v1/events/watch", "", &headers).await;
     assert_eq!(got.header("content-type"), "text/event-stream");
     assert_eq!(got.header("x-accel-buffering"), "no");
