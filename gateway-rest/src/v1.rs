@@ -19,6 +19,7 @@ use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
 
 use crate::edge::Context;
 use crate::fault::{self, Fault};
+use crate::json::filter;
 use crate::json::read::{Place, Reader, Source};
 use crate::json::tree::Json;
 use crate::json::write;
@@ -27,6 +28,9 @@ use crate::{App, authn, body, bulk, etag, events, idempotency, multipart, raw, r
 
 /// The method behind the route that takes mail in every form.
 const SEND: &str = "MessageService.SendMessage";
+
+/// The method behind the route that takes a filter.
+pub(crate) const LIST: &str = "MessageService.ListMessages";
 
 /// A route with its method of the contract.
 pub(crate) struct Bound {
@@ -89,7 +93,11 @@ async fn serve(
     }
     let mut reader = Reader::new(Source::Query);
     let mut message = DynamicMessage::new(bound.rpc.input());
-    reader.object(&mut message, query(&parts)?, &Place::default());
+    let mut entries = query(&parts)?;
+    if route.rpc == LIST {
+        entries = filter::expand(entries)?;
+    }
+    reader.object(&mut message, entries, &Place::default());
     reader.switch_to(Source::Body);
     read(&mut reader, &mut message, route, &parts, body).await?;
     if let Some(id) = id {

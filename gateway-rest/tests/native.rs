@@ -222,6 +222,60 @@ async fn every_documented_route_is_routed_and_described() {
     assert!(operations >= 30, "{operations}");
 }
 
+/// Every `$ref` below a value.
+fn references(value: &serde_json::Value, into: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            into.extend(fields.get("$ref").and_then(|r| r.as_str()).map(str::to_owned));
+            fields.values().for_each(|value| references(value, into));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| references(item, into)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn every_reference_in_the_document_leads_somewhere() {
+    let stage = Stage::new(&[]);
+    let document = stage.send("GET /openapi.json", "").await.json();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 50, "{found:?}");
+    for reference in found {
+        let target = document.pointer(reference.strip_prefix('#').expect("within the document"));
+        assert!(target.is_some_and(|target| target.is_object()), "{reference}");
+    }
+    let mut names = std::collections::HashSet::new();
+    for operation in document["paths"].as_object().unwrap().values() {
+        for operation in operation.as_object().unwrap().values() {
+            assert!(names.insert(operation["operationId"].as_str().unwrap()), "{operation}");
+        }
+    }
+    let send = &document["paths"]["/v1/messages"]["post"]["requestBody"]["content"];
+    assert!(send["multipart/form-data"].is_object() && send["message/rfc822"].is_object());
+    assert_eq!(stage.send("GET /postern.v1.binpb", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_filter_and_other_services_words_for_pages_are_understood() {
+    let stage = Stage::new(&[]);
+    stage.answer("MessageService/ListMessages", &ListMessagesResponse::default());
+    let query = "limit=5&after=msg_1&filter=state%3Dbounced+AND+tags%3Awelcome";
+    let got = stage.send(&format!("GET /v1/messages?{query}"), "").await;
+    assert_eq!(got.status, 200, "{got:?}");
+    let request: ListMessagesRequest = stage.last().read();
+    assert_eq!((request.page_size, request.page_token.as_str()), (5, "msg_1"));
+    assert_eq!((request.state(), request.tag.as_str()), (RecipientState::Bounced, "welcome"));
+    for (query, code) in [
+        ("filter=a+OR+b", "bad_filter"),
+        ("filter=to%3Aa%40x.io&to=b%40x.io", "malformed_json"),
+        ("include=total_size", "unknown_field"),
+    ] {
+        let got = stage.send(&format!("GET /v1/messages?{query}"), "").await;
+        assert_eq!((got.status, got.json()["code"].as_str()), (400, Some(code)), "{query}");
+    }
+}
+
 #[tokio::test]
 async fn every_reason_has_a_page() {
     let stage = Stage::new(&[]);
