@@ -20,3 +20,4 @@ mod drain;
 mod operator;
 mod store_down;
 mod python;
+mod contract;
