@@ -267,4 +267,32 @@ mod tests {
         let trusted = [Cidr::parse("10.0.0.0/8").unwrap()];
         assert_eq!(client_ip(peer, &headers, &trusted).to_string(), "1.2.3.4");
     }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_like_any_other() {
+        use axum::Router;
+        use axum::routing::get;
+        use http_body_util::BodyExt as _;
+        use postern_kit::core_client::{CoreClient, GatewayToken};
+        use tower::ServiceExt as _;
+
+        let (channel, _core) = postern_kit::in_process::connection();
+        let core = CoreClient::new(channel, GatewayToken::new(&"t".repeat(32)).unwrap(), "rest");
+        let config = crate::RestConfig::from_env(&postern_kit::env::Env::default()).unwrap();
+        let app = crate::build(config, core).app;
+        let panics = get(async || -> &'static str { panic!("a secret") });
+        let router = Router::new().route("/v1/x", panics.clone()).route("/api/v1/x", panics);
+        let router = router.layer(axum::middleware::from_fn_with_state(app, edge));
+        for (path, shape) in
+            [("/v1/x", "\"code\":\"internal\""), ("/api/v1/x", "\"internal_error\"")]
+        {
+            let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+            let response = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), 500);
+            assert!(response.headers().contains_key("request-id"));
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8_lossy(&body);
+            assert!(text.contains(shape) && !text.contains("a secret"), "{text}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ impl Pages {
     pub fn size(&self, asked: i32) -> Result<usize, Failure> {
         match asked {
             0 => Ok(SIZE_DEFAULT as usize),
-            ..0 => Err(Failure::field(Reason::ValueOutOfRange, "page_size", "is negative")),
+            ..0 => Err(Failure::field(Reason::WrongType, "page_size", "is negative")),
             more => Ok(more.min(SIZE_MAX) as usize),
         }
     }
