@@ -99,7 +99,8 @@ fn bodies(row: &Bound, schemas: &mut Schemas) -> serde_json::Map<String, Value> 
                 "description": "One item per line, as in `items`. A line may bring `message`, the \
                     content for itself and the lines behind it. Every line is answered by a line \
                     with its `index`, in order, while the body is still being read. A line of the \
-                    answer without `index` says why the rest was not read.",
+                    answer without `index` says why the rest was not read. Read the answer while sending: \
+                    once it is not read, the body is not read either.",
             }),
             _ => schema.clone(),
         };
