@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use http::HeaderValue;
 use postern_kit::env::{Env, EnvError};
 use postern_kit::listen::ListenAddr;
 
@@ -16,8 +17,10 @@ Environment:
   POSTERN_INBOX                    serve the local inbox page [on when listening on loopback]
   POSTERN_INBOX_HOSTS              further host names the inbox answers to, by comma [none]
   POSTERN_TRUSTED_PROXIES          CIDR list whose X-Forwarded-For is believed [none]
-  POSTERN_REST_BODY_MAX            largest request body in bytes, after gunzip [41943040]
+  POSTERN_REST_BODY_MAX            largest request body in bytes, after unpacking [41943040]
   POSTERN_REST_TIMEOUT             longest time for one request [30s]
+  POSTERN_REST_BULK_TIMEOUT        longest time for one NDJSON batch [10m]
+  POSTERN_REST_CORS_ORIGINS        origins whose pages may call the API, by comma [none]
   POSTERN_REST_CONCURRENCY_MAX     requests under way before new ones get 503 [1024]
   POSTERN_REST_CONNECTIONS_MAX     open connections before new ones wait [4096]
   POSTERN_REST_WATCHERS_MAX        open event streams before new ones get 503 [256]
@@ -45,6 +48,10 @@ pub struct RestConfig {
     pub body_max: usize,
     /// The longest time for one request.
     pub timeout: Duration,
+    /// The longest time for one batch that is read and answered line by line.
+    pub bulk_timeout: Duration,
+    /// The origins whose pages may call the API from a browser.
+    pub cors_origins: Vec<HeaderValue>,
     /// How many requests may be under way.
     pub concurrency_max: usize,
     /// How many connections may be open.
@@ -85,6 +92,8 @@ impl RestConfig {
             trusted_proxies: cidrs.collect::<Result<_, _>>()?,
             body_max: count("POSTERN_REST_BODY_MAX", 40 << 20)?,
             timeout: env.duration("POSTERN_REST_TIMEOUT", seconds(30))?,
+            bulk_timeout: env.duration("POSTERN_REST_BULK_TIMEOUT", seconds(600))?,
+            cors_origins: origins(env, "POSTERN_REST_CORS_ORIGINS")?,
             concurrency_max: count("POSTERN_REST_CONCURRENCY_MAX", 1024)?,
             connections_max: count("POSTERN_REST_CONNECTIONS_MAX", 4096)?,
             watchers_max: count("POSTERN_REST_WATCHERS_MAX", 256)?,
@@ -103,6 +112,19 @@ fn positive(env: &Env, name: &str, default: u32) -> Result<u32, EnvError> {
         0 => Err(EnvError::new(name, "must be at least 1")),
         value => Ok(value),
     }
+}
+
+/// Origins are written out: a wildcard would let any page send mail with a key it got hold of.
+fn origins(env: &Env, name: &str) -> Result<Vec<HeaderValue>, EnvError> {
+    let origin = |text: String| {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let fits = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*']));
+        HeaderValue::try_from(&text).ok().filter(|_| fits).ok_or_else(|| {
+            let problem = format!("'{text}' is no origin; write https://app.example.com");
+            EnvError::new(name, problem)
+        })
+    };
+    env.list(name).into_iter().map(origin).collect()
 }
 
 /// A network, such as `10.0.0.0/8`, or one address.
@@ -158,6 +180,8 @@ mod tests {
         assert!(RestConfig::from_env(&Env::default()).unwrap().inbox);
         let open = Env::from([("POSTERN_REST_LISTEN", "0.0.0.0:8080")]);
         assert!(!RestConfig::from_env(&open).unwrap().inbox);
+        let any = Env::from([("POSTERN_REST_CORS_ORIGINS", "https://a.example, *")]);
+        assert_eq!(RestConfig::from_env(&any).unwrap_err().name, "POSTERN_REST_CORS_ORIGINS");
         let zero = Env::from([("POSTERN_REST_BODY_MAX", "0")]);
         assert_eq!(RestConfig::from_env(&zero).unwrap_err().name, "POSTERN_REST_BODY_MAX");
     }

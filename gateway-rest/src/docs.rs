@@ -20,7 +20,12 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     let document = openapi::document(&app.contract);
     let ui: Router =
         SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document).into();
-    ui.route("/docs/errors/{code}", get(reason))
+    ui.route("/docs/errors/{code}", get(reason)).route("/postern.v1.binpb", get(contract))
+}
+
+/// The `FileDescriptorSet`, for gRPC tools without reflection.
+async fn contract() -> Response {
+    ([("content-type", "application/x-protobuf")], postern_proto::DESCRIPTORS).into_response()
 }
 
 #[derive(Template)]

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -19,6 +20,7 @@ use postern_kit::core_client::Caller;
 use postern_proto::ids::RequestId;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::App;
 use crate::config::Cidr;
@@ -34,11 +36,28 @@ const CLIENT_REQUEST_ID_MAX: usize = 128;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
+/// One of the requests that may be under way; an answer that is still being made keeps it.
+#[derive(Debug, Clone)]
+pub(crate) struct Turn(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+
 /// What is known about a request before any handler runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) caller: Caller,
     pub(crate) time_limit: Duration,
+    asked: Arc<AtomicBool>,
+}
+
+impl Context {
+    /// The core is being called in the name of the caller.
+    pub(crate) fn asks(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the core has been called, and so has judged the caller's key.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
 }
 
 /// The outermost layer.
@@ -79,7 +98,7 @@ pub(crate) async fn edge(
 
 async fn answer(
     app: &App,
-    request: Request,
+    mut request: Request,
     next: Next,
     context: &Context,
     path: &str,
@@ -91,19 +110,22 @@ async fn answer(
         match app.limits.take(&request) {
             Ok(taken) => standing = taken,
             Err(failure) => {
-                let standing = Standing::exhausted(&failure, &app.limits);
+                let standing = Standing::exhausted(&failure);
                 return (Fault(failure).into_response(), standing);
             }
         }
     }
-    let _turn = match app.turns.try_acquire() {
-        Ok(turn) => Some(turn),
-        Err(_) if probe => None,
+    match app.turns.clone().try_acquire_owned() {
+        Ok(turn) => {
+            request.extensions_mut().insert(Turn(Arc::new(turn)));
+        }
+        Err(_) if probe => {}
         Err(_) => {
             let failure = Failure::new(Reason::Overloaded, "too many requests are under way");
             return (Fault(failure).into_response(), standing);
         }
     };
+    let _turn = request.extensions().get::<Turn>().cloned();
     let run = AssertUnwindSafe(next.run(request)).catch_unwind();
     let response = match tokio::time::timeout(context.time_limit, run).await {
         Ok(Ok(response)) => response,
@@ -140,7 +162,8 @@ fn dress(app: &App, response: Response, path: &str, context: &Context) -> Respon
     if failure.message.is_empty() {
         failure.message = failure.reason.meaning().title.to_owned();
     }
-    let allow = response.headers().get("allow").cloned();
+    let told =
+        ["allow", "accept-encoding"].map(|name| (name, response.headers().get(name).cloned()));
     let id = &context.caller.request_id;
     let mut dressed = if path.starts_with("/api/v1") {
         legacy::fault(&failure, path)
@@ -149,8 +172,10 @@ fn dress(app: &App, response: Response, path: &str, context: &Context) -> Respon
     } else {
         fault::problem_response(&failure, id)
     };
-    if let Some(allow) = allow {
-        dressed.headers_mut().insert("allow", allow);
+    for (name, value) in told {
+        if let Some(value) = value {
+            dressed.headers_mut().insert(name, value);
+        }
     }
     dressed
 }
@@ -166,7 +191,7 @@ fn context(app: &App, request: &Request, path: &str) -> Context {
         client_ip: peer.map(|peer| client_ip(peer, request.headers(), &app.config.trusted_proxies)),
         request_id: RequestId::generate().to_string(),
     };
-    Context { caller, time_limit }
+    Context { caller, time_limit, asked: Arc::default() }
 }
 
 /// The credential as `Bearer <key>`. Basic brings the key as its password, and the old contract
@@ -241,5 +266,33 @@ mod tests {
         assert_eq!(client_ip(peer, &headers, &[]), peer);
         let trusted = [Cidr::parse("10.0.0.0/8").unwrap()];
         assert_eq!(client_ip(peer, &headers, &trusted).to_string(), "1.2.3.4");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_like_any_other() {
+        use axum::Router;
+        use axum::routing::get;
+        use http_body_util::BodyExt as _;
+        use postern_kit::core_client::{CoreClient, GatewayToken};
+        use tower::ServiceExt as _;
+
+        let (channel, _core) = postern_kit::in_process::connection();
+        let core = CoreClient::new(channel, GatewayToken::new(&"t".repeat(32)).unwrap(), "rest");
+        let config = crate::RestConfig::from_env(&postern_kit::env::Env::default()).unwrap();
+        let app = crate::build(config, core).app;
+        let panics = get(async || -> &'static str { panic!("a secret") });
+        let router = Router::new().route("/v1/x", panics.clone()).route("/api/v1/x", panics);
+        let router = router.layer(axum::middleware::from_fn_with_state(app, edge));
+        for (path, shape) in
+            [("/v1/x", "\"code\":\"internal\""), ("/api/v1/x", "\"internal_error\"")]
+        {
+            let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+            let response = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), 500);
+            assert!(response.headers().contains_key("request-id"));
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8_lossy(&body);
+            assert!(text.contains(shape) && !text.contains("a secret"), "{text}");
+        }
     }
 }

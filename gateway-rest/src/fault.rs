@@ -82,6 +82,10 @@ pub(crate) fn problem(failure: &Failure, request_id: &str) -> Json {
     document.extend(retryable);
     document.extend(errors);
     document.push(("meta".to_owned(), Json::Object(meta.collect())));
+    if let Some((_, policy)) = failure.metadata.iter().find(|(key, _)| key == "policy") {
+        let policies = Json::List(vec![Json::text(policy)]);
+        document.push(("violated-policies".to_owned(), policies));
+    }
     let help = vec![
         ("title".to_owned(), Json::text("What this means and what to do")),
         ("url".to_owned(), Json::Text(format!("/docs/errors/{code}"))),

@@ -8,10 +8,15 @@ mod config;
 mod serve;
 mod edge;
 mod limits;
+mod authn;
 mod fault;
 mod routes;
 mod v1;
+mod body;
+mod multipart;
+mod bulk;
 mod raw;
+mod etag;
 mod events;
 mod idempotency;
 mod json;
@@ -23,10 +28,13 @@ mod openapi;
 mod docs;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method};
 use postern_kit::core_client::CoreClient;
 use prost_reflect::DescriptorPool;
 use tokio::net::TcpListener;
@@ -34,6 +42,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower::util::MapRequestLayer;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::decompression::{DecompressionBody, RequestDecompressionLayer};
 
 pub use config::{Cidr, HELP, RestConfig};
@@ -44,7 +53,7 @@ pub(crate) struct App {
     pub(crate) core: CoreClient,
     pub(crate) contract: DescriptorPool,
     pub(crate) limits: limits::Limits,
-    pub(crate) turns: Semaphore,
+    pub(crate) turns: Arc<Semaphore>,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) drain: CancellationToken,
 }
@@ -65,7 +74,7 @@ pub fn build(config: RestConfig, core: CoreClient) -> Gateway {
         .expect("the descriptors were made by our own build");
     let app = Arc::new(App {
         limits: limits::Limits::new(&config),
-        turns: Semaphore::new(config.concurrency_max),
+        turns: Arc::new(Semaphore::new(config.concurrency_max)),
         watchers: Arc::new(Semaphore::new(config.watchers_max)),
         drain: CancellationToken::new(),
         config,
@@ -85,7 +94,44 @@ pub fn build(config: RestConfig, core: CoreClient) -> Gateway {
     );
     let router =
         router.layer(unpack).layer(axum::middleware::from_fn_with_state(app.clone(), edge::edge));
+    // Outermost, so that pages can read every refusal as well. Without origins, OPTIONS stays what
+    // it is for every other client.
+    let router = match app.config.cors_origins.as_slice() {
+        [] => router,
+        origins => router.layer(cors(origins)),
+    };
     Gateway { app, router }
+}
+
+/// Pages of the listed origins may call the API, and nothing else here.
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    let origins = origins.to_vec();
+    let allowed = move |origin: &HeaderValue, parts: &Parts| {
+        let path = parts.uri.path();
+        let api = path.starts_with("/v1/") || path.starts_with("/api/v1/");
+        api && origins.contains(origin)
+    };
+    let exposed = [
+        "request-id",
+        "x-request-id",
+        "location",
+        "etag",
+        "retry-after",
+        "idempotency-key",
+        "idempotency-replayed",
+        "ratelimit",
+        "ratelimit-policy",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+        "postern-version",
+    ];
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(allowed))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(exposed.map(HeaderName::from_static))
+        .max_age(Duration::from_secs(600))
 }
 
 impl Gateway {

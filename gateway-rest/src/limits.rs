@@ -25,6 +25,8 @@ use crate::config::RestConfig;
 use crate::edge::Context;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// The names of the limits in answers.
+const POLICIES: [&str; 3] = ["key", "ip", "failures"];
 
 /// Recognises a credential without keeping it.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +78,7 @@ pub(crate) struct Limits {
     clock: QuantaClock,
     key_per_minute: u32,
     ip_per_minute: u32,
+    failures_per_minute: u32,
 }
 
 impl Limits {
@@ -88,6 +91,7 @@ impl Limits {
             clock: QuantaClock::default(),
             key_per_minute: config.key_per_minute,
             ip_per_minute: config.ip_per_minute,
+            failures_per_minute: config.failures_per_minute,
         }
     }
 
@@ -99,7 +103,7 @@ impl Limits {
         {
             let wait = until.saturating_duration_since(Instant::now());
             if !wait.is_zero() {
-                return Err(refused("failures", wait));
+                return Err(refused("failures", self.failures_per_minute, wait));
             }
         }
         if let Ok(key) = ByKey.extract(request) {
@@ -143,7 +147,7 @@ impl Limits {
                 let reset_seconds = (used * MINUTE.as_secs()).div_ceil(u64::from(limit));
                 Ok(Some(Standing { policy, limit, remaining, reset_seconds }))
             }
-            Err(later) => Err(refused(policy, later.wait_time_from(self.clock.now()))),
+            Err(later) => Err(refused(policy, limit, later.wait_time_from(self.clock.now()))),
         }
     }
 
@@ -171,13 +175,11 @@ impl Standing {
     }
 
     /// The standing of someone who was refused, for the same headers.
-    pub(crate) fn exhausted(failure: &Failure, limits: &Limits) -> Option<Self> {
-        let (_, policy) = failure.metadata.iter().find(|(key, _)| key == "policy")?;
-        let (policy, limit) = match policy.as_str() {
-            "key" => ("key", limits.key_per_minute),
-            "ip" => ("ip", limits.ip_per_minute),
-            _ => return None,
-        };
+    pub(crate) fn exhausted(failure: &Failure) -> Option<Self> {
+        let value = |name: &str| failure.metadata.iter().find(|(key, _)| key == name);
+        let (_, policy) = value("policy")?;
+        let policy = POLICIES.into_iter().find(|known| known == policy)?;
+        let limit = value("limit")?.1.parse().ok()?;
         let reset_seconds = whole_seconds(failure.retry_after.unwrap_or_default());
         Some(Self { policy, limit, remaining: 0, reset_seconds })
     }
@@ -187,9 +189,10 @@ fn whole_seconds(wait: Duration) -> u64 {
     wait.as_millis().div_ceil(1000).max(1) as u64
 }
 
-fn refused(policy: &str, wait: Duration) -> Failure {
+fn refused(policy: &str, limit: u32, wait: Duration) -> Failure {
     let text = format!("too many requests; try again in {} s", whole_seconds(wait));
-    Failure::new(Reason::RateLimited, text).with("policy", policy).retry_after(wait)
+    let failure = Failure::new(Reason::RateLimited, text).retry_after(wait);
+    failure.with("policy", policy).with("limit", limit.to_string())
 }
 
 fn quota<K: KeyExtractor>(extractor: K, per_minute: u32) -> Quota<K> {

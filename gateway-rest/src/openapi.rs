@@ -5,15 +5,17 @@
 
 use std::collections::BTreeMap;
 
+use http::Method;
 use prost_reflect::{
     DescriptorPool, FieldDescriptor, FileDescriptor, Kind as Type, MessageDescriptor,
     MethodDescriptor,
 };
 use serde_json::{Value, json};
 
+use crate::bulk::NDJSON;
 use crate::json::words::enum_words;
 use crate::routes::{Body, Kind, Shown};
-use crate::v1::{Bound, bound};
+use crate::v1::{Bound, LIST, bound, media_types};
 
 /// The document.
 pub(crate) fn document(pool: &DescriptorPool) -> Value {
@@ -71,14 +73,64 @@ fn operation(row: &Bound, schemas: &mut Schemas) -> Value {
         },
     });
     if route.body != Body::None {
-        let schema = body_schema(&row.rpc, route.body, schemas);
-        let mut content = json!({"application/json": {"schema": schema}});
-        if route.path == "/v1/messages" {
-            content["message/rfc822"] = json!({"schema": {"type": "string"}});
-        }
-        operation["requestBody"] = json!({"required": true, "content": content});
+        operation["requestBody"] = json!({"required": true, "content": bodies(row, schemas)});
     }
     operation
+}
+
+/// The body in every form that the route takes.
+fn bodies(row: &Bound, schemas: &mut Schemas) -> serde_json::Map<String, Value> {
+    let schema = body_schema(&row.rpc, row.route.body, schemas);
+    let form = |kind: &&str| {
+        let schema = match *kind {
+            "multipart/form-data" => json!({
+                "type": "object", "required": ["message"], "properties": {"message": schema},
+                "additionalProperties": {"type": "string", "format": "binary"},
+                "description": "The part `message` is the JSON document; every other part is a \
+                    file, and becomes an attachment.",
+            }),
+            "message/rfc822" => json!({
+                "type": "string",
+                "description": "A whole mail. Its envelope is in the query (`from`, `to`), or in \
+                    its header; the query takes every other field of SendRawMessageRequest too.",
+            }),
+            "application/x-ndjson" => json!({
+                "type": "string",
+                "description": "One item per line, as in `items`. A line may bring `message`, the \
+                    content for itself and the lines behind it. Every line is answered by a line \
+                    with its `index`, in order, while the body is still being read. A line of the \
+                    answer without `index` says why the rest was not read. Read the answer while sending: \
+                    once it is not read, the body is not read either.",
+            }),
+            _ => schema.clone(),
+        };
+        ((*kind).to_owned(), json!({"schema": schema}))
+    };
+    media_types(&row.route).iter().map(form).collect()
+}
+
+/// The header that makes an operation depend on a version, where its resource has versions.
+fn precondition(row: &Bound) -> Option<Value> {
+    let (name, description) = match row.route.method {
+        Method::PUT | Method::DELETE => {
+            ("If-Match", "Only while the resource still has this ETag; 412 otherwise.")
+        }
+        Method::GET => ("If-None-Match", "Answer 304 when the resource still has this ETag."),
+        _ => return None,
+    };
+    let own = |message: MessageDescriptor| message.get_field_by_name("etag").is_some();
+    let inner = |message: MessageDescriptor, name: &str| {
+        let kind = message.get_field_by_name(name).map(|field| field.kind());
+        kind.as_ref().and_then(Type::as_message).cloned().is_some_and(own)
+    };
+    let versioned = match (&row.route.method, row.route.body, row.route.shown) {
+        (&Method::GET, _, Shown::Flat(name)) => inner(row.rpc.output(), name),
+        (_, Body::Flat(name), _) => inner(row.rpc.input(), name),
+        _ => own(row.rpc.input()),
+    };
+    versioned.then(|| {
+        json!({"name": name, "in": "header", "description": description, "schema": {"type": "string"}})
+    })
 }
 
 fn parameters(row: &Bound, schemas: &mut Schemas) -> Vec<Value> {
@@ -104,6 +156,13 @@ fn parameters(row: &Bound, schemas: &mut Schemas) -> Vec<Value> {
             "description": "The same key with the same request returns the first answer.",
         }));
     }
+    if row.route.rpc == LIST {
+        list.push(json!({
+            "name": "filter", "in": "query", "schema": {"type": "string"},
+            "description": "Conditions joined by AND, for example `state=bounced AND tags:welcome`.",
+        }));
+    }
+    list.extend(precondition(row));
     if row.route.kind == Kind::Watch {
         list.push(json!({
             "name": "Last-Event-ID", "in": "header", "schema": {"type": "string"},
@@ -124,7 +183,15 @@ fn success(row: &Bound, schemas: &mut Schemas) -> Value {
         (_, Shown::Flat(inner)) => ("application/json", flat_schema(&output, inner, schemas)),
         (_, Shown::Whole) => ("application/json", reference(&output, schemas)),
     };
-    json!({"description": "OK", "content": {kind: {"schema": schema}}})
+    let mut content = json!({kind: {"schema": schema}});
+    if media_types(&row.route).contains(&NDJSON) {
+        content[NDJSON] = json!({"schema": {"type": "string"}});
+    }
+    let mut answer = json!({"description": "OK", "content": content});
+    if row.route.status == 201 {
+        answer["headers"] = json!({"Location": {"schema": {"type": "string"}}});
+    }
+    answer
 }
 
 fn body_schema(rpc: &MethodDescriptor, body: Body, schemas: &mut Schemas) -> Value {

@@ -31,6 +31,10 @@ pub(crate) async fn send(
     let mut reader = Reader::new(Source::Query);
     let mut message = DynamicMessage::new(method.input());
     let mut entries = v1::query(parts)?;
+    if entries.iter().any(|(key, _)| key == "raw") {
+        let text = "is the body of this request";
+        return Err(Failure::field(Reason::UnknownField, "raw", text).into());
+    }
     complete_envelope(&mut entries, &body)?;
     reader.object(&mut message, entries, &Place::default());
     if !reader.violations.is_empty() {

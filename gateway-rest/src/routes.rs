@@ -154,6 +154,7 @@ fn administration() -> Vec<Route> {
         get("/v1/queue", "StatsService.GetQueue", Whole),
         post("/v1/keys", "CredentialService.CreateApiKey", Into("api_key"), Flat("api_key"), 201),
         get("/v1/keys", "CredentialService.ListApiKeys", Whole),
+        get("/v1/keys/self", "CredentialService.GetOwnApiKey", Flat("api_key")),
         post("/v1/keys/{id}/revoke", "CredentialService.RevokeApiKey", Empty, Flat("api_key"), 200),
         get("/v1/sink/messages", "SinkService.ListSinkMessages", Whole),
         delete("/v1/sink/messages", "SinkService.DeleteSinkMessages"),

@@ -42,6 +42,19 @@ pub(crate) async fn stream(
     Ok(client.server_streaming(request, path, Raw).await?.into_inner())
 }
 
+/// A request to the core in the name of the caller, whose key it thereby checks.
+pub(crate) fn request<T>(app: &App, message: T, context: &Context) -> Request<T> {
+    let mut request = untimed(app, message, context);
+    request.set_timeout(context.time_limit);
+    request
+}
+
+/// The same for a stream, which may last.
+fn untimed<T>(app: &App, message: T, context: &Context) -> Request<T> {
+    context.asks();
+    app.core.request(message, &context.caller)
+}
+
 type Prepared =
     (tonic::client::Grpc<tonic::transport::Channel>, Request<Bytes>, http::uri::PathAndQuery);
 
@@ -50,15 +63,16 @@ async fn prepare(
     method: &MethodDescriptor,
     request: &DynamicMessage,
     context: &Context,
-    deadline: bool,
+    timed: bool,
 ) -> Result<Prepared, Fault> {
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let path =
         path.parse().map_err(|_| Failure::new(Reason::Internal, "a method name is no path"))?;
-    let mut request = app.core.request(Bytes::from(request.encode_to_vec()), &context.caller);
-    if deadline {
-        request.set_timeout(context.time_limit);
-    }
+    let message = Bytes::from(request.encode_to_vec());
+    let request = match timed {
+        true => self::request(app, message, context),
+        false => untimed(app, message, context),
+    };
     let mut client = tonic::client::Grpc::new(app.core.channel.clone())
         .max_decoding_message_size(ANSWER_BYTES_MAX);
     client.ready().await.map_err(|_| {

@@ -4,28 +4,33 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{Query, RawPathParams, Request};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::LOCATION;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
-use prost_reflect::{DynamicMessage, MethodDescriptor, ReflectMessage as _, Value};
+use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
 
 use crate::edge::Context;
 use crate::fault::{self, Fault};
+use crate::json::filter;
 use crate::json::read::{Place, Reader, Source};
 use crate::json::tree::Json;
-use crate::json::words::find_field;
 use crate::json::write;
 use crate::routes::{self, Kind, Route, Shown};
-use crate::{App, events, idempotency, raw, rpc};
+use crate::{App, authn, body, bulk, etag, events, idempotency, multipart, raw, rpc};
+
+/// The method behind the route that takes mail in every form.
+const SEND: &str = "MessageService.SendMessage";
+
+/// The method behind the route that takes a filter.
+pub(crate) const LIST: &str = "MessageService.ListMessages";
 
 /// A route with its method of the contract.
 pub(crate) struct Bound {
@@ -66,46 +71,42 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         };
         router = router.route(path, on(filter, handler));
     }
-    router
+    router.route_layer(axum::middleware::from_fn_with_state(app.clone(), authn::authn))
 }
 
 async fn serve(
-    app: &App,
-    bound: &Bound,
+    app: &Arc<App>,
+    bound: &Arc<Bound>,
     id: Option<String>,
     context: &Context,
     request: Request,
 ) -> Result<Response, Fault> {
     let route = &bound.route;
     let (parts, body) = request.into_parts();
-    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let content_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
-    let content_type = content_type.trim().to_ascii_lowercase();
-    let body = read_body(body, app.config.body_max).await?;
-    if route.path == "/v1/messages" && content_type == "message/rfc822" {
+    let kind = body::media_type(&parts.headers);
+    if route.rpc == "MessageService.BatchSendMessages" && kind == bulk::NDJSON {
+        return bulk::send(app, bound, &parts, body, context).await;
+    }
+    let body = body::whole(body, app.config.body_max).await?;
+    if route.rpc == SEND && kind == "message/rfc822" {
         return raw::send(app, &parts, body, context).await;
     }
     let mut reader = Reader::new(Source::Query);
     let mut message = DynamicMessage::new(bound.rpc.input());
-    reader.object(&mut message, query(&parts)?, &Place::default());
-    reader.switch_to(Source::Body);
-    if !body.is_empty() {
-        let json = matches!(content_type.as_str(), "" | "application/json")
-            || content_type.ends_with("+json");
-        if !json {
-            let text = "send application/json";
-            return Err(Failure::new(Reason::UnsupportedMediaType, text).into());
-        }
-        read_json(&mut reader, &mut message, route, &body)?;
-    } else if route.body != routes::Body::None && route.body != routes::Body::Whole {
-        return Err(Failure::new(Reason::MalformedJson, "the body is empty").into());
+    let mut entries = query(&parts)?;
+    if route.rpc == LIST {
+        entries = filter::expand(entries)?;
     }
+    reader.object(&mut message, entries, &Place::default());
+    reader.switch_to(Source::Body);
+    read(&mut reader, &mut message, route, &parts, body).await?;
     if let Some(id) = id {
         set_id(&mut message, route.id, id);
     }
     if !reader.violations.is_empty() {
         return Err(Failure::violations(reader.violations).into());
     }
+    etag::apply(&mut message, route, &parts.headers)?;
     let key = idempotency::apply(&mut message, &parts.headers)?;
     if route.kind == Kind::Watch {
         return events::watch(app, &bound.rpc, message, context, &parts.headers).await;
@@ -113,9 +114,47 @@ async fn serve(
     let answer = rpc::unary(app, &bound.rpc, &message, context)
         .await
         .map_err(|fault| respell(fault, route.body, &reader))?;
-    let mut response = write_answer(route, &answer);
+    let mut response = write_answer(route, &answer, &parts.headers);
     idempotency::echo(&mut response, key, &answer);
     Ok(response)
+}
+
+/// Reads the body in the form it has.
+async fn read(
+    reader: &mut Reader,
+    message: &mut DynamicMessage,
+    route: &Route,
+    parts: &Parts,
+    body: Bytes,
+) -> Result<(), Fault> {
+    if body.is_empty() {
+        return match route.body {
+            routes::Body::Flat(_) => {
+                Err(Failure::new(Reason::MalformedJson, "the body is empty").into())
+            }
+            routes::Body::None | routes::Body::Whole => Ok(()),
+        };
+    }
+    match body::media_type(&parts.headers).as_str() {
+        "" | "application/json" => body::json(reader, message, route, &body),
+        kind if kind.ends_with("+json") => body::json(reader, message, route, &body),
+        "multipart/form-data" if route.rpc == SEND => {
+            multipart::read(reader, message, route, &parts.headers, body).await
+        }
+        _ => {
+            let text = format!("send {}", media_types(route).join(", "));
+            Err(Failure::new(Reason::UnsupportedMediaType, text).into())
+        }
+    }
+}
+
+/// The media types that a route takes.
+pub(crate) fn media_types(route: &Route) -> &'static [&'static str] {
+    match route.rpc {
+        SEND => &["application/json", "multipart/form-data", "message/rfc822"],
+        "MessageService.BatchSendMessages" => &["application/json", bulk::NDJSON],
+        _ => &["application/json"],
+    }
 }
 
 /// The query as the entries of an object.
@@ -135,73 +174,6 @@ pub(crate) fn query(parts: &Parts) -> Result<Vec<(String, Json)>, Fault> {
         }
     }
     Ok(entries)
-}
-
-/// The body, up to the limit.
-pub(crate) async fn read_body(body: Body, max: usize) -> Result<Bytes, Fault> {
-    axum::body::to_bytes(body, max).await.map_err(|error| {
-        let limit = std::error::Error::source(&error)
-            .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
-        if limit {
-            let text = format!("the body is larger than {max} octets");
-            Failure::new(Reason::MessageTooLarge, text).with("limit", max.to_string()).into()
-        } else {
-            Failure::new(Reason::MalformedMessage, "the body ended early or is not valid gzip")
-                .into()
-        }
-    })
-}
-
-fn read_json(
-    reader: &mut Reader,
-    message: &mut DynamicMessage,
-    route: &Route,
-    body: &[u8],
-) -> Result<(), Fault> {
-    let json: Json = serde_json::from_slice(body)
-        .map_err(|error| Failure::new(Reason::MalformedJson, format!("the body: {error}")))?;
-    let Json::Object(mut entries) = json else {
-        let text = format!("the body must be an object, not {}", json.kind());
-        return Err(Failure::new(Reason::WrongType, text).into());
-    };
-    let place = Place::default();
-    if route.body == routes::Body::None && !entries.is_empty() {
-        let text = "is not a field of this request";
-        return Err(Failure::field(Reason::UnknownField, &entries[0].0, text).into());
-    }
-    let routes::Body::Flat(inner) = route.body else {
-        reader.object(message, entries, &place);
-        return Ok(());
-    };
-    let outer = message.descriptor();
-    let own = |key: &str| find_field(&outer, key).is_some_and(|field| field.name() != inner);
-    let beside = entries.extract_if(.., |(key, _)| own(key)).collect();
-    reader.object(message, beside, &place);
-    hoist_variables(reader, &mut entries)?;
-    if let Some(Value::Message(inner)) = message.get_field_by_name_mut(inner) {
-        reader.object(inner, entries, &place);
-    }
-    Ok(())
-}
-
-/// `template.variables`, as other services have it, are the variables of the message.
-fn hoist_variables(reader: &mut Reader, entries: &mut Vec<(String, Json)>) -> Result<(), Fault> {
-    let both = entries.iter().any(|(key, _)| key == "variables");
-    let Some((_, Json::Object(template))) = entries.iter_mut().find(|(key, _)| key == "template")
-    else {
-        return Ok(());
-    };
-    let Some(at) = template.iter().position(|(key, _)| key == "variables") else {
-        return Ok(());
-    };
-    if both {
-        let text = "is given here and as variables; give it once";
-        return Err(Failure::field(Reason::InvalidValue, "template.variables", text).into());
-    }
-    let (_, variables) = template.remove(at);
-    reader.moved("variables", "template.variables");
-    entries.push(("variables".to_owned(), variables));
-    Ok(())
 }
 
 fn set_id(message: &mut DynamicMessage, field: &str, id: String) {
@@ -233,7 +205,7 @@ pub(crate) fn respell(mut fault: Fault, body: routes::Body, reader: &Reader) -> 
     fault
 }
 
-fn write_answer(route: &Route, answer: &DynamicMessage) -> Response {
+fn write_answer(route: &Route, answer: &DynamicMessage, headers: &HeaderMap) -> Response {
     let status = StatusCode::from_u16(route.status).unwrap_or(StatusCode::OK);
     if route.kind == Kind::Source {
         return raw::source(answer);
@@ -247,7 +219,12 @@ fn write_answer(route: &Route, answer: &DynamicMessage) -> Response {
         Json::Text(id) if key == "id" => Some(format!("{}/{id}", route.path)),
         _ => None,
     });
-    let mut response = fault::json(status, &Json::Object(entries));
+    let etag = etag::of(&entries).filter(|_| matches!(route.shown, Shown::Flat(_)));
+    let response = fault::json(status, &Json::Object(entries));
+    let mut response = match route.method {
+        Method::GET => etag::show(response, etag, headers),
+        _ => etag::show(response, etag, &HeaderMap::new()),
+    };
     if let (true, Some(location)) = (route.status == 201, location)
         && let Ok(location) = HeaderValue::try_from(location)
     {

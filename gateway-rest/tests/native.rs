@@ -9,6 +9,10 @@ use support::Stage;
 
 const SEND: &str = "MessageService/SendMessage";
 
+fn key() -> (&'static str, &'static str) {
+    ("authorization", "Bearer k")
+}
+
 fn accepted(replayed: bool) -> SendMessageResponse {
     let id = "msg_01h2xcejqtf2nbrexx3vqjhp41".to_owned();
     let message = Message { id, state: MessageState::Accepted.into(), ..Message::default() };
@@ -76,7 +80,7 @@ async fn what_the_router_refuses_has_the_same_shape() {
         ("GET /v1/messages?colour=red", "", "text/plain", 400, "unknown_field"),
         ("GET /v1/messages?state=gone", "", "text/plain", 400, "bad_filter"),
     ] {
-        let got = stage.send_with(request, body, &[("content-type", kind)]).await;
+        let got = stage.send_with(request, body, &[key(), ("content-type", kind)]).await;
         assert_eq!(got.status, status, "{request} {got:?}");
         assert_eq!(got.json()["code"], code);
         assert_eq!(got.header("content-type"), "application/problem+json");
@@ -154,7 +158,7 @@ async fn raw_mail_takes_its_envelope_from_the_header() {
     let answer = SendRawMessageResponse { message, replayed: false };
     stage.answer("MessageService/SendRawMessage", &answer);
     let mail = "From: A <a@x.io>\r\nTo: b@x.io, c@x.io\r\nSubject: s\r\n\r\nhi\r\n";
-    let kind = [("content-type", "message/rfc822")];
+    let kind = [key(), ("content-type", "message/rfc822")];
     let got = stage.send_with("POST /v1/messages?tags=x,y", mail, &kind).await;
     assert_eq!(got.status, 202, "{got:?}");
     let request: SendRawMessageRequest = stage.last().read();
@@ -174,7 +178,7 @@ async fn the_event_feed_resumes_and_beats() {
     ];
     let elements = elements.iter().map(prost::Message::encode_to_vec).collect();
     stage.answer_all("EventService/WatchEvents", Ok(elements));
-    let headers = [("last-event-id", "t6")];
+    let headers = [key(), ("last-event-id", "t6")];
     let got = stage.send_with("GET /v1/events/watch", "", &headers).await;
     assert_eq!(got.header("content-type"), "text/event-stream");
     assert_eq!(got.header("x-accel-buffering"), "no");
@@ -216,6 +220,60 @@ async fn every_documented_route_is_routed_and_described() {
         }
     }
     assert!(operations >= 30, "{operations}");
+}
+
+/// Every `$ref` below a value.
+fn references(value: &serde_json::Value, into: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            into.extend(fields.get("$ref").and_then(|r| r.as_str()).map(str::to_owned));
+            fields.values().for_each(|value| references(value, into));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| references(item, into)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn every_reference_in_the_document_leads_somewhere() {
+    let stage = Stage::new(&[]);
+    let document = stage.send("GET /openapi.json", "").await.json();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 50, "{found:?}");
+    for reference in found {
+        let target = document.pointer(reference.strip_prefix('#').expect("within the document"));
+        assert!(target.is_some_and(|target| target.is_object()), "{reference}");
+    }
+    let mut names = std::collections::HashSet::new();
+    for operation in document["paths"].as_object().unwrap().values() {
+        for operation in operation.as_object().unwrap().values() {
+            assert!(names.insert(operation["operationId"].as_str().unwrap()), "{operation}");
+        }
+    }
+    let send = &document["paths"]["/v1/messages"]["post"]["requestBody"]["content"];
+    assert!(send["multipart/form-data"].is_object() && send["message/rfc822"].is_object());
+    assert_eq!(stage.send("GET /postern.v1.binpb", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_filter_and_other_services_words_for_pages_are_understood() {
+    let stage = Stage::new(&[]);
+    stage.answer("MessageService/ListMessages", &ListMessagesResponse::default());
+    let query = "limit=5&after=msg_1&filter=state%3Dbounced+AND+tags%3Awelcome";
+    let got = stage.send(&format!("GET /v1/messages?{query}"), "").await;
+    assert_eq!(got.status, 200, "{got:?}");
+    let request: ListMessagesRequest = stage.last().read();
+    assert_eq!((request.page_size, request.page_token.as_str()), (5, "msg_1"));
+    assert_eq!((request.state(), request.tag.as_str()), (RecipientState::Bounced, "welcome"));
+    for (query, code) in [
+        ("filter=a+OR+b", "bad_filter"),
+        ("filter=to%3Aa%40x.io&to=b%40x.io", "malformed_json"),
+        ("include=total_size", "unknown_field"),
+    ] {
+        let got = stage.send(&format!("GET /v1/messages?{query}"), "").await;
+        assert_eq!((got.status, got.json()["code"].as_str()), (400, Some(code)), "{query}");
+    }
 }
 
 #[tokio::test]

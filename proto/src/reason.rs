@@ -98,6 +98,7 @@ reasons! {
     TemplateExists, "TEMPLATE_EXISTS", AlreadyExists, 409, 550 "5.6.0", false, "A template with this alias exists";
     DomainExists, "DOMAIN_EXISTS", AlreadyExists, 409, 550 "5.1.8", false, "The domain exists";
     IdempotencyInFlight, "IDEMPOTENCY_IN_FLIGHT", Aborted, 409, 451 "4.3.0", true, "A request with this idempotency key is under way";
+    EtagMismatch, "ETAG_MISMATCH", Aborted, 412, 451 "4.3.0", false, "It was changed in the meantime";
     MessageNotCancelable, "MESSAGE_NOT_CANCELABLE", FailedPrecondition, 409, 550 "5.7.1", false, "Nothing of this message can be canceled any more";
     CursorExpired, "CURSOR_EXPIRED", OutOfRange, 410, 550 "5.5.4", false, "The events behind this token are no longer kept";
     TooManyFailures, "TOO_MANY_FAILURES", ResourceExhausted, 429, 454 "4.7.0", true, "Too many failed logins";

@@ -22,3 +22,4 @@ mod drain;
 mod operator;
 mod store_down;
 mod python;
+mod contract;

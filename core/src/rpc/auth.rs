@@ -55,17 +55,25 @@ impl Gate {
             None if from_gateway && self.inbox_open && needs_no_key(metadata, scope) => {
                 return Ok(Arc::new(inbox_key()));
             }
-            None => {
-                let text = "no credential was given; send authorization: Bearer <API key>";
-                return Err(Failure::new(Reason::MissingCredentials, text));
-            }
+            None => return Err(no_credential()),
         };
-        let key =
-            key.ok_or_else(|| Failure::new(Reason::InvalidKey, "the API key is not valid"))?;
+        let key = key.ok_or_else(unknown_key)?;
         usable(&key, self.clock.now_ms())?;
         if !has_scope(&key, scope) {
             let text = format!("the API key lacks the scope {scope}");
             return Err(Failure::new(Reason::ScopeMissing, text).with("scope", scope));
+        }
+        Ok(key)
+    }
+
+    /// The caller's key, whatever it may do.
+    pub fn authenticate(&self, metadata: &MetadataMap) -> Result<Arc<ApiKey>, Failure> {
+        self.is_gateway(metadata)?;
+        let Some(Presented::Bearer(secret)) = presented(metadata)? else {
+            return Err(no_credential());
+        };
+        let key = self.directory.now().key(&hash(secret)).ok_or_else(unknown_key)?;
+        usable(&key, self.clock.now_ms())?;
         }
         Ok(key)
     }
@@ -143,6 +151,15 @@ pub fn usable(key: &ApiKey, now_ms: i64) -> Result<(), Failure> {
 fn needs_no_key(metadata: &MetadataMap, scope: &str) -> bool {
     let door = metadata.get(metadata::DOOR).map(|door| door.as_encoded_bytes());
     scope.starts_with("sink:") || (scope == "messages:send" && door == Some(b"sink"))
+}
+
+fn no_credential() -> Failure {
+    let text = "no credential was given; send authorization: Bearer <API key>";
+    Failure::new(Reason::MissingCredentials, text)
+}
+
+fn unknown_key() -> Failure {
+    Failure::new(Reason::InvalidKey, "the API key is not valid")
 }
 
 /// What a caller shows.

@@ -117,6 +117,15 @@ impl CredentialService for Credentials {
         self.0.gate.authorise_gateway(request.metadata())?;
         Ok(Response::new(check_password::check(&self.0, request.into_inner()).await?))
     }
+
+    async fn get_own_api_key(
+        &self,
+        request: Request<v1::GetOwnApiKeyRequest>,
+    ) -> Result<Response<v1::GetOwnApiKeyResponse>, Status> {
+        let key = self.0.gate.authenticate(request.metadata())?;
+        let api_key = Some(shown(ApiKey::clone(&key)));
+        Ok(Response::new(v1::GetOwnApiKeyResponse { api_key }))
+    }
 }
 
 fn checked(

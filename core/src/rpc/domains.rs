@@ -13,7 +13,7 @@ use crate::intake::address;
 use crate::model::directory::{DkimAlgorithm, DkimKey, Domain};
 use crate::store::{Error, directory};
 
-use super::Context;
+use super::{Context, etag};
 
 /// Characters of the client's part of a selector.
 const SELECTOR_MAX: usize = 32;
@@ -37,10 +37,15 @@ impl DomainService for Domains {
         let made = tokio::task::spawn_blocking(move || keys(&selector, now_ms)).await;
         let keys = made.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
         let domain = Domain { id: DomainId::generate(), name, keys, create_ms: now_ms };
-        directory::create_domain(&*self.0.db, &domain).await.map_err(|error| match error {
-            Error::Conflict(_) => {
-                Failure::new(Reason::DomainExists, format!("the domain {} exists", domain.name))
+        if request.validate_only {
+            let found = directory::domain(&*self.0.db, &domain.name, None).await;
+            if found.map_err(Failure::from)?.is_some() {
+                return Err(exists(&domain.name).into());
             }
+            return Ok(Response::new(v1::CreateDomainResponse { domain: Some(shown(domain)) }));
+        }
+        directory::create_domain(&*self.0.db, &domain).await.map_err(|error| match error {
+            Error::Conflict(_) => exists(&domain.name),
             other => other.into(),
         })?;
         self.0.directory.refresh().await.map_err(Failure::from)?;
@@ -79,6 +84,10 @@ impl DomainService for Domains {
         let request = request.into_inner();
         match self.find(&request.id).await {
             Ok(domain) => {
+                etag::check(&request.etag, &etag(&domain))?;
+                if request.validate_only {
+                    return Ok(Response::new(v1::DeleteDomainResponse {}));
+                }
                 directory::delete_domain(&*self.0.db, domain.id).await.map_err(Failure::from)?;
                 self.0.directory.refresh().await.map_err(Failure::from)?;
             }
@@ -130,6 +139,19 @@ fn internal(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(Reason::Internal, "the keys could not be made")
 }
 
+fn exists(name: &str) -> Failure {
+    Failure::new(Reason::DomainExists, format!("the domain {name} exists"))
+}
+
+/// A domain changes with its keys.
+fn etag(domain: &Domain) -> String {
+    let id = domain.id.uuid();
+    let keys = domain.keys.iter();
+    let keys = keys.flat_map(|key| [key.selector.as_bytes(), key.record.as_bytes()]);
+    let parts: Vec<&[u8]> = std::iter::once(&id.as_bytes()[..]).chain(keys).collect();
+    etag::of(&parts)
+}
+
 fn shown(domain: Domain) -> v1::Domain {
     let record = |key: &DkimKey| v1::DnsRecord {
         r#type: "TXT".to_owned(),
@@ -147,6 +169,7 @@ fn shown(domain: Domain) -> v1::Domain {
         dkim_keys: domain.keys.iter().map(key).collect(),
         dns_records: domain.keys.iter().map(record).collect(),
         create_time: Some(timestamp(domain.create_ms)),
+        etag: etag(&domain),
         name: domain.name,
     }
 }

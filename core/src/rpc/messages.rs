@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use crate::model::delivery::State;
 use crate::store::messages::{self, MessageFilter};
 
+use super::page::Pages;
 use super::{Context, convert, send};
 
 /// The service.
@@ -124,8 +125,7 @@ async fn list(
     let unpaged =
         v1::ListMessagesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let binding = unpaged.encode_to_vec();
-    let cursor = context.pages.cursor("page_token", &binding, &request.page_token)?;
-    let before = cursor.map(|cursor| parse_id(&cursor)).transpose()?;
+    let before = context.pages.before(&binding, &request.page_token)?;
     let state = match v1::RecipientState::try_from(request.state) {
         Ok(v1::RecipientState::Unspecified) => None,
         Ok(state) => State::from_number(i64::from(state as i32)),
@@ -147,10 +147,11 @@ async fn list(
         since_ms: convert::time("since", request.since)?,
         until_ms: convert::time("until", request.until)?,
     };
-    let mut found = messages::list(&*context.db, &filter, before, size + 1).await?;
-    let next_page_token =
-        context.pages.cut(&mut found, size, &binding, |(row, _)| row.id.to_string());
-    let messages = found.into_iter().map(|(row, list)| convert::message(row, list)).collect();
+    let (found, complete) = messages::list(&*context.db, &filter, before, size + 1).await?;
+    let mut messages: Vec<_> =
+        found.into_iter().map(|(row, list)| convert::message(row, list)).collect();
+    let size = size.min(complete).min(Pages::fitting(&messages));
+    let next_page_token = context.pages.cut(&mut messages, size, &binding, |last| last.id.clone());
     Ok(v1::ListMessagesResponse { messages, next_page_token })
 }
 

@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod page;
+pub mod etag;
 pub mod convert;
 pub mod send;
 pub mod messages;

@@ -4,6 +4,8 @@
 //! A token is the cursor and a keyed digest over cursor and filter. The key is the installation's,
 //! so a token is good on every node and after a restart.
 
+use std::str::FromStr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use postern_proto::reason::Reason;
@@ -15,6 +17,9 @@ use subtle::ConstantTimeEq as _;
 pub const SIZE_DEFAULT: i32 = 50;
 /// And at most.
 pub const SIZE_MAX: i32 = 1000;
+/// A page ends early rather than hold more octets than this, so that it fits the 4 MiB that gRPC
+/// clients take by default. One entry is always shown.
+pub const PAGE_BYTES_MAX: usize = 3 << 20;
 const DIGEST_BYTES: usize = 12;
 
 /// Makes and reads tokens.
@@ -32,7 +37,7 @@ impl Pages {
     pub fn size(&self, asked: i32) -> Result<usize, Failure> {
         match asked {
             0 => Ok(SIZE_DEFAULT as usize),
-            ..0 => Err(Failure::field(Reason::ValueOutOfRange, "page_size", "is negative")),
+            ..0 => Err(Failure::field(Reason::WrongType, "page_size", "is negative")),
             more => Ok(more.min(SIZE_MAX) as usize),
         }
     }
@@ -50,6 +55,16 @@ impl Pages {
         list.truncate(size);
         let last = list.last().filter(|_| more);
         last.map(|last| self.token(filter, &cursor(last))).unwrap_or_default()
+    }
+
+    /// How many of the first entries, at least one, fit [`PAGE_BYTES_MAX`].
+    pub fn fitting<T: prost::Message>(list: &[T]) -> usize {
+        let mut bytes = 0;
+        let fits = |entry: &&T| {
+            bytes += entry.encoded_len();
+            bytes <= PAGE_BYTES_MAX
+        };
+        list.iter().take_while(fits).count().max(1)
     }
 
     /// A token for going on behind `cursor` with the same `filter`.
@@ -80,6 +95,17 @@ impl Pages {
             return Err(bad());
         }
         Ok(Some(cursor.to_owned()))
+    }
+
+    /// The id to go on from, where lists are in the order of ids. `after=msg_…`, as other services
+    /// have it, is taken as well: an id needs no seal to be looked up.
+    pub fn before<I: FromStr>(&self, filter: &[u8], token: &str) -> Result<Option<I>, Failure> {
+        if let Ok(id) = token.parse() {
+            return Ok(Some(id));
+        }
+        let cursor = self.cursor("page_token", filter, token)?;
+        let bad = |_| Failure::field(Reason::BadPageToken, "page_token", "is no id");
+        cursor.map(|cursor| cursor.parse().map_err(bad)).transpose()
     }
 
     fn digest(&self, filter: &[u8], cursor: &str) -> [u8; DIGEST_BYTES] {

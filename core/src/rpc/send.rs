@@ -60,10 +60,12 @@ pub async fn send_raw(
         return Ok(v1::SendRawMessageResponse { message: Some(message), replayed: true });
     }
     let text = request_id(&request.request_id, metadata)?;
+    let validate_only = request.validate_only;
     let unnamed = v1::SendRawMessageRequest {
         request_id: String::new(),
         message_id: String::new(),
         retry: false,
+        validate_only: false,
         ..request.clone()
     };
     let request_key = request_key(text, &unnamed);
@@ -92,6 +94,10 @@ pub async fn send_raw(
         return Ok(v1::SendRawMessageResponse { message, replayed: true });
     }
     let ready = context.intake.raw(key, draft, request_key)?;
+    if validate_only {
+        let message = Some(preview(&ready));
+        return Ok(v1::SendRawMessageResponse { message, replayed: false });
+    }
     let (message, replayed) = accept_one(context, key, ready).await?;
     Ok(v1::SendRawMessageResponse { message: Some(message), replayed })
 }
@@ -162,7 +168,7 @@ pub async fn send_batch(
             results[places[n]].error = Some(failure.to_proto());
         }
         batch_id = id.to_string();
-        if !ready.messages.is_empty() {
+        if !ready.messages.is_empty() && !request.validate_only {
             let answers = context.intake.accept(key, ready).await?;
             for (n, answer) in good.into_iter().zip(answers) {
                 if let Some(first) = fill(&mut results[places[n]], answer) {

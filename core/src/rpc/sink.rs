@@ -76,7 +76,6 @@ async fn list(
     let unpaged =
         v1::ListSinkMessagesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let binding = unpaged.encode_to_vec();
-    let cursor = context.pages.cursor("page_token", &binding, &request.page_token)?;
     let filter = InboxFilter {
         recipient: normalised(&request.recipient),
         message_id: match request.message_id.as_str() {
@@ -84,7 +83,7 @@ async fn list(
             text => Some(parse_id(text)?),
         },
         subject_contains: String::new(),
-        before: cursor.map(|cursor| parse_sink_id(&cursor)).transpose()?,
+        before: context.pages.before(&binding, &request.page_token)?,
     };
     let mut found = inbox::list(&*context.db, &filter, size + 1).await?;
     let next_page_token = context.pages.cut(&mut found, size, &binding, |last| last.id.to_string());

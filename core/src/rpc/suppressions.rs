@@ -29,8 +29,12 @@ impl SuppressionService for Suppressions {
         request: Request<v1::CreateSuppressionRequest>,
     ) -> Result<Response<v1::CreateSuppressionResponse>, Status> {
         self.0.gate.authorise(request.metadata(), "suppressions:write")?;
-        let asked = request.into_inner().suppression.unwrap_or_default();
-        let entry = checked(asked, self.0.clock.now_ms())?;
+        let request = request.into_inner();
+        let entry = checked(request.suppression.unwrap_or_default(), self.0.clock.now_ms())?;
+        if request.validate_only {
+            let suppression = Some(shown(entry));
+            return Ok(Response::new(v1::CreateSuppressionResponse { suppression }));
+        }
         let stored = directory::create_suppression(&*self.0.db, &entry).await;
         let suppression = Some(shown(stored.map_err(Failure::from)?));
         Ok(Response::new(v1::CreateSuppressionResponse { suppression }))
@@ -81,7 +85,6 @@ async fn list(
     let unpaged =
         v1::ListSuppressionsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let binding = unpaged.encode_to_vec();
-    let cursor = context.pages.cursor("page_token", &binding, &request.page_token)?;
     let filter = SuppressionFilter {
         id: None,
         email: super::messages::normalised(&request.email).to_lowercase(),
@@ -89,7 +92,7 @@ async fn list(
             0 => None,
             number => Some(reason(number)?),
         },
-        before: cursor.map(|cursor| parse_id(&cursor)).transpose()?,
+        before: context.pages.before(&binding, &request.page_token)?,
     };
     let mut found = directory::suppressions(&*context.db, &filter, size + 1).await?;
     let next_page_token = context.pages.cut(&mut found, size, &binding, |last| last.id.to_string());

@@ -14,7 +14,8 @@ use crate::model::directory::{Template, Variable};
 use crate::store::{Error, templates};
 use crate::worker::Prepared;
 
-use super::{Context, convert};
+use super::page::PAGE_BYTES_MAX;
+use super::{Context, convert, etag};
 
 /// Characters of an alias.
 const ALIAS_MAX: usize = 64;
@@ -33,9 +34,16 @@ impl TemplateService for Templates {
         request: Request<v1::CreateTemplateRequest>,
     ) -> Result<Response<v1::CreateTemplateResponse>, Status> {
         self.0.gate.authorise(request.metadata(), "templates:write")?;
-        let asked = request.into_inner().template.unwrap_or_default();
+        let request = request.into_inner();
+        let asked = request.template.unwrap_or_default();
         let now_ms = self.0.clock.now_ms();
         let template = self.checked(asked, TemplateId::generate(), now_ms)?;
+        if request.validate_only {
+            self.check_free(&template).await?;
+            return Ok(Response::new(v1::CreateTemplateResponse {
+                template: Some(shown(template)),
+            }));
+        }
         templates::create(&*self.0.db, &template).await.map_err(|e| taken(e, &template.alias))?;
         self.0.directory.refresh().await.map_err(Failure::from)?;
         Ok(Response::new(v1::CreateTemplateResponse { template: Some(shown(template)) }))
@@ -59,8 +67,8 @@ impl TemplateService for Templates {
         let size = pages.size(request.page_size)?;
         let after = pages.cursor("page_token", b"templates", &request.page_token)?;
         let after = after.unwrap_or_default();
-        let list = templates::list(&*self.0.db, &after, size + 1).await;
-        let mut list = list.map_err(Failure::from)?;
+        let list = templates::page(&*self.0.db, &after, size, PAGE_BYTES_MAX).await;
+        let (mut list, size) = list.map_err(Failure::from)?;
         let next_page_token = pages.cut(&mut list, size, b"templates", |last| last.alias.clone());
         let templates = list.into_iter().map(shown).collect();
         Ok(Response::new(v1::ListTemplatesResponse { templates, next_page_token }))
@@ -71,11 +79,27 @@ impl TemplateService for Templates {
         request: Request<v1::UpdateTemplateRequest>,
     ) -> Result<Response<v1::UpdateTemplateResponse>, Status> {
         self.0.gate.authorise(request.metadata(), "templates:write")?;
-        let asked = request.into_inner().template.unwrap_or_default();
+        let request = request.into_inner();
+        let asked = request.template.unwrap_or_default();
         let old = self.find(&asked.id).await?;
-        let mut template = self.checked(asked, old.id, self.0.clock.now_ms())?;
+        let expected = etag::check(&asked.etag, &etag(&old))?.then_some(old.update_ms);
+        // Later than before, so that two changes within a millisecond differ.
+        let now_ms = self.0.clock.now_ms().max(old.update_ms + 1);
+        let mut template = self.checked(asked, old.id, now_ms)?;
         template.create_ms = old.create_ms;
-        templates::update(&*self.0.db, &template).await.map_err(|e| taken(e, &template.alias))?;
+        if request.validate_only {
+            self.check_free(&template).await?;
+            return Ok(Response::new(v1::UpdateTemplateResponse {
+                template: Some(shown(template)),
+            }));
+        }
+        let updated = templates::update(&*self.0.db, &template, expected).await;
+        if !updated.map_err(|e| taken(e, &template.alias))? {
+            // It went, or changed, since it was found.
+            return Err(expected
+                .map_or_else(|| missing(&template.alias), |_| etag::mismatch())
+                .into());
+        }
         self.0.directory.refresh().await.map_err(Failure::from)?;
         Ok(Response::new(v1::UpdateTemplateResponse { template: Some(shown(template)) }))
     }
@@ -88,7 +112,15 @@ impl TemplateService for Templates {
         let request = request.into_inner();
         match self.find(&request.id).await {
             Ok(template) => {
-                templates::delete(&*self.0.db, template.id).await.map_err(Failure::from)?;
+                let guarded = etag::check(&request.etag, &etag(&template))?;
+                if request.validate_only {
+                    return Ok(Response::new(v1::DeleteTemplateResponse {}));
+                }
+                let expected = guarded.then_some(template.update_ms);
+                let deleted = templates::delete(&*self.0.db, template.id, expected).await;
+                if !deleted.map_err(Failure::from)? && guarded {
+                    return Err(etag::mismatch().into());
+                }
                 self.0.directory.refresh().await.map_err(Failure::from)?;
             }
             Err(failure) if failure.reason == Reason::TemplateNotFound && request.allow_missing => {
@@ -114,10 +146,16 @@ impl TemplateService for Templates {
 impl Templates {
     async fn find(&self, name: &str) -> Result<Template, Failure> {
         let found = templates::find(&*self.0.db, name).await?;
-        let name: String = name.chars().take(ALIAS_MAX).collect();
-        let missing =
-            || Failure::new(Reason::TemplateNotFound, format!("there is no template '{name}'"));
-        found.ok_or_else(missing)
+        found.ok_or_else(|| missing(name))
+    }
+
+    /// Whether no other template has the alias.
+    async fn check_free(&self, template: &Template) -> Result<(), Failure> {
+        let found = templates::find(&*self.0.db, &template.alias).await?;
+        if found.is_some_and(|found| found.id != template.id) {
+            return Err(taken(Error::Conflict(String::new()), &template.alias));
+        }
+        Ok(())
     }
 
     fn check(&self, asked: &v1::Template) -> Result<(), Failure> {
@@ -222,6 +260,11 @@ impl Templates {
     }
 }
 
+fn missing(name: &str) -> Failure {
+    let name: String = name.chars().take(ALIAS_MAX).collect();
+    Failure::new(Reason::TemplateNotFound, format!("there is no template '{name}'"))
+}
+
 fn taken(error: Error, alias: &str) -> Failure {
     match error {
         Error::Conflict(_) => {
@@ -232,7 +275,12 @@ fn taken(error: Error, alias: &str) -> Failure {
     }
 }
 
+fn etag(template: &Template) -> String {
+    etag::of(&[template.id.uuid().as_bytes(), &template.update_ms.to_be_bytes()])
+}
+
 fn shown(template: Template) -> v1::Template {
+    let etag = etag(&template);
     let variable = |variable: Variable| v1::TemplateVariable {
         name: variable.name,
         required: variable.required,
@@ -248,5 +296,6 @@ fn shown(template: Template) -> v1::Template {
         variables: template.variables.into_iter().map(variable).collect(),
         create_time: Some(timestamp(template.create_ms)),
         update_time: Some(timestamp(template.update_ms)),
+        etag,
     }
 }

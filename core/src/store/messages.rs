@@ -38,6 +38,10 @@ const MESSAGE: &str = "SELECT m.id, m.content_id, m.batch_id, m.key_id, m.from_e
     m.subject, m.external_id, m.campaign_id, m.tags, m.metadata, m.priority, m.create_ms, \
     m.send_ms, m.expire_ms, m.test, m.rfc_message_id FROM messages m";
 
+const COUNTED: &str = ", (SELECT count(*) FROM deliveries d WHERE d.message_id = m.id) \
+    FROM messages m";
+const COUNT_COLUMN: usize = 17;
+
 const DELIVERY: &str = "SELECT d.message_id, d.id, d.kind, d.email, d.name, d.state, d.reason, \
     d.attempts, d.due_ms, d.reply, d.update_ms FROM deliveries d";
 
@@ -52,13 +56,18 @@ pub async fn message(db: &dyn Database, id: MessageId) -> Result<Option<WithReci
     Ok(with_recipients(db, &rows).await?.pop())
 }
 
-/// Messages that fit, newest first, from below `before`.
+/// Recipients that a page may hold together; one message is always read.
+const PAGE_RECIPIENTS_MAX: i64 = 10_000;
+
+/// Messages that fit, newest first, from below `before`. They come with their recipients up to
+/// [`PAGE_RECIPIENTS_MAX`]; what is behind that comes without, and the number of those before it is
+/// returned.
 pub async fn list(
     db: &dyn Database,
     filter: &MessageFilter,
     before: Option<MessageId>,
     limit: usize,
-) -> Result<Vec<WithRecipients>, Error> {
+) -> Result<(Vec<WithRecipients>, usize), Error> {
     let mut conditions = Where::default();
     if let Some(id) = before {
         conditions.and("m.id < ?", id.uuid());
@@ -95,8 +104,22 @@ pub async fn list(
         conditions.and("m.create_ms < ?", until);
     }
     let rest = format!("ORDER BY m.id DESC LIMIT {limit}");
-    let rows = db.read(conditions.statement(MESSAGE, &rest)).await?;
-    with_recipients(db, &rows).await
+    let counted = MESSAGE.replace(" FROM messages m", COUNTED);
+    let rows = db.read(conditions.statement(&counted, &rest)).await?;
+    let mut recipients = 0;
+    let mut complete = 0;
+    for row in &rows {
+        recipients += row.int(COUNT_COLUMN)?;
+        if complete > 0 && recipients > PAGE_RECIPIENTS_MAX {
+            break;
+        }
+        complete += 1;
+    }
+    let mut list = with_recipients(db, &rows[..complete]).await?;
+    for row in &rows[complete..] {
+        list.push((message_row(row)?, Vec::new()));
+    }
+    Ok((list, complete))
 }
 
 async fn with_recipients(db: &dyn Database, rows: &[Row]) -> Result<Vec<WithRecipients>, Error> {

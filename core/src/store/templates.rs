@@ -5,7 +5,7 @@ use postern_proto::ids::TemplateId;
 use crate::model::directory::Template;
 
 use super::db::{Database, Statement, Where};
-use super::value::{Row, json};
+use super::value::{Row, Value, json};
 use super::{Error, directory};
 
 const TEMPLATE: &str = "SELECT id, alias, display_name, subject, html, text, variables, create_ms, \
@@ -32,11 +32,16 @@ pub async fn create(db: &dyn Database, template: &Template) -> Result<(), Error>
     db.write(vec![insert, directory::raise_version()]).await.map(|_| ())
 }
 
-/// Replaces a template, named by its id.
-pub async fn update(db: &dyn Database, template: &Template) -> Result<(), Error> {
+/// Replaces a template, named by its id; with `expected`, only while it last changed then. Tells
+/// whether it did.
+pub async fn update(
+    db: &dyn Database,
+    template: &Template,
+    expected: Option<i64>,
+) -> Result<bool, Error> {
     let sql = "UPDATE templates SET alias = $1, display_name = $2, subject = $3, html = $4, \
                text = $5, variables = $6, update_ms = $7 WHERE id = $8";
-    let update = Statement::new(
+    let update = guarded(
         sql,
         vec![
             template.alias.as_str().into(),
@@ -48,15 +53,30 @@ pub async fn update(db: &dyn Database, template: &Template) -> Result<(), Error>
             template.update_ms.into(),
             template.id.uuid().into(),
         ],
+        expected,
     );
-    db.write(vec![update, directory::raise_version()]).await.map(|_| ())
+    Ok(db.write(vec![update, directory::raise_version()]).await?[0].changed > 0)
 }
 
-/// Deletes a template.
-pub async fn delete(db: &dyn Database, id: TemplateId) -> Result<(), Error> {
+/// Deletes a template; with `expected`, only while it last changed then. Tells whether it did.
+pub async fn delete(
+    db: &dyn Database,
+    id: TemplateId,
+    expected: Option<i64>,
+) -> Result<bool, Error> {
     let sql = "DELETE FROM templates WHERE id = $1";
-    let delete = Statement::new(sql, vec![id.uuid().into()]);
-    db.write(vec![delete, directory::raise_version()]).await.map(|_| ())
+    let delete = guarded(sql, vec![id.uuid().into()], expected);
+    Ok(db.write(vec![delete, directory::raise_version()]).await?[0].changed > 0)
+}
+
+/// A statement that ends in conditions, with one more when a version is expected.
+fn guarded(sql: &str, mut params: Vec<Value>, expected: Option<i64>) -> Statement {
+    let Some(update_ms) = expected else {
+        return Statement::new(sql, params);
+    };
+    params.push(update_ms.into());
+    let sql = format!("{sql} AND update_ms = ${}", params.len());
+    Statement::new(sql, params)
 }
 
 /// The template with this id or alias.
@@ -75,6 +95,31 @@ pub async fn list(db: &dyn Database, after: &str, limit: usize) -> Result<Vec<Te
     conditions.and("alias > ?", after);
     let rest = format!("ORDER BY alias LIMIT {limit}");
     db.read(conditions.statement(TEMPLATE, &rest)).await?.iter().map(template).collect()
+}
+
+/// A page of at most `size` templates, cut early where they hold more than `bytes` characters
+/// together. Returns how long the page is; when there is more, one template follows it.
+pub async fn page(
+    db: &dyn Database,
+    after: &str,
+    size: usize,
+    bytes: usize,
+) -> Result<(Vec<Template>, usize), Error> {
+    let mut conditions = Where::default();
+    conditions.and("alias > ?", after);
+    let sizes = "SELECT CAST(length(subject) + length(html) + length(text) + length(variables) \
+                 AS bigint) FROM templates";
+    let rest = format!("ORDER BY alias LIMIT {size}");
+    let mut total = 0;
+    let mut fitting = 0;
+    for row in db.read(conditions.statement(sizes, &rest)).await? {
+        total += row.int(0)?;
+        if fitting > 0 && total > bytes as i64 {
+            break;
+        }
+        fitting += 1;
+    }
+    Ok((list(db, after, fitting + 1).await?, fitting))
 }
 
 fn template(row: &Row) -> Result<Template, Error> {

@@ -6,6 +6,7 @@
 pub(crate) mod tree;
 pub(crate) mod address;
 pub(crate) mod words;
+pub(crate) mod filter;
 mod place;
 pub(crate) mod read;
 pub(crate) mod write;

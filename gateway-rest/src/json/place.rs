@@ -8,6 +8,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// A place at the top, with the caller's name for it.
+    pub(crate) fn named(&self, name: &str) -> Self {
+        self.child(name, name)
+    }
+
     pub(super) fn child(&self, contract: &str, caller: &str) -> Self {
         let join = |base: &str, name: &str| match base {
             "" => name.to_owned(),

@@ -44,7 +44,11 @@ pub(crate) fn find_field(message: &MessageDescriptor, key: &str) -> Option<Field
     let aliased = ALIASES.iter().find(|(name, alias, _)| message.name() == *name && *alias == key);
     let key = match aliased {
         Some((_, _, field)) => field,
-        None if key == "limit" && message.get_field_by_name("page_token").is_some() => "page_size",
+        None if message.get_field_by_name("page_token").is_some() => match key {
+            "limit" => "page_size",
+            "after" => "page_token",
+            key => key,
+        },
         None => key,
     };
     message.get_field_by_name(key).or_else(|| message.get_field_by_json_name(key))

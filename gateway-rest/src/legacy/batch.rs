@@ -20,9 +20,9 @@ use super::send::{
     content, free_fields, object, or_else, read_keyed, text, unknown_template, verbatim,
 };
 use super::{Refusal, rules};
-use crate::App;
 use crate::edge::Context;
 use crate::fault::{Fault, json as answer};
+use crate::{App, rpc};
 
 const UNEXPECTED: &str = "Failed to process batch";
 const ENTRIES_MAX: usize = 100;
@@ -66,10 +66,6 @@ async fn queue(
     body: &Map<String, Value>,
     request_id: &str,
 ) -> Result<Outcome, Refusal> {
-    if context.caller.authorization.is_empty() {
-        let failure = Failure::new(Reason::MissingCredentials, "no key was given");
-        return Err(Refusal::Core(failure, UNEXPECTED));
-    }
     let entries = match body.get("messages") {
         None | Some(Value::Null) => &Vec::new(),
         Some(Value::Array(entries)) => entries,
@@ -174,9 +170,9 @@ async fn call(
             message: Some(message.clone()),
             items: items.clone(),
             request_id: request_id.to_owned(),
+            validate_only: false,
         };
-        let mut request = app.core.request(request, &context.caller);
-        request.set_timeout(context.time_limit);
+        let request = rpc::request(app, request, context);
         match client.batch_send_messages(request).await {
             Ok(answer) => return Ok(answer.into_inner().results),
             Err(status) => {

@@ -25,9 +25,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Refusal, rules, seconds};
-use crate::App;
 use crate::edge::Context;
 use crate::fault::{Fault, json as answer};
+use crate::{App, rpc};
 
 const UNEXPECTED: &str = "Internal error";
 const EVENTS_MAX: i32 = 1000;
@@ -63,8 +63,7 @@ async fn look_up(app: &App, context: &Context, id: &str) -> Result<Status, Refus
         message_id: message.id.clone(),
         ..ListEventsRequest::default()
     };
-    let mut request = app.core.request(request, &context.caller);
-    request.set_timeout(context.time_limit);
+    let request = rpc::request(app, request, context);
     let events = client.list_events(request).await.map_err(refused)?.into_inner().events;
     let recipient = message.recipients.first();
     let state = recipient.map_or(RecipientState::Unspecified, |recipient| recipient.state());
@@ -84,8 +83,7 @@ async fn find(app: &App, context: &Context, id: &str) -> Result<Message, Refusal
     let mut client = MessageServiceClient::new(app.core.channel.clone());
     if id.parse::<MessageId>().is_ok() {
         let request = GetMessageRequest { id: id.to_owned() };
-        let mut request = app.core.request(request, &context.caller);
-        request.set_timeout(context.time_limit);
+        let request = rpc::request(app, request, context);
         let found = client.get_message(request).await.map_err(refused)?.into_inner();
         return found.message.ok_or_else(not_found);
     }
@@ -94,8 +92,7 @@ async fn find(app: &App, context: &Context, id: &str) -> Result<Message, Refusal
         external_id: id.to_owned(),
         ..ListMessagesRequest::default()
     };
-    let mut request = app.core.request(request, &context.caller);
-    request.set_timeout(context.time_limit);
+    let request = rpc::request(app, request, context);
     let found = client.list_messages(request).await.map_err(refused)?.into_inner();
     found.messages.into_iter().next().ok_or_else(not_found)
 }
@@ -150,8 +147,7 @@ pub(super) async fn stats(
         until: Some(time::timestamp(to.as_millisecond())),
         campaign_id: query.remove("campaign_id").unwrap_or_default(),
     };
-    let mut request = app.core.request(request, &context.caller);
-    request.set_timeout(context.time_limit);
+    let request = rpc::request(&app, request, &context);
     let mut client = StatsServiceClient::new(app.core.channel.clone());
     match client.query_stats(request).await {
         Ok(found) => {

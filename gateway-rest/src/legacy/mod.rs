@@ -27,17 +27,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::fault::{self, json as answer, status_of};
-use crate::{App, health as probes};
+use crate::{App, authn, health as probes};
 
 pub(crate) fn router(app: &Arc<App>) -> Router {
-    Router::new()
-        .route("/api/v1/health", get(health))
+    let keyed = Router::new()
         .route("/api/v1/send", post(send::send))
         .route("/api/v1/batch", post(batch::batch))
         .route("/api/v1/status/{*id}", get(lookup::status))
         .route("/api/v1/stats", get(lookup::stats))
         .route("/api/v1/templates", post(templates::create))
-        .with_state(app.clone())
+        .route_layer(axum::middleware::from_fn_with_state(app.clone(), authn::authn));
+    Router::new().route("/api/v1/health", get(health)).merge(keyed).with_state(app.clone())
 }
 
 /// A refusal in the old shape: code, text, and details where the old system gave some.
@@ -101,8 +101,12 @@ fn not_found(failure: &Failure) -> String {
 
 fn rate_limited(failure: &Failure) -> Response {
     let after = failure.retry_after.unwrap_or_default().as_millis().div_ceil(1000).max(1);
+    let limit = failure.metadata.iter().find(|(key, _)| key == "limit");
+    let limit: Option<u32> = limit.and_then(|(_, limit)| limit.parse().ok());
+    // The old count was that of the request which was one too many.
     let body = json!({"error": {
         "code": "rate_limit_exceeded", "message": "Too many requests", "retry_after": after,
+        "limit": limit, "count": limit.map(|limit| limit.saturating_add(1)),
     }});
     let mut response = answer(status_of(failure.reason), &body);
     fault::retry_after(&mut response, failure);

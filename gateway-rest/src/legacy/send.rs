@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 use super::{Refusal, rules};
 use crate::edge::Context;
 use crate::fault::{Fault, json as answer};
-use crate::{App, idempotency, v1};
+use crate::{App, body, idempotency, rpc};
 
 const UNEXPECTED: &str = "Failed to queue email";
 
@@ -66,16 +66,10 @@ pub(super) async fn read(
     request: Request,
 ) -> Result<(http::request::Parts, Map<String, Value>), Response> {
     let (parts, body) = request.into_parts();
-    let body = v1::read_body(body, app.config.body_max).await;
+    let body = body::whole(body, app.config.body_max).await;
     let body = body.map_err(|fault| fault.into_response())?;
     match serde_json::from_slice(&body) {
         Ok(Value::Object(fields)) => Ok((parts, fields)),
-        // No key, no word about the body: the old system looked at the key first. The core is
-        // asked only with a body, so this is the one case decided here.
-        _ if !parts.headers.contains_key("authorization") => {
-            let text = "no key was given";
-            Err(Fault(Failure::new(Reason::MissingCredentials, text)).into_response())
-        }
         _ => {
             let text = "the body is no JSON object";
             Err(Fault(Failure::new(Reason::MalformedJson, text)).into_response())
@@ -89,10 +83,6 @@ async fn queue(
     body: &Map<String, Value>,
     request_id: String,
 ) -> Result<Queued, Refusal> {
-    if context.caller.authorization.is_empty() {
-        let failure = Failure::new(Reason::MissingCredentials, "no key was given");
-        return Err(Refusal::Core(failure, UNEXPECTED));
-    }
     let recipient = text(body, "recipient");
     let invalid = |text: &str| Refusal::Invalid(text.to_owned());
     rules::check_recipient(&recipient).map_err(invalid)?;
@@ -131,8 +121,7 @@ async fn send_or_fall_back(
         let request_id = request_id.clone();
         let request =
             SendMessageRequest { message: Some(sending), request_id, validate_only: false };
-        let mut request = app.core.request(request, &context.caller);
-        request.set_timeout(context.time_limit);
+        let request = rpc::request(app, request, context);
         match client.send_message(request).await {
             Ok(sent) => return Ok(sent.into_inner().message.unwrap_or_default().id),
             Err(status) => {

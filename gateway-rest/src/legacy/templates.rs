@@ -16,9 +16,9 @@ use serde_json::{Map, Value, json};
 
 use super::Refusal;
 use super::send::{read, text};
-use crate::App;
 use crate::edge::Context;
 use crate::fault::{Fault, json as answer};
+use crate::{App, rpc};
 
 #[derive(Serialize)]
 struct Created {
@@ -37,9 +37,6 @@ pub(super) async fn create(
         Ok(read) => read,
         Err(response) => return response,
     };
-    if context.caller.authorization.is_empty() {
-        return super::denied();
-    }
     let mut problems = Vec::new();
     let limits = [("external_id", "External", 64), ("name", "Name", 255)];
     for (field, label, max) in limits {
@@ -55,9 +52,8 @@ pub(super) async fn create(
     if !problems.is_empty() {
         return refused(&problems);
     }
-    let request = CreateTemplateRequest { template: Some(template(&body)) };
-    let mut request = app.core.request(request, &context.caller);
-    request.set_timeout(context.time_limit);
+    let request = CreateTemplateRequest { template: Some(template(&body)), validate_only: false };
+    let request = rpc::request(&app, request, &context);
     match TemplateServiceClient::new(app.core.channel.clone()).create_template(request).await {
         Ok(stored) => {
             let stored = stored.into_inner().template.unwrap_or_default();

@@ -21,6 +21,9 @@ use postern_kit::in_process;
 use tonic::Status;
 use tower::ServiceExt as _;
 
+/// The question whether a key works; yes, unless a test says otherwise.
+pub const OWN_KEY: &str = "CredentialService/GetOwnApiKey";
+
 /// One call that the core got.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -44,6 +47,8 @@ pub struct Stage {
     gateway: Arc<Mutex<Option<Gateway>>>,
     calls: Arc<Mutex<Vec<Call>>>,
     answers: Arc<Mutex<HashMap<String, Vec<Answer>>>>,
+    silent: Arc<std::sync::atomic::AtomicBool>,
+    called: Arc<tokio::sync::Notify>,
 }
 
 impl Stage {
@@ -58,7 +63,14 @@ impl Stage {
         let gateway = build(RestConfig::from_env(&env).unwrap(), core);
         let router = gateway.router();
         let gateway = Arc::new(Mutex::new(Some(gateway)));
-        let stage = Self { router, gateway, calls: Arc::default(), answers: Arc::default() };
+        let stage = Self {
+            router,
+            gateway,
+            calls: Arc::default(),
+            answers: Arc::default(),
+            silent: Arc::default(),
+            called: Arc::default(),
+        };
         let fake = stage.clone();
         tokio::spawn(incoming.for_each_concurrent(None, move |stream| {
             let fake = fake.clone();
@@ -93,8 +105,27 @@ impl Stage {
         self
     }
 
+    /// From here on the core takes calls and never answers.
+    pub fn fall_silent(&self) {
+        self.silent.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Waits until a silent core was called.
+    pub async fn until_called(&self) {
+        self.called.notified().await;
+    }
+
+    /// What the core was asked to do, besides saying whether the key works.
     pub fn calls(&self) -> Vec<Call> {
-        self.calls.lock().unwrap().clone()
+        let mut calls = self.calls.lock().unwrap().clone();
+        calls.retain(|call| call.method != OWN_KEY);
+        calls
+    }
+
+    /// How often the core was asked whether the key works.
+    pub fn key_checks(&self) -> usize {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().filter(|call| call.method == OWN_KEY).count()
     }
 
     pub fn last(&self) -> Call {
@@ -107,16 +138,12 @@ impl Stage {
     }
 
     pub async fn send_with(&self, request: &str, body: &str, headers: &[(&str, &str)]) -> Got {
-        let (method, path) = request.split_once(' ').unwrap();
-        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
-        if !headers.iter().any(|(name, _)| *name == "content-type") {
-            request = request.header("content-type", "application/json");
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::from(body.to_owned())).unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        self.send_body(request, Body::from(body.to_owned()), headers).await
+    }
+
+    /// Sends a body of any kind and reads the whole answer.
+    pub async fn send_body(&self, request: &str, body: Body, headers: &[(&str, &str)]) -> Got {
+        let response = self.begin(request, body, headers).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Got {
@@ -126,6 +153,19 @@ impl Stage {
         }
     }
 
+    /// Sends a request and returns the answer as soon as it begins.
+    pub async fn begin(&self, request: &str, body: Body, headers: &[(&str, &str)]) -> Response {
+        let (method, path) = request.split_once(' ').unwrap();
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+        if !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/json");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap()
+    }
+
     async fn take(&self, request: Request<hyper::body::Incoming>) -> Response {
         let (parts, body) = request.into_parts();
         let message = body.collect().await.unwrap().to_bytes();
@@ -133,9 +173,14 @@ impl Stage {
         let message = message.get(5..).unwrap_or_default().to_vec();
         let call = Call { method: path.clone(), headers: parts.headers, message };
         self.calls.lock().unwrap().push(call);
+        if self.silent.load(std::sync::atomic::Ordering::Relaxed) {
+            self.called.notify_one();
+            std::future::pending::<()>().await;
+        }
         let answer = {
             let mut answers = self.answers.lock().unwrap();
             match answers.get_mut(&path) {
+                None if path == OWN_KEY => Ok(vec![Vec::new()]),
                 None => Err(Status::unimplemented(path)),
                 Some(list) if list.len() > 1 => list.remove(0),
                 Some(list) => list[0].clone(),

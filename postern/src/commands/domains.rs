@@ -24,7 +24,7 @@ fn service(client: &Client) -> DomainServiceClient<Channel> {
 
 async fn add(args: &Named, env: &Env) -> anyhow::Result<()> {
     let client = Client::new(&args.connection, env)?;
-    let request = v1::CreateDomainRequest { name: args.name.clone(), selector: String::new() };
+    let request = v1::CreateDomainRequest { name: args.name.clone(), ..Default::default() };
     let response = service(&client).create_domain(client.request(request)).await?.into_inner();
     show(&response.domain.unwrap_or_default(), args.connection.json);
     Ok(())

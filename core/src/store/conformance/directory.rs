@@ -104,12 +104,21 @@ async fn templates_are_kept_under_one_alias(stores: Stores) {
     let twin = Template { id: TemplateId::generate(), ..template.clone() };
     assert!(matches!(templates::create(db, &twin).await, Err(Error::Conflict(_))));
     template.text = "Hi".to_owned();
-    templates::update(db, &template).await.unwrap();
+    assert!(templates::update(db, &template, None).await.unwrap());
+    assert!(!templates::update(db, &template, Some(NOW - 1)).await.unwrap(), "it changed since");
+    assert!(templates::update(db, &template, Some(NOW)).await.unwrap());
     assert_eq!(templates::find(db, "welcome").await.unwrap().as_ref(), Some(&template));
     let by_id = templates::find(db, &template.id.to_string()).await.unwrap();
     assert_eq!(by_id.as_ref(), Some(&template));
     assert_eq!(templates::list(db, "", 10).await.unwrap(), [template.clone()]);
-    templates::delete(db, template.id).await.unwrap();
+    let other = Template { id: TemplateId::generate(), alias: "x".to_owned(), ..template.clone() };
+    templates::create(db, &other).await.unwrap();
+    let (page, size) = templates::page(db, "", 10, 1 << 20).await.unwrap();
+    assert_eq!((page.len(), size), (2, 2));
+    let (page, size) = templates::page(db, "", 10, 1).await.unwrap();
+    assert_eq!((page.len(), size), (2, 1), "one is always shown, and that there is more");
+    assert!(!templates::delete(db, template.id, Some(NOW - 1)).await.unwrap());
+    assert!(templates::delete(db, template.id, None).await.unwrap());
     assert_eq!(templates::find(db, "welcome").await.unwrap(), None);
 }
 

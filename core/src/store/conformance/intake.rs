@@ -42,15 +42,16 @@ async fn what_is_accepted_is_read_back(stores: Stores) {
         MessageFilter { state: Some(State::Queued), since_ms: Some(NOW), ..Default::default() },
     ];
     for filter in filters {
-        let found = messages::list(&*stores.db, &filter, None, 10).await.unwrap();
+        let found = messages::list(&*stores.db, &filter, None, 10).await.unwrap().0;
         assert_eq!(found.len(), 1, "{filter:?}");
     }
     let other = MessageFilter { recipient: "eve@example.net".to_owned(), ..Default::default() };
-    assert!(messages::list(&*stores.db, &other, None, 10).await.unwrap().is_empty());
+    assert!(messages::list(&*stores.db, &other, None, 10).await.unwrap().0.is_empty());
     assert!(
         messages::list(&*stores.db, &Default::default(), Some(row.id), 10)
             .await
             .unwrap()
+            .0
             .is_empty()
     );
 }
@@ -59,7 +60,10 @@ async fn the_same_key_gives_the_same_answer(stores: Stores) {
     let first = new(accept(&stores, keyed("k", 1), None).await);
     let second = accept(&stores, keyed("k", 1), None).await;
     assert_eq!(second, Accepted::Replayed(first));
-    assert_eq!(messages::list(&*stores.db, &Default::default(), None, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        messages::list(&*stores.db, &Default::default(), None, 10).await.unwrap().0.len(),
+        1
+    );
 }
 
 async fn a_key_is_for_one_request(stores: Stores) {
@@ -72,7 +76,10 @@ async fn a_key_counts_within_one_group(stores: Stores) {
     let answers = stores.intake.accept(group.into(), NOW).await.unwrap();
     let first = new(answers[0][0].clone());
     assert_eq!(answers[1][0], Accepted::Replayed(first));
-    assert_eq!(messages::list(&*stores.db, &Default::default(), None, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        messages::list(&*stores.db, &Default::default(), None, 10).await.unwrap().0.len(),
+        1
+    );
 }
 
 async fn an_expired_key_is_forgotten(stores: Stores) {
@@ -99,7 +106,10 @@ async fn concurrent_requests_with_one_key_store_one_message(stores: Stores) {
         }
     }
     assert_eq!(stored, 1);
-    assert_eq!(messages::list(&*stores.db, &Default::default(), None, 99).await.unwrap().len(), 1);
+    assert_eq!(
+        messages::list(&*stores.db, &Default::default(), None, 99).await.unwrap().0.len(),
+        1
+    );
 }
 
 async fn suppressed_recipients_are_not_queued(stores: Stores) {
