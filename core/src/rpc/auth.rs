@@ -74,7 +74,6 @@ impl Gate {
         };
         let key = self.directory.now().key(&hash(secret)).ok_or_else(unknown_key)?;
         usable(&key, self.clock.now_ms())?;
-        }
         Ok(key)
     }
 
