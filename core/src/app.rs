@@ -81,7 +81,8 @@ impl Core {
         };
         reap_at_start(&keeper, &config.store).await?;
         keeper.register().await?;
-        let directory = Arc::new(Directory::load(stores.db.clone(), config.settings.clone()).await?);
+        let directory =
+            Arc::new(Directory::load(stores.db.clone(), config.settings.clone()).await?);
         let lab = lab(&config, &stores, &directory, node, &clock)?;
         let intake = Intake {
             policy: config.policy.clone(),

@@ -44,16 +44,19 @@ pub fn verify(stored: Option<&str>, password: &str, failure_cost: u32) -> bool {
     right
 }
 
-/// Does the work that is missing to `full` after a hash of cost `done`: 2^done + 2^done +
-/// 2^(done+1) + … = 2^full rounds.
+/// Does the work that is missing to `full` after a hash of cost `done`.
 fn spend(done: Option<u32>, full: u32) {
     let salt = [0x5a; 16];
-    let missing = match done {
+    for cost in missing(done, full) {
+        std::hint::black_box(bcrypt::bcrypt(cost, salt, b"nobody"));
+    }
+}
+
+/// The costs whose rounds make up the difference: 2^done + 2^done + 2^(done+1) + … = 2^full.
+fn missing(done: Option<u32>, full: u32) -> std::ops::Range<u32> {
+    match done {
         None => full..full + 1,
         Some(done) => done..full,
-    };
-    for cost in missing {
-        std::hint::black_box(bcrypt::bcrypt(cost, salt, b"nobody"));
     }
 }
 
@@ -85,6 +88,15 @@ mod tests {
     }
 
     #[test]
+    fn every_failure_does_the_same_work() {
+        for done in [None, Some(4), Some(9), Some(12)] {
+            let own: u64 = done.map_or(0, |cost| 1 << cost);
+            let rounds: u64 = own + missing(done, 12).map(|cost| 1 << cost).sum::<u64>();
+            assert_eq!(rounds, 1 << 12, "{done:?}");
+        }
+    }
+
+    #[test]
     fn a_hash_known_from_elsewhere_verifies() {
         // The test vector of the OpenBSD implementation.
         let hash = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
@@ -93,7 +105,12 @@ mod tests {
 
     #[test]
     fn what_is_no_usable_hash_is_refused() {
-        for bad in ["", "$2b$", "sha256$00", "$2b$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"] {
+        for bad in [
+            "",
+            "$2b$",
+            "sha256$00",
+            "$2b$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+        ] {
             assert_eq!(bcrypt_cost(bad), None, "{bad}");
         }
     }

@@ -139,7 +139,8 @@ impl SmtpConfig {
         let trusted_networks = networks(env, "POSTERN_SMTP_TRUSTED_NETWORKS")?;
         let trusted_key = env.get("POSTERN_SMTP_TRUSTED_KEY");
         if !trusted_networks.is_empty() && trusted_key.is_none() {
-            let problem = "is not set; POSTERN_SMTP_TRUSTED_NETWORKS needs an API key to send under";
+            let problem =
+                "is not set; POSTERN_SMTP_TRUSTED_NETWORKS needs an API key to send under";
             return Err(EnvError::new("POSTERN_SMTP_TRUSTED_KEY", problem));
         }
         let normalize_line_ends = match env.text("POSTERN_SMTP_BARE_LINE_ENDS", "refuse").as_str() {

@@ -95,8 +95,7 @@ pub(crate) fn is_internal(name: &str) -> bool {
         "x-envelope-to",
         "x-authenticated-sender",
     ];
-    const PREFIXES: [&str; 6] =
-        ["x-ams-", "x-original-", "arc-", "x-spam-", "x-php-", "received-"];
+    const PREFIXES: [&str; 6] = ["x-ams-", "x-original-", "arc-", "x-spam-", "x-php-", "received-"];
     let is = |known: &&str| name.eq_ignore_ascii_case(known);
     let begins = |prefix: &&str| {
         name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))

@@ -76,12 +76,7 @@ async fn admit(
     drop(seat);
 }
 
-async fn seat(
-    shared: &Shared,
-    door: Door,
-    client: IpAddr,
-    stream: &mut TcpStream,
-) -> Option<Seat> {
+async fn seat(shared: &Shared, door: Door, client: IpAddr, stream: &mut TcpStream) -> Option<Seat> {
     let settings = shared.live.now();
     let total_max = settings.count(&SMTP_CONNECTIONS_MAX);
     let customer_max = settings.count(&SMTP_CONNECTIONS_PER_ADDRESS_MAX);
@@ -103,12 +98,7 @@ async fn seat(
     }
 }
 
-async fn encrypted(
-    shared: &Shared,
-    door: Door,
-    client: IpAddr,
-    stream: TcpStream,
-) -> Option<Io> {
+async fn encrypted(shared: &Shared, door: Door, client: IpAddr, stream: TcpStream) -> Option<Io> {
     if door != Door::ImplicitTls {
         return Some(Io::Plain(stream));
     }

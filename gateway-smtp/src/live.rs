@@ -46,7 +46,10 @@ impl Live {
                 }
                 Err(error) => {
                     if std::mem::take(&mut reached) {
-                        tracing::warn!(error = error.message(), "settings not read; the last ones hold");
+                        tracing::warn!(
+                            error = error.message(),
+                            "settings not read; the last ones hold"
+                        );
                     }
                 }
             }

@@ -51,7 +51,9 @@ pub(crate) fn read(header: &Header<'_>, aliases: &[i32]) -> Result<Options, BadO
     for field in &header.fields {
         let name = field.name.to_ascii_lowercase();
         if let Some(option) = name.strip_prefix(PREFIX) {
-            options.own(option, &field.value()).map_err(|problem| BadOption::new(field.name, problem))?;
+            options
+                .own(option, &field.value())
+                .map_err(|problem| BadOption::new(field.name, problem))?;
         } else {
             let read = vendor::read(&mut options, aliases, &name, || field.value());
             read.map_err(|problem| BadOption::new(field.name, problem))?;
@@ -107,8 +109,8 @@ impl Options {
 
     /// Metadata as a JSON object of plain values.
     pub(crate) fn metadata_json(&mut self, value: &str) -> Result<(), String> {
-        let object: BTreeMap<String, serde_json::Value> = serde_json::from_str(value)
-            .map_err(|error| format!("is no JSON object: {error}"))?;
+        let object: BTreeMap<String, serde_json::Value> =
+            serde_json::from_str(value).map_err(|error| format!("is no JSON object: {error}"))?;
         for (key, value) in object {
             let text = match value {
                 serde_json::Value::String(text) => text,

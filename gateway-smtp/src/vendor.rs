@@ -59,7 +59,9 @@ pub(crate) fn is_option(name: &str, aliases: &[i32]) -> bool {
 fn owner(name: &str) -> Option<HeaderAlias> {
     Some(match name {
         "x-pm-tag" => HeaderAlias::Postmark,
-        "x-mailgun-tag" | "x-mailgun-variables" | "x-mailgun-deliver-by"
+        "x-mailgun-tag"
+        | "x-mailgun-variables"
+        | "x-mailgun-deliver-by"
         | "x-mailgun-drop-message" => HeaderAlias::Mailgun,
         "x-mc-tags" | "x-mc-metadata" | "x-mc-sendat" => HeaderAlias::Mandrill,
         "x-smtpapi" => HeaderAlias::Sendgrid,

@@ -92,7 +92,9 @@ impl CertStore {
                     seen = now;
                     tracing::info!(file = %self.files.cert.display(), "certificate exchanged");
                 }
-                Err(error) => tracing::warn!(%error, "new certificate not usable; the old one stays"),
+                Err(error) => {
+                    tracing::warn!(%error, "new certificate not usable; the old one stays")
+                }
             }
         }
     }

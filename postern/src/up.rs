@@ -106,9 +106,13 @@ impl std::fmt::Display for Welcome {
         writeln!(f, "  gRPC     {grpc}")?;
         for (door, address) in smtp {
             match door {
-                Door::StartTls => writeln!(f, "  SMTP     {address}   STARTTLS, password: an API key")?,
+                Door::StartTls => {
+                    writeln!(f, "  SMTP     {address}   STARTTLS, password: an API key")?
+                }
                 Door::ImplicitTls => writeln!(f, "  SMTPS    {address}")?,
-                Door::Sink => writeln!(f, "  sink     {address}   plain SMTP, straight to the inbox")?,
+                Door::Sink => {
+                    writeln!(f, "  sink     {address}   plain SMTP, straight to the inbox")?
+                }
             }
         }
         writeln!(f, "  data     {}", data.display())?;

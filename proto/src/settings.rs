@@ -181,7 +181,10 @@ mod tests {
     fn the_table_is_sorted_and_sound() {
         assert!(ALL.windows(2).all(|two| two[0].name < two[1].name));
         for definition in ALL {
-            assert_eq!(definition.parse(&definition.show(definition.default)), Ok(definition.default));
+            assert_eq!(
+                definition.parse(&definition.show(definition.default)),
+                Ok(definition.default)
+            );
             assert!(definition.min <= definition.default && definition.default <= definition.max);
             assert_eq!(find(definition.name), Some(definition));
         }

@@ -78,7 +78,10 @@ mod tests {
         assert_eq!(frame(b"\r\n", 100), Framed::Line("", 2));
         for bad in ["NOOP\nQUIT\r\n", "NOOP\rQUIT\r\n", "NOOP\r\r\n"] {
             let framed = frame(bad.as_bytes(), 100);
-            assert!(matches!(framed, Framed::Bad(LineError::BareLineEnd, _)), "{bad:?}: {framed:?}");
+            assert!(
+                matches!(framed, Framed::Bad(LineError::BareLineEnd, _)),
+                "{bad:?}: {framed:?}"
+            );
         }
     }
 

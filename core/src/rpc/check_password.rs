@@ -49,6 +49,7 @@ impl Checker {
         let turn = turn.await.map_err(|_| busy())?.map_err(|_| busy())?;
         let work = tokio::task::spawn_blocking(move || {
             let _turn = turn;
+            tracing::debug!("password checked");
             password::verify(stored.as_deref(), &password, failure_cost)
         });
         work.await.map_err(|error| {
@@ -100,11 +101,7 @@ fn by_api_key(snapshot: &Snapshot, username: &str, password: &str) -> Option<Arc
     }
 }
 
-fn answer(
-    context: &Context,
-    found: &SmtpCredential,
-    now_ms: i64,
-) -> v1::CheckPasswordResponse {
+fn answer(context: &Context, found: &SmtpCredential, now_ms: i64) -> v1::CheckPasswordResponse {
     let stored = found.password_hash.as_bytes();
     v1::CheckPasswordResponse {
         session: seal(context, Kind::Smtp, found.id.uuid(), stored, now_ms),

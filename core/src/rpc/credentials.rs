@@ -137,8 +137,7 @@ fn checked(
     let mut faults = Faults::default();
     check_name_and_scopes(caller, &asked, &mut faults);
     let domains = &asked.sender_domains;
-    let sender_domains =
-        check_domains("api_key.sender_domains", caller, domains, &mut faults);
+    let sender_domains = check_domains("api_key.sender_domains", caller, domains, &mut faults);
     if asked.daily_limit < 0 {
         faults.add(Reason::ValueOutOfRange, "api_key.daily_limit", "is negative; 0 means no limit");
     }
@@ -179,12 +178,7 @@ pub(super) fn check_name(field: &str, name: &str, faults: &mut Faults) {
 }
 
 /// Checks when a credential stops working.
-pub(super) fn check_expiry(
-    field: &str,
-    expire_ms: Option<i64>,
-    now_ms: i64,
-    faults: &mut Faults,
-) {
+pub(super) fn check_expiry(field: &str, expire_ms: Option<i64>, now_ms: i64, faults: &mut Faults) {
     if expire_ms.is_some_and(|expire_ms| expire_ms <= now_ms) {
         faults.add(Reason::ValueOutOfRange, field, "is past");
     }

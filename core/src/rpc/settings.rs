@@ -35,15 +35,16 @@ impl SettingsService for Settings {
         let caller = self.0.gate.authorise(request.metadata(), "settings:write")?;
         let v1::UpdateSettingRequest { name, value } = request.into_inner();
         let definition = settings::find(&name).ok_or_else(|| {
-            let text = format!("there is no setting '{name}'; list the settings to see what there is");
+            let text =
+                format!("there is no setting '{name}'; list the settings to see what there is");
             Failure::field(Reason::SettingNotFound, "name", text)
         })?;
         if value.is_empty() {
             store::settings::reset(&*self.0.db, definition.name).await.map_err(Failure::from)?;
         } else {
             let parsed = definition.parse(&value);
-            let parsed = parsed
-                .map_err(|text| Failure::field(Reason::ValueOutOfRange, "value", text))?;
+            let parsed =
+                parsed.map_err(|text| Failure::field(Reason::ValueOutOfRange, "value", text))?;
             let text = definition.show(parsed);
             let put = store::settings::put(&*self.0.db, definition.name, &text).await;
             put.map_err(Failure::from)?;

@@ -30,8 +30,7 @@ pub async fn create(
     }
     let secret = credential::smtp_password();
     let username = credential::smtp_username();
-    let made =
-        checked(context, caller, asked, username, password::hash_own(&secret), faults)?;
+    let made = checked(context, caller, asked, username, password::hash_own(&secret), faults)?;
     Ok((keep(context, caller, made).await?, secret))
 }
 

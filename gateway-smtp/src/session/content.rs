@@ -25,7 +25,10 @@ pub(crate) struct Receiving {
 
 enum Way {
     Data(Unstuffer),
-    Chunk { remaining: u64, last: bool },
+    Chunk {
+        remaining: u64,
+        last: bool,
+    },
     /// Too much came; the connection has to end.
     Flood,
 }

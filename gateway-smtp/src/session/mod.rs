@@ -14,9 +14,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use postern_proto::settings::{SMTP_COMMANDS_MAX, SMTP_ERRORS_MAX, Settings};
 use postern_smtp_wire::line::LineError;
+use postern_smtp_wire::parameters::ParameterError;
 use postern_smtp_wire::path::ReversePath;
 use postern_smtp_wire::request::{self, Request, RequestError};
-use postern_smtp_wire::parameters::ParameterError;
 
 use crate::reply::Reply;
 

@@ -134,7 +134,11 @@ impl Greeted {
                 out.text(538, "5.7.11", "say STARTTLS first; a password needs encryption");
             }
             Request::Auth(..) => {
-                out.text(538, "5.7.11", "there is no AUTH without encryption; use port 465 or STARTTLS");
+                out.text(
+                    538,
+                    "5.7.11",
+                    "there is no AUTH without encryption; use port 465 or STARTTLS",
+                );
             }
             Request::Rset => out.text(250, "2.0.0", "Ok"),
             Request::Mail(..) if rules.starttls && !rules.auth => {

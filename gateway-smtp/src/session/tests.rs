@@ -123,8 +123,15 @@ fn ehlo_offers_what_there_is_and_auth_only_with_tls() {
     let mut client = Client::new(plain());
     let said = client.send("EHLO c\r\n");
     for keyword in [
-        "PIPELINING", "SIZE 26214400", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING",
-        "DSN", "LIMITS MAILMAX=1000 RCPTMAX=1000", "STARTTLS",
+        "PIPELINING",
+        "SIZE 26214400",
+        "8BITMIME",
+        "SMTPUTF8",
+        "ENHANCEDSTATUSCODES",
+        "CHUNKING",
+        "DSN",
+        "LIMITS MAILMAX=1000 RCPTMAX=1000",
+        "STARTTLS",
     ] {
         assert!(said.contains(keyword), "{keyword}: {said}");
     }
@@ -177,11 +184,9 @@ fn every_recipient_of_every_message_of_a_session_is_kept() {
 
 #[test]
 fn bytes_behind_a_command_that_ends_a_group_are_never_run() {
-    for text in [
-        "STARTTLS\r\nMAIL FROM:<evil@a.example>\r\n",
-        "STARTTLS\r\nx",
-        "EHLO c\r\nNOOP\r\n",
-    ] {
+    for text in
+        ["STARTTLS\r\nMAIL FROM:<evil@a.example>\r\n", "STARTTLS\r\nx", "EHLO c\r\nNOOP\r\n"]
+    {
         let mut client = Client::new(plain());
         client.send("EHLO c\r\n");
         assert!(client.send(text).starts_with("503 5.5.0 "), "{text}");
@@ -197,9 +202,20 @@ fn bytes_behind_a_command_that_ends_a_group_are_never_run() {
 fn only_crlf_dot_crlf_ends_a_message() {
     // Each of these ends the data for some server; here each is content, and content with a bare CR
     // or LF is refused.
-    let ends = ["\n.\n", "\n.\r\n", "\r.\r", "\r.\r\n", "\r\n.\n", "\r\n.\r", "\r\n.\r\r\n", "\n\r.\r\n", "\r\n\x00.\r\n"];
+    let ends = [
+        "\n.\n",
+        "\n.\r\n",
+        "\r.\r",
+        "\r.\r\n",
+        "\r\n.\n",
+        "\r\n.\r",
+        "\r\n.\r\r\n",
+        "\n\r.\r\n",
+        "\r\n\x00.\r\n",
+    ];
     for end in ends {
-        let smuggled = "MAIL FROM:<evil@a.example>\r\nRCPT TO:<v@v.example>\r\nDATA\r\nSubject: s\r\n\r\n";
+        let smuggled =
+            "MAIL FROM:<evil@a.example>\r\nRCPT TO:<v@v.example>\r\nDATA\r\nSubject: s\r\n\r\n";
         let text = format!("Subject: x\r\n\r\nbody{end}{smuggled}more\r\n.\r\n");
         let mut client = Client::logged_in();
         client.send(ENVELOPE);
@@ -262,7 +278,12 @@ fn limits_have_their_replies() {
     small.send("DATA\r\n");
     // Data that does not end is not read for ever.
     let endless: String = "x".repeat(1000) + "\r\n";
-    let pieces = (0..10).take_while(|_| { small.send(&endless); small.open }).count();
+    let pieces = (0..10)
+        .take_while(|_| {
+            small.send(&endless);
+            small.open
+        })
+        .count();
     assert!(!small.open && pieces < 5);
     let mut chunks = client(&[("smtp.message_octets_max", "1024")]);
     chunks.send(ENVELOPE);

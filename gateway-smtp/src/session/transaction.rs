@@ -45,17 +45,11 @@ impl Envelope {
             return (State::Ready(ready), Effect::Continue);
         }
         ready.messages += 1;
-        let limited = ready.identity.rate_limit > 0
-            || session.settings.get(&SMTP_CREDENTIAL_MESSAGES) > 0;
+        let limited =
+            ready.identity.rate_limit > 0 || session.settings.get(&SMTP_CREDENTIAL_MESSAGES) > 0;
         let identity = ready.identity.clone();
-        let mut envelope = Self {
-            ready,
-            sender,
-            parameters,
-            recipients: Vec::new(),
-            waiting: None,
-            chunks: None,
-        };
+        let mut envelope =
+            Self { ready, sender, parameters, recipients: Vec::new(), waiting: None, chunks: None };
         if limited {
             envelope.waiting = Some(Waiting::Sender);
             return (State::Envelope(envelope), Effect::Spend(Spending::Message, identity));
@@ -114,7 +108,9 @@ impl Envelope {
             Request::Bdat(size, last) => {
                 return Receiving::chunk(self, size, last, session, out);
             }
-            Request::Mail(..) => out.text(503, "5.5.1", "a transaction is under way; send RSET first"),
+            Request::Mail(..) => {
+                out.text(503, "5.5.1", "a transaction is under way; send RSET first")
+            }
             _ => out.text(503, "5.5.1", "send RCPT, DATA, BDAT or RSET"),
         }
         (State::Envelope(self), Effect::Continue)
