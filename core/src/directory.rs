@@ -1,4 +1,5 @@
-//! Keys, SMTP credentials, signing domains, templates and settings in memory, so that no message asks the store for them.
+//! Keys, SMTP credentials, signing domains, templates and settings in memory, so that no message
+//! asks the store for them.
 //!
 //! A snapshot is replaced as a whole. Changes made by this process are seen at once, those of others
 //! when the version is next looked at ([`POLL`]). A crash loses nothing: the store has it all.

@@ -96,11 +96,10 @@ pub(crate) fn is_internal(name: &str) -> bool {
         "x-authenticated-sender",
     ];
     const PREFIXES: [&str; 6] = ["x-ams-", "x-original-", "arc-", "x-spam-", "x-php-", "received-"];
-    let is = |known: &&str| name.eq_ignore_ascii_case(known);
     let begins = |prefix: &&str| {
         name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
     };
-    NAMES.iter().any(|known| is(&known)) || PREFIXES.iter().any(|prefix| begins(&prefix))
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known)) || PREFIXES.iter().any(begins)
 }
 
 #[cfg(test)]
@@ -108,7 +107,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const MAIL: &[u8] = b"Received: from here\r\n by there\r\nSubject: a\r\n b\r\nX-ID-mail : [7]\r\n\r\nX-ID-mail: body\r\n";
+    const MAIL: &[u8] = b"Received: from here\r\n by there\r\nSubject: a\r\n b\r\n\
+        X-ID-mail : [7]\r\n\r\nX-ID-mail: body\r\n";
 
     #[test]
     fn fields_go_with_their_folding_and_the_rest_stays_to_the_byte() {

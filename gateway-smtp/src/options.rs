@@ -147,7 +147,7 @@ fn campaign(header: &Header<'_>) -> String {
         let found = header.fields.iter().find(|field| field.name.eq_ignore_ascii_case(wanted));
         found.map(|field| field.value())
     };
-    let value = CAMPAIGN.iter().find_map(|name| named(&name)).unwrap_or_default();
+    let value = CAMPAIGN.iter().find_map(named).unwrap_or_default();
     let inner = value.trim();
     let inner = inner.strip_prefix('[').unwrap_or(inner);
     inner.strip_suffix(']').unwrap_or(inner).trim().to_owned()
@@ -167,7 +167,8 @@ mod tests {
     fn our_options_are_read() {
         let text = "Subject: x\nX-Postern-Tag: a, b\nx-postern-tag: c\nX-Postern-Metadata: {\"n\":1,\n \"t\":\"x\"}\n\
                     X-Postern-Metadata-uid: 9\nX-Postern-Idempotency-Key: k1\nX-Postern-Priority: High\n\
-                    X-Postern-Send-Time: Tue, 01 Dec 2026 09:00:00 +0100\nX-Postern-External-Id: o1\nX-Postern-Test: sink";
+                    X-Postern-Send-Time: Tue, 01 Dec 2026 09:00:00 +0100\nX-Postern-External-Id: o1\n\
+                    X-Postern-Test: sink";
         let read = options(text, &[]).unwrap();
         assert_eq!(read.tags, ["a", "b", "c"]);
         let metadata: Vec<_> = read.metadata.iter().map(|(k, v)| format!("{k}={v}")).collect();

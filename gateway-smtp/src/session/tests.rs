@@ -295,7 +295,9 @@ fn limits_have_their_replies() {
     assert!(long.send(&format!("{}\r\n.\r\n", "x".repeat(999))).starts_with("554 5.6.0 "));
     let mut wrong = client(&[("smtp.errors_max", "3")]);
     wrong.send("A\r\nB\r\n");
-    assert!(wrong.open && wrong.send("C\r\n").contains("421 4.7.0 ") && !wrong.open);
+    assert!(wrong.open);
+    let last = wrong.send("C\r\n");
+    assert!(last.contains("421 4.7.0 ") && !wrong.open, "{last}");
     let mut busy = client(&[("smtp.commands_max", "10")]);
     let said = busy.send(&"NOOP\r\n".repeat(11));
     assert!(said.ends_with("connect again\r\n") && said.contains("421 4.7.0"), "{said}");
