@@ -57,12 +57,12 @@ macro_rules! settings {
 }
 
 settings! {
+    SMTP_AUTH_FAILURE_WINDOW = "smtp.auth_failure_window", Time, 15 * MINUTE, SECOND, 24 * HOUR,
+        "the time in which failed logins are counted";
     SMTP_AUTH_FAILURES_PER_ADDRESS = "smtp.auth_failures_per_address", Count, 20, 1, 1_000_000,
         "failed logins of one client address within smtp.auth_failure_window before it is locked out";
     SMTP_AUTH_FAILURES_PER_USER = "smtp.auth_failures_per_user", Count, 50, 1, 1_000_000,
         "failed logins under one user name within smtp.auth_failure_window before it is locked out";
-    SMTP_AUTH_FAILURE_WINDOW = "smtp.auth_failure_window", Time, 15 * MINUTE, SECOND, 24 * HOUR,
-        "the time in which failed logins are counted";
     SMTP_COMMAND_TIME_MAX = "smtp.command_time_max", Time, 5 * MINUTE, SECOND, HOUR,
         "how long a client may take for one command";
     SMTP_COMMANDS_MAX = "smtp.commands_max", Count, 10_000, 10, 10_000_000,
