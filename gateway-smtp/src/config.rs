@@ -13,7 +13,8 @@ use tokio::net::TcpListener;
 pub const HELP: &str = "\
 Environment:
   POSTERN_SMTP_LISTEN          addresses with STARTTLS, by comma, or off   [127.0.0.1:2587]
-  POSTERN_SMTPS_LISTEN         addresses with implicit TLS, by comma, or off [127.0.0.1:2465]
+  POSTERN_SMTPS_LISTEN         addresses with implicit TLS, by comma, or off
+                               [127.0.0.1:2465; without a certificate: off]
   POSTERN_SMTP_SINK_LISTEN     addresses of the plain sink, or off [off; all-in-one: 127.0.0.1:1025]
   POSTERN_SMTP_TLS_CERT        certificate chain as PEM, watched [all-in-one: made in POSTERN_DATA]
   POSTERN_SMTP_TLS_KEY         its private key as PEM
@@ -24,7 +25,7 @@ Environment:
   POSTERN_SMTP_PROXY_NETWORKS  CIDR list that begins with a PROXY v2 header [none]
   POSTERN_SMTP_BARE_LINE_ENDS  refuse or normalize bare CR and LF in mail  [refuse]
   POSTERN_SMTP_CORE_TIMEOUT    longest wait for the core                   [30s]
-  POSTERN_SMTP_DRAIN           longest wait for sessions when stopping     [25s]
+  POSTERN_SMTP_DRAIN           longest wait for sessions when stopping     [35s]
   POSTERN_CORE_URL             the core's gRPC address        [http://127.0.0.1:50051]
   POSTERN_GATEWAY_TOKEN        secret shared with the core, at least 32 characters (required)
   REDIS_URL                    limits are shared through this Redis        [unset]
@@ -131,6 +132,14 @@ impl std::fmt::Debug for TrustedKey {
 impl SmtpConfig {
     /// Reads the settings; [`HELP`] lists them. There is no sink unless one is asked for.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        let tls = tls(env)?;
+        if tls.is_none() {
+            if env.get("POSTERN_SMTPS_LISTEN").is_some_and(|text| text != "off") {
+                let problem = "is not set; POSTERN_SMTPS_LISTEN needs a certificate";
+                return Err(EnvError::new("POSTERN_SMTP_TLS_CERT", problem));
+            }
+            return Self::with_sink(&env.clone().with("POSTERN_SMTPS_LISTEN", "off"), "off");
+        }
         Self::with_sink(env, "off")
     }
 
@@ -161,7 +170,7 @@ impl SmtpConfig {
             proxy_networks: networks(env, "POSTERN_SMTP_PROXY_NETWORKS")?,
             normalize_line_ends,
             core_timeout: env.duration("POSTERN_SMTP_CORE_TIMEOUT", Duration::from_secs(30))?,
-            drain: env.duration("POSTERN_SMTP_DRAIN", Duration::from_secs(25))?,
+            drain: env.duration("POSTERN_SMTP_DRAIN", Duration::from_secs(35))?,
         })
     }
 }

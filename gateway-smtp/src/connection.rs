@@ -2,13 +2,16 @@
 //! does what it asks for. Everything that waits has a limit.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use postern_kit::limits::{Quota, Verdict};
+use postern_proto::ids::MessageId;
 use postern_proto::settings::{
-    SMTP_COMMAND_TIME_MAX, SMTP_CREDENTIAL_MESSAGES, SMTP_CREDENTIAL_RECIPIENTS,
-    SMTP_CREDENTIAL_WINDOW, SMTP_DATA_TIME_MAX, SMTP_SESSION_TIME_MAX, Settings,
+    SMTP_COMMAND_TIME_MAX, SMTP_CONTENT_OCTETS_MAX, SMTP_CREDENTIAL_MESSAGES,
+    SMTP_CREDENTIAL_RECIPIENTS, SMTP_CREDENTIAL_WINDOW, SMTP_DATA_TIME_MAX, SMTP_SESSION_TIME_MAX,
+    Settings,
 };
 use postern_smtp_wire::line::{self, Framed};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,13 +22,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Shared;
 use crate::reply::{Reply, hint};
-use crate::session::{Effect, Identity, Input, Session, Spending};
+use crate::session::{Effect, Handover, Identity, Input, Session, Spending};
 
 /// How much is read at a time: for commands, and for content.
 const READ_COMMAND: usize = 1 << 10;
 const READ_CONTENT: usize = 64 << 10;
 /// Buffers above this are given back between messages.
 const KEPT: usize = 16 << 10;
+/// How much of what a client still sends is thrown away before it is cut off.
+const DISCARDED: usize = 4 << 20;
+/// A client is believed to wait this long for an answer.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a client may take to read what we said last.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -66,9 +73,15 @@ pub(crate) async fn run(
         input: BytesMut::new(),
         out: Vec::new(),
         content_began: None,
+        command_began: None,
+        held: Held { total: &shared.content_octets, own: 0 },
+        unconfirmed: None,
     };
     conversation.session.greet(&mut conversation.out);
     let ended = conversation.talk().await;
+    if let Some((handover, id)) = conversation.unconfirmed.take() {
+        shared.submitter.remember(&handover, id);
+    }
     let Err(ended) = ended else { return };
     let Conversation { session, out, .. } = &mut conversation;
     match ended {
@@ -92,12 +105,49 @@ struct Conversation<'a> {
     out: Vec<u8>,
     /// Since when content has been coming in.
     content_began: Option<Instant>,
+    /// Since when a command has been awaited.
+    command_began: Option<Instant>,
+    held: Held<'a>,
+    /// A message that was accepted late, until the client shows that it has waited for the answer.
+    unconfirmed: Option<(Handover, MessageId)>,
+}
+
+/// Content in memory, counted over all sessions; given back when the session ends.
+struct Held<'a> {
+    total: &'a AtomicUsize,
+    own: usize,
+}
+
+impl Held<'_> {
+    /// Counts what the session holds now. Returns what all of them hold.
+    fn set(&mut self, own: usize) -> usize {
+        let before = std::mem::replace(&mut self.own, own);
+        if own >= before {
+            self.total.fetch_add(own - before, Ordering::Relaxed) + own - before
+        } else {
+            self.total.fetch_sub(before - own, Ordering::Relaxed) - (before - own)
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 impl Conversation<'_> {
     async fn talk(&mut self) -> Result<(), Ended> {
         loop {
             let mut effect = self.step().await?;
+            if !matches!(effect, Effect::HandOver(_)) {
+                let all = self.held.set(self.session.held());
+                let max = self.shared.live.now().count(&SMTP_CONTENT_OCTETS_MAX);
+                if all > max && self.held.own > 0 {
+                    let text = "too much mail is coming in at once; try again in a moment";
+                    effect = self.session.hang_up("4.3.1", text, &mut self.out);
+                }
+            }
             // An effect may lead to the next one, as when a refusal is the last that is borne.
             loop {
                 effect = match effect {
@@ -118,7 +168,8 @@ impl Conversation<'_> {
                         self.session.spent(refused, &mut self.out)
                     }
                     Effect::HandOver(handover) => {
-                        let reply = self.shared.submitter.submit(*handover, self.client).await;
+                        let reply = self.hand_over(*handover).await;
+                        self.held.set(0);
                         self.session.handed_over(&reply, &mut self.out)
                     }
                 };
@@ -126,15 +177,29 @@ impl Conversation<'_> {
         }
     }
 
+    /// Hands a message to the core. A client may have lost patience meanwhile: as long as it does not
+    /// go on, nobody knows whether it has heard the answer.
+    async fn hand_over(&mut self, handover: Handover) -> Reply {
+        let began = Instant::now();
+        let (reply, accepted) = self.shared.submitter.submit(&handover, self.client).await;
+        if let Some(id) = accepted.filter(|_| began.elapsed() > PATIENCE) {
+            self.unconfirmed = Some((handover, id));
+        }
+        reply
+    }
+
     /// Gives the session one line or one piece of content.
     async fn step(&mut self) -> Result<Effect, Ended> {
         loop {
             match self.session.input() {
                 Input::Line(bytes_max) => {
-                    self.content_began = None;
+                    if !self.session.has_content() {
+                        self.content_began = None;
+                    }
                     match line::frame(&self.input, bytes_max) {
                         Framed::Partial => {}
                         Framed::Line(text, taken) => {
+                            self.command_began = None;
                             let more = self.input.len() > taken;
                             let effect = self.session.line(text, more, &mut self.out);
                             self.input.advance(taken);
@@ -168,7 +233,12 @@ impl Conversation<'_> {
             let since = *self.content_began.get_or_insert_with(Instant::now);
             (since + settings.time(&SMTP_DATA_TIME_MAX), "the message took too long")
         } else {
-            let limit = Instant::now() + settings.time(&SMTP_COMMAND_TIME_MAX);
+            let since = *self.command_began.get_or_insert_with(Instant::now);
+            let limit = since + settings.time(&SMTP_COMMAND_TIME_MAX);
+            // Between chunks the message has its limit too.
+            let limit = self
+                .content_began
+                .map_or(limit, |began| limit.min(began + settings.time(&SMTP_DATA_TIME_MAX)));
             (limit, "you were silent for too long; connect again")
         };
         let session_end = self.began + settings.time(&SMTP_SESSION_TIME_MAX);
@@ -185,7 +255,10 @@ impl Conversation<'_> {
         tokio::select! {
             biased;
             read = tokio::time::timeout_at(limit, reading) => match read {
-                Ok(Ok(true)) => Ok(()),
+                Ok(Ok(true)) => {
+                    self.unconfirmed = None;
+                    Ok(())
+                }
                 Ok(Ok(false) | Err(_)) => Err(Ended::Gone),
                 Err(_) => Err(Ended::TimedOut(text)),
             },
@@ -225,10 +298,19 @@ impl Conversation<'_> {
         let goodbye = async {
             self.flush().await?;
             match &mut self.io {
-                Io::Plain(stream) => stream.shutdown().await,
-                Io::Tls(stream) => stream.shutdown().await,
-                Io::Gone => Ok(()),
+                Io::Plain(stream) => stream.shutdown().await?,
+                Io::Tls(stream) => stream.shutdown().await?,
+                Io::Gone => {}
             }
+            // What the client is still sending is read and thrown away for a while: closing on unread
+            // bytes would reset the connection, and the client would never see why.
+            for _ in 0..DISCARDED / READ_CONTENT {
+                self.input.clear();
+                if !read_some(&mut self.io, &mut self.input, READ_CONTENT).await? {
+                    break;
+                }
+            }
+            std::io::Result::Ok(())
         };
         let _gone = tokio::time::timeout(GOODBYE, goodbye).await;
         Ok(())

@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) submitter: Submitter,
     pub(crate) tls: Option<Tls>,
+    /// Content in memory, of all sessions.
+    pub(crate) content_octets: std::sync::atomic::AtomicUsize,
 }
 
 /// TLS as it is offered.
@@ -84,6 +86,7 @@ impl Gateway {
             limiter,
             submitter: Submitter::new(core, config.core_timeout),
             tls,
+            content_octets: std::sync::atomic::AtomicUsize::new(0),
             config,
         };
         Ok(Self { shared: Arc::new(shared) })

@@ -20,6 +20,9 @@ use crate::seats::{Full, Seat};
 use crate::session::{Identity, Rules, Session};
 use crate::{Shared, proxy};
 
+/// How long accepting rests after it failed.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// Accepts until `stop`. A connection that cannot be served ends; the listener goes on.
 pub(crate) async fn accept(
     shared: Arc<Shared>,
@@ -41,7 +44,11 @@ pub(crate) async fn accept(
             Err(error) => {
                 // Out of descriptors, or the client left early: neither is a reason to stop.
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::task::yield_now().await;
+                // The reason is still there the next moment; ask again when it may have gone.
+                let pause = tokio::time::sleep(ACCEPT_PAUSE);
+                if stop.run_until_cancelled(pause).await.is_none() {
+                    return;
+                }
             }
         }
     }
@@ -55,10 +62,13 @@ async fn admit(
     stop: CancellationToken,
 ) {
     let mut client = peer.ip().to_canonical();
+    let mut is_balancer = false;
     if contains(&shared.config.proxy_networks, client) {
         match proxy::read(&mut stream).await {
             Ok(Some(address)) => client = address.ip().to_canonical(),
-            Ok(None) => {}
+            // It speaks for itself, or does not say for whom: what its own address may do counts for
+            // nothing then.
+            Ok(None) => is_balancer = true,
             Err(error) => {
                 tracing::info!(proxy.ip = %client, %error, "connection refused");
                 return;
@@ -71,7 +81,8 @@ async fn admit(
     }
     let Some(seat) = seat(&shared, door, client, &mut stream).await else { return };
     let Some(io) = encrypted(&shared, door, client, stream).await else { return };
-    let session = Session::new(rules(&shared, door, client), shared.live.now());
+    let session =
+        Session::new(rules(&shared, door, (!is_balancer).then_some(client)), shared.live.now());
     connection::run(&shared, session, io, client, &stop).await;
     drop(seat);
 }
@@ -117,17 +128,17 @@ async fn encrypted(shared: &Shared, door: Door, client: IpAddr, stream: TcpStrea
     }
 }
 
-/// What the client may do before it has said anything.
-fn rules(shared: &Shared, door: Door, client: IpAddr) -> Rules {
+/// What the client may do before it has said anything; none is a client whose address is not known.
+fn rules(shared: &Shared, door: Door, client: Option<IpAddr>) -> Rules {
     let config = &shared.config;
-    let trusted = contains(&config.trusted_networks, client);
+    let trusted = client.is_some_and(|client| contains(&config.trusted_networks, client));
     let known = match (door, &config.trusted_key) {
         (Door::Sink, _) => Some(anonymous("", "sink")),
         (_, Some(key)) if trusted => Some(anonymous(&key.0, "trusted network")),
         _ => None,
     };
     let encrypted = door == Door::ImplicitTls;
-    let plain_auth = config.plain_auth && client.is_loopback();
+    let plain_auth = config.plain_auth && client.is_some_and(|client| client.is_loopback());
     Rules {
         hostname: config.hostname.as_str().into(),
         starttls: door == Door::StartTls && shared.tls.is_some(),

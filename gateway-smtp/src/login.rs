@@ -21,6 +21,7 @@ use postern_proto::v1;
 use postern_proto::v1::credential_service_client::CredentialServiceClient;
 use postern_smtp_wire::path::{self, ReversePath};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
 use crate::reply::{Reply, hint};
 use crate::session::{Checked, Identity, Login};
@@ -32,6 +33,8 @@ const BELIEVED: Duration = Duration::from_secs(60);
 const TRUSTED: Duration = Duration::from_secs(24 * 3600);
 /// No more of each are remembered.
 const ENTRIES_MAX: usize = 10_000;
+/// Logins of one client address that are checked at a time.
+const TURNS: usize = 2;
 /// The delay of the first refused login; it doubles with each further one.
 const DELAY_FIRST: Duration = Duration::from_millis(250);
 const DELAY_MAX: Duration = Duration::from_secs(8);
@@ -47,12 +50,20 @@ pub(crate) struct Logins {
     key: [u8; 32],
     verified: Mutex<HashMap<Digested, Slot>>,
     known: Mutex<HashMap<Digested, Instant>>,
+    turns: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
 }
 
 impl Logins {
     pub(crate) fn new(core: CoreClient, limiter: Arc<Limiter>, timeout: Duration) -> Self {
-        let (verified, known) = (Mutex::default(), Mutex::default());
-        Self { core, limiter, timeout, key: rand::random(), verified, known }
+        Self {
+            core,
+            limiter,
+            timeout,
+            key: rand::random(),
+            verified: Mutex::default(),
+            known: Mutex::default(),
+            turns: Mutex::default(),
+        }
     }
 
     /// Checks a login of a client.
@@ -70,6 +81,10 @@ impl Logins {
         {
             return Checked::Welcome(Identity { login_sender: sender, ..identity.clone() });
         }
+        // Held until the outcome is counted, or many guesses at once would all be let through before
+        // the first of them counts.
+        let turn = self.turn(client);
+        let turn = turn.acquire_owned().await;
         if let Some(reply) = self.locked_out(&username, client, settings).await {
             return Checked::Refused(reply);
         }
@@ -82,7 +97,10 @@ impl Logins {
             Err(failure) if is_wrong(failure.reason) => {
                 *verified = None;
                 drop(verified);
-                Checked::Refused(self.refused(&username, client, settings, &failure).await)
+                let delay = self.count_failure(&username, client, settings).await;
+                drop(turn);
+                tokio::time::sleep(delay).await;
+                Checked::Refused(refused(client, &failure))
             }
             Err(failure) => {
                 tracing::warn!(reason = failure.reason.meaning().name, "login not checked");
@@ -141,14 +159,8 @@ impl Logins {
         }
     }
 
-    /// Counts a refused login, and lets the client wait, longer each time.
-    async fn refused(
-        &self,
-        username: &str,
-        client: IpAddr,
-        settings: &Settings,
-        failure: &Failure,
-    ) -> Reply {
+    /// Counts a refused login. Returns how long the client has to wait, longer each time.
+    async fn count_failure(&self, username: &str, client: IpAddr, settings: &Settings) -> Duration {
         let (by_address, by_user) = quotas(settings);
         let address = self.limiter.take(&address_name(client), by_address).await;
         let user = self.limiter.take(&self.user_name(username), by_user).await;
@@ -158,13 +170,16 @@ impl Logins {
         };
         let failures = u32::try_from(used(address).max(used(user))).unwrap_or(u32::MAX);
         let factor = 2u32.saturating_pow(failures.saturating_sub(1).min(16));
-        tokio::time::sleep(DELAY_FIRST.saturating_mul(factor).min(DELAY_MAX)).await;
-        let reason = failure.reason.meaning().name;
-        tracing::info!(client.ip = %client, reason, "login refused");
-        let mut reply = Reply::of(failure, false);
-        // A missing scope is a matter of the key, but AUTH knows only one refusal (RFC 4954 §6).
-        (reply.code, reply.enhanced) = (535, "5.7.8");
-        reply
+        DELAY_FIRST.saturating_mul(factor).min(DELAY_MAX)
+    }
+
+    /// The turns of a client address: so many of its logins are checked at a time.
+    fn turn(&self, client: IpAddr) -> Arc<Semaphore> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.len() >= ENTRIES_MAX {
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        turns.entry(customer(client)).or_insert_with(|| Arc::new(Semaphore::new(TURNS))).clone()
     }
 
     fn slot(&self, digest: Digested) -> Slot {
@@ -227,6 +242,15 @@ fn is_wrong(reason: Reason) -> bool {
         reason,
         Reason::InvalidKey | Reason::KeyExpired | Reason::KeyRevoked | Reason::ScopeMissing
     )
+}
+
+fn refused(client: IpAddr, failure: &Failure) -> Reply {
+    let reason = failure.reason.meaning().name;
+    tracing::info!(client.ip = %client, reason, "login refused");
+    let mut reply = Reply::of(failure, false);
+    // A missing scope is a matter of the key, but AUTH knows only one refusal (RFC 4954 §6).
+    (reply.code, reply.enhanced) = (535, "5.7.8");
+    reply
 }
 
 fn address_name(client: IpAddr) -> String {

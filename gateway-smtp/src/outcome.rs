@@ -2,7 +2,8 @@
 //! accepted; the client is told to try again, and when it brings the same bytes the core is asked
 //! under the same id, so that one mail stays one mail.
 //!
-//! In memory and bounded; a crash forgets it, and then a retry may be a second mail.
+//! In memory and bounded; a crash forgets it, and then a retry may be a second mail. So may one that
+//! reaches another gateway: clients that cannot bear it send `X-Postern-Idempotency-Key`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -27,12 +28,15 @@ impl Unanswered {
     /// The id under which this very message was handed over before without an answer.
     pub(crate) fn find(&self, handover: &Handover) -> Option<MessageId> {
         // Nearly always empty: then no message is digested.
-        if self.entries().is_empty() {
-            return None;
+        {
+            let mut entries = self.entries();
+            entries.retain(|_, (_, at)| at.elapsed() < KEPT);
+            if entries.is_empty() {
+                return None;
+            }
         }
         let digest = digest(handover);
-        let found = self.entries().get(&digest).copied();
-        found.filter(|(_, at)| at.elapsed() < KEPT).map(|(id, _)| id)
+        self.entries().get(&digest).map(|(id, _)| *id)
     }
 
     /// Remembers a message that got no answer.
@@ -46,7 +50,7 @@ impl Unanswered {
             let limit = ages[ENTRIES_MAX * 9 / 10].min(KEPT);
             entries.retain(|_, (_, at)| now - *at < limit);
         }
-        entries.entry(digest).or_insert((id, Instant::now()));
+        entries.insert(digest, (id, Instant::now()));
     }
 
     /// Forgets a message that has its answer now.

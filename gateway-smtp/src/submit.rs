@@ -37,14 +37,24 @@ impl Submitter {
         Self { core, sink, timeout, unanswered: Unanswered::default() }
     }
 
-    /// Hands a message over; the reply is the client's.
-    pub(crate) async fn submit(&self, handover: Handover, client_ip: std::net::IpAddr) -> Reply {
+    /// Remembers a message whose sender may not have heard that it was accepted.
+    pub(crate) fn remember(&self, handover: &Handover, id: MessageId) {
+        self.unanswered.remember(handover, id);
+    }
+
+    /// Hands a message over. Returns the client's reply, and the message's id when it was accepted
+    /// under the one that was proposed.
+    pub(crate) async fn submit(
+        &self,
+        handover: &Handover,
+        client_ip: std::net::IpAddr,
+    ) -> (Reply, Option<MessageId>) {
         let request_id = RequestId::generate().to_string();
-        let before = self.unanswered.find(&handover);
+        let before = self.unanswered.find(handover);
         let id = before.unwrap_or_else(MessageId::generate);
-        let mut message = match request(&handover) {
+        let mut message = match request(handover) {
             Ok(message) => message,
-            Err(reply) => return reply,
+            Err(reply) => return (reply, None),
         };
         message.message_id = id.to_string();
         message.retry = before.is_some();
@@ -54,22 +64,23 @@ impl Submitter {
             request_id: request_id.clone(),
         };
         match self.call(message, &caller).await {
-            Ok(id) => {
+            Ok(accepted) => {
                 if before.is_some() {
-                    self.unanswered.forget(&handover);
+                    self.unanswered.forget(handover);
                 }
-                tracing::debug!(message.id = id, credential.id = %handover.identity.id, "accepted");
-                Reply::new(250, "2.0.0", format!("Ok: queued as {id}"))
+                tracing::debug!(message.id = accepted, credential.id = %handover.identity.id, "accepted");
+                let reply = Reply::new(250, "2.0.0", format!("Ok: queued as {accepted}"));
+                (reply, (accepted == id.to_string()).then_some(id))
             }
             Err(failure) => {
                 if may_be_accepted(failure.reason) {
-                    self.unanswered.remember(&handover, id);
+                    self.unanswered.remember(handover, id);
                 }
                 let reason = failure.reason.meaning().name;
                 tracing::info!(request.id = request_id, reason, credential.id = %handover.identity.id, "not accepted");
                 let mut reply = Reply::of(&failure, false);
                 reply.text = format!("{} [{request_id}]", reply.text).into();
-                reply
+                (reply, None)
             }
         }
     }

@@ -71,6 +71,8 @@ settings! {
         "open connections of one gateway";
     SMTP_CONNECTIONS_PER_ADDRESS_MAX = "smtp.connections_per_address_max", Count, 500, 1, 1_000_000,
         "open connections of one client address to one gateway";
+    SMTP_CONTENT_OCTETS_MAX = "smtp.content_octets_max", Octets, 512 << 20, 1 << 20, 1 << 40,
+        "content that one gateway holds in memory, of all sessions together";
     SMTP_CREDENTIAL_MESSAGES = "smtp.credential_messages", Count, 0, 0, 1_000_000_000,
         "messages per smtp.credential_window of a credential without a rate_limit of its own; 0: no limit";
     SMTP_CREDENTIAL_RECIPIENTS = "smtp.credential_recipients", Count, 0, 0, 1_000_000_000,

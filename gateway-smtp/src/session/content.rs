@@ -69,6 +69,11 @@ impl Receiving {
         (State::Receiving(receiving), Effect::Continue)
     }
 
+    /// How many octets of content there are.
+    pub(super) fn held(&self) -> usize {
+        self.content.capacity()
+    }
+
     /// Takes bytes off the input; true when this was the end.
     pub(super) fn feed(&mut self, input: &mut &[u8], settings: &Settings) -> bool {
         let max = settings.count(&SMTP_MESSAGE_OCTETS_MAX);

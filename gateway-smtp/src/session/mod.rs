@@ -173,6 +173,24 @@ impl Session {
         Reply::new(220, "", format!("{} ESMTP Postern", self.rules.hostname)).write(out);
     }
 
+    /// Whether the content of a message has begun and not ended.
+    pub(crate) fn has_content(&self) -> bool {
+        match &self.state {
+            State::Receiving(_) => true,
+            State::Envelope(envelope) => envelope.chunks.is_some(),
+            _ => false,
+        }
+    }
+
+    /// How many octets of content it holds.
+    pub(crate) fn held(&self) -> usize {
+        match &self.state {
+            State::Receiving(receiving) => receiving.held(),
+            State::Envelope(envelope) => envelope.chunks.as_ref().map_or(0, Vec::len),
+            _ => 0,
+        }
+    }
+
     /// Takes settings that have changed into use.
     pub(crate) fn set_settings(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
@@ -207,7 +225,13 @@ impl Session {
                 Ok(request) => self.command(state, request, &mut said),
                 Err(error) => {
                     said.say(&refusal(&error));
-                    (state, Effect::Continue)
+                    // A chunk may follow, of a size that nobody can tell.
+                    let is_bdat =
+                        line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case("BDAT"));
+                    match is_bdat {
+                        true => (State::Closed, Effect::Close),
+                        false => (state, Effect::Continue),
+                    }
                 }
             },
         };
@@ -225,11 +249,13 @@ impl Session {
         }
         Reply::new(500, "5.5.2", error.to_string()).write(out);
         // A login that was interrupted has failed.
-        if let State::Asking(asking) = std::mem::replace(&mut self.state, State::Closed) {
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        if let State::Asking(asking) = state
+            && error != LineError::BareLineEnd
+        {
             self.state = asking.abandoned();
             return self.count(true, Effect::Continue, out);
         }
-        self.state = State::Closed;
         // What follows a line that two readers end at different places cannot be trusted.
         Effect::Close
     }

@@ -82,7 +82,8 @@ fn extensions(session: &Session, logged_in: bool, out: &mut Out<'_>) {
     if rules.starttls {
         lines.push("STARTTLS".to_owned());
     }
-    if rules.auth && !logged_in {
+    // Who is known by address needs no login, and programs that see none offered go on without.
+    if rules.auth && !logged_in && rules.known.is_none() {
         lines.push("AUTH PLAIN LOGIN".to_owned());
     }
     let last = lines.len() - 1;

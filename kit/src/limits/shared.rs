@@ -34,7 +34,9 @@ impl Shared {
             // The URL may hold a password.
             EnvError::new("REDIS_URL", format!("cannot be used: {}", error.details()))
         };
-        let config = Config::from_url(url).map_err(bad)?;
+        let mut config = Config::from_url(url).map_err(bad)?;
+        // Or a Redis that is not there yet at the start would never be tried again.
+        config.fail_fast = false;
         let mut builder = Builder::from_config(config);
         builder.set_policy(ReconnectPolicy::new_exponential(0, 100, 5000, 2));
         builder.with_performance_config(|performance| {
@@ -56,6 +58,9 @@ impl Shared {
 
     /// Asks Redis; none when it does not answer.
     pub(super) async fn ask(&self, name: &str, quota: Quota, take: bool) -> Option<Verdict> {
+        if !self.client.is_connected() {
+            return None;
+        }
         let away_until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
         if away_until.is_some_and(|until| Instant::now() < until) {
             return None;
