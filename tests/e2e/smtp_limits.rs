@@ -12,7 +12,12 @@ const MAIL: &str = "From: hi@shop.test\r\nSubject: hello\r\n\r\nhello";
 
 /// A credential that may send two messages an hour: user name and password.
 async fn two_an_hour(stack: &Stack) -> (String, String) {
-    let create = ["smtp-credentials", "create", "limited", "--rate-limit=2"];
+    so_many_an_hour(stack, 2).await
+}
+
+async fn so_many_an_hour(stack: &Stack, count: u32) -> (String, String) {
+    let limit = format!("--rate-limit={count}");
+    let create = ["smtp-credentials", "create", "limited", &limit];
     let made = stack.operate(&create).await.unwrap();
     let text = |name: &str| made[name].as_str().unwrap().to_owned();
     (text("username"), text("secret"))
@@ -92,4 +97,27 @@ async fn gateways_share_limits_through_redis_and_do_without_it_when_it_is_gone()
         assert!(reply.starts_with(expected), "{n}: {reply}");
     }
     first.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_late_is_used_all_the_same() {
+    let url = Env::process().text("POSTERN_TEST_REDIS_URL", "");
+    let host = url.strip_prefix("redis://").expect("run this under tests/with-postgres");
+    let redis = Proxy::start(host).await.unwrap();
+    redis.cut();
+    let stack = Stack::start(&[("POSTERN_GATEWAY_TOKEN", TOKEN)]).await.unwrap();
+    let redis_url = format!("redis://{}", redis.addr);
+    let vars = [("REDIS_URL", redis_url.as_str())];
+    let first = SmtpGateway::start(&stack.grpc, &vars).await.unwrap();
+    let second = SmtpGateway::start(&stack.grpc, &vars).await.unwrap();
+    let shared = async || {
+        let (user, password) = so_many_an_hour(&stack, 1).await;
+        let mut client = SmtpClient::login(first.port, &user, &password).await?;
+        assert!(client.mail(MAIL).await?.starts_with("250 2.0.0 "));
+        let mut client = SmtpClient::login(second.port, &user, &password).await?;
+        Ok(client.mail(MAIL).await?.starts_with("451 4.7.1 ").then_some(()))
+    };
+    assert_eq!(shared().await.unwrap(), None, "each counts alone at first");
+    redis.restore();
+    wait::until("both count together", shared).await.unwrap();
 }

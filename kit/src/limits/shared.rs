@@ -44,6 +44,8 @@ impl Shared {
         });
         builder.with_connection_config(|connection| {
             connection.max_command_attempts = 1;
+            // What waits for a connection is worthless soon.
+            connection.max_command_buffer_len = 1000;
             connection.connection_timeout = Duration::from_secs(5);
         });
         let client = builder.build().map_err(bad)?;
@@ -58,9 +60,6 @@ impl Shared {
 
     /// Asks Redis; none when it does not answer.
     pub(super) async fn ask(&self, name: &str, quota: Quota, take: bool) -> Option<Verdict> {
-        if !self.client.is_connected() {
-            return None;
-        }
         let away_until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
         if away_until.is_some_and(|until| Instant::now() < until) {
             return None;
