@@ -14,6 +14,7 @@ use axum::response::Response;
 use governor::clock::{Clock as _, QuantaClock, QuantaInstant};
 use governor::middleware::{StateInformationMiddleware, StateSnapshot};
 use http::{HeaderValue, Request};
+use postern_kit::net::customer;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use sha2::{Digest as _, Sha256};
@@ -54,7 +55,7 @@ impl KeyExtractor for ByIp {
     fn extract<T>(&self, request: &Request<T>) -> Result<IpAddr, GovernorError> {
         let context = request.extensions().get::<Context>();
         let ip = context.and_then(|context| context.caller.client_ip);
-        ip.map(network).ok_or(GovernorError::UnableToExtractKey)
+        ip.map(customer).ok_or(GovernorError::UnableToExtractKey)
     }
 }
 
@@ -118,7 +119,7 @@ impl Limits {
 
     /// Counts a refused credential; past the limit the address has to wait.
     pub(crate) fn count_failure(&self, ip: Option<IpAddr>) {
-        let Some(ip) = ip.map(network) else { return };
+        let Some(ip) = ip.map(customer) else { return };
         if let Err(later) = self.failures.limiter().check_key(&ip) {
             let wait = later.wait_time_from(self.clock.now()).max(Duration::from_secs(1));
             self.blocked().insert(ip, Instant::now() + wait);
@@ -203,12 +204,4 @@ fn quota<K: KeyExtractor>(extractor: K, per_minute: u32) -> Quota<K> {
         .use_headers()
         .finish()
         .expect("limits are at least 1 per minute, checked when they were read")
-}
-
-/// One IPv6 customer has a whole /64.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
-        v4 => v4,
-    }
 }
