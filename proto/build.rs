@@ -3,7 +3,7 @@
 
 use prost::Message as _;
 
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "message_service",
     "event_service",
     "template_service",
@@ -13,6 +13,7 @@ const SERVICES: [&str; 9] = [
     "sink_service",
     "credential_service",
     "settings_service",
+    "tracking_service",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

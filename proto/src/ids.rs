@@ -81,6 +81,8 @@ ids! {
     TemplateId = "tpl";
     /// A sender domain.
     DomainId = "dom";
+    /// A hit at the tracking edge: an open or a click.
+    HitId = "hit";
     /// A suppression.
     SuppressionId = "sup";
     /// An API key.

@@ -1,5 +1,6 @@
 //! The contract between everything that speaks `postern.v1`: generated messages and services,
-//! typed ids, and the one table of reasons that errors are made of.
+//! typed ids, the one table of reasons that errors are made of, and the links that tracked mail
+//! carries.
 //!
 //! Fields and numbers are only ever added within `v1`; nothing here has state or does I/O, so a
 //! crash has nothing to lose.
@@ -22,6 +23,7 @@ pub mod ids;
 pub mod reason;
 pub mod status;
 pub mod metadata;
+pub mod link;
 pub mod settings;
 pub mod time;
 

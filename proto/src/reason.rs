@@ -83,6 +83,8 @@ reasons! {
     ScopeMissing, "SCOPE_MISSING", PermissionDenied, 403, 550 "5.7.1", false, "The key lacks a scope";
     SenderNotAllowed, "SENDER_NOT_ALLOWED", PermissionDenied, 403, 550 "5.7.1", false, "The sender domain is not allowed";
     MessageNotFound, "MESSAGE_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such message";
+    RecipientNotFound, "RECIPIENT_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such recipient";
+    LinkNotFound, "LINK_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such link";
     TemplateNotFound, "TEMPLATE_NOT_FOUND", NotFound, 404, 550 "5.6.0", false, "There is no such template";
     SuppressionNotFound, "SUPPRESSION_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such suppression";
     DomainNotFound, "DOMAIN_NOT_FOUND", NotFound, 404, 550 "5.1.8", false, "There is no such domain";
@@ -100,6 +102,7 @@ reasons! {
     IdempotencyInFlight, "IDEMPOTENCY_IN_FLIGHT", Aborted, 409, 451 "4.3.0", true, "A request with this idempotency key is under way";
     EtagMismatch, "ETAG_MISMATCH", Aborted, 412, 451 "4.3.0", false, "It was changed in the meantime";
     MessageNotCancelable, "MESSAGE_NOT_CANCELABLE", FailedPrecondition, 409, 550 "5.7.1", false, "Nothing of this message can be canceled any more";
+    TrackingNotConfigured, "TRACKING_NOT_CONFIGURED", FailedPrecondition, 409, 550 "5.7.1", false, "Tracking links have no key to be signed with";
     CursorExpired, "CURSOR_EXPIRED", OutOfRange, 410, 550 "5.5.4", false, "The events behind this token are no longer kept";
     TooManyFailures, "TOO_MANY_FAILURES", ResourceExhausted, 429, 454 "4.7.0", true, "Too many failed logins";
     RateLimited, "RATE_LIMITED", ResourceExhausted, 429, 451 "4.7.1", true, "Too many requests";

@@ -16,6 +16,8 @@ pub enum Kind {
     Octets,
     /// A duration such as `500ms`, `30s`, `5m`, `2h` or `3d`, held in milliseconds.
     Time,
+    /// `on` or `off`, held as 1 or 0.
+    Switch,
 }
 
 /// A setting that exists.
@@ -93,6 +95,40 @@ settings! {
         "recipients of one message";
     SMTP_SESSION_TIME_MAX = "smtp.session_time_max", Time, HOUR, SECOND, 24 * HOUR,
         "how long a session may last";
+    TRACKING_CLICKS = "tracking.clicks", Switch, 0, 0, 1,
+        "rewrite the links of html parts, where neither message nor key says";
+    TRACKING_FOOTER = "tracking.footer", Switch, 0, 0, 1,
+        "add a footer with an unsubscribe link to html parts, where neither message nor key says";
+    TRACKING_HIT_RETENTION = "tracking.hit_retention", Time, 30 * 24 * HOUR, HOUR, 400 * 24 * HOUR,
+        "how long the core knows a hit again that an edge reports twice";
+    TRACKING_HONEYPOT = "tracking.honeypot", Switch, 0, 0, 1,
+        "add a link that people cannot see to html parts whose links are rewritten";
+    TRACKING_JOURNAL_OCTETS_MAX = "tracking.journal_octets_max", Octets, 1 << 30, 1 << 20, 1 << 40,
+        "the size of the journal of one edge above which hits are answered but not recorded";
+    TRACKING_LINKS_MAX = "tracking.links_max", Count, 1000, 1, 65_000,
+        "links of one part that are rewritten; those behind them stay as they are";
+    TRACKING_OPENS = "tracking.opens", Switch, 0, 0, 1,
+        "add a pixel to html parts, where neither message nor key says";
+    TRACKING_REQUESTS_MAX = "tracking.requests_max", Count, 0, 0, 1_000_000_000,
+        "requests per tracking.requests_window that one edge answers, of all clients; 0: no limit";
+    TRACKING_REQUESTS_PER_ADDRESS = "tracking.requests_per_address", Count, 6000, 0, 1_000_000_000,
+        "requests per tracking.requests_window of one client address; 0: no limit";
+    TRACKING_REQUESTS_WINDOW = "tracking.requests_window", Time, MINUTE, SECOND, HOUR,
+        "the time in which requests to an edge are counted";
+    TRACKING_SCANNER_WINDOW = "tracking.scanner_window", Time, 5 * SECOND, 0, HOUR,
+        "a hit sooner than this after the mail was accepted is taken for a security scanner's; 0ms: none is";
+    TRACKING_SHIP_HITS_MAX = "tracking.ship_hits_max", Count, 500, 1, 1000,
+        "hits that an edge reports to the core in one batch";
+    TRACKING_SHIP_INTERVAL = "tracking.ship_interval", Time, SECOND, 10, MINUTE,
+        "how long a hit may wait for others before an edge reports it";
+    TRACKING_SYNC_BEFORE_ANSWER = "tracking.sync_before_answer", Switch, 0, 0, 1,
+        "an edge answers only when the hit is on stable storage";
+    TRACKING_SYNC_INTERVAL = "tracking.sync_interval", Time, 50, 1, SECOND,
+        "the longest time until what an edge has journaled is on stable storage";
+    TRACKING_TEXT_CLICKS = "tracking.text_clicks", Switch, 0, 0, 1,
+        "rewrite the links of text parts, where neither message nor key says";
+    TRACKING_UNSUBSCRIBE_HEADERS = "tracking.unsubscribe_headers", Switch, 1, 0, 1,
+        "add the header fields of RFC 8058 to mail of a campaign that has none, where neither message nor key says";
 }
 
 /// The definition of this name.
@@ -106,6 +142,7 @@ impl Definition {
         let value = match self.kind {
             Kind::Count | Kind::Octets => text.parse().ok(),
             Kind::Time => parse_time(text),
+            Kind::Switch => ["off", "on"].iter().position(|word| *word == text).map(|n| n as i64),
         };
         let fitting = value.filter(|value| (self.min..=self.max).contains(value));
         fitting.ok_or_else(|| {
@@ -114,6 +151,7 @@ impl Definition {
                 Kind::Count => format!("needs a number from {min} to {max}"),
                 Kind::Octets => format!("needs a number of octets from {min} to {max}"),
                 Kind::Time => format!("needs a duration such as 30s or 5m, from {min} to {max}"),
+                Kind::Switch => "needs on or off".to_owned(),
             }
         })
     }
@@ -127,6 +165,7 @@ impl Definition {
                 let unit = units.iter().find(|(size, _)| value > 0 && value % size == 0);
                 unit.map_or(format!("{value}ms"), |(size, name)| format!("{}{name}", value / size))
             }
+            Kind::Switch => if value == 0 { "off" } else { "on" }.to_owned(),
         }
     }
 }
@@ -169,6 +208,11 @@ impl Settings {
         usize::try_from(self.get(definition)).unwrap_or(usize::MAX)
     }
 
+    /// The value of a setting that is on or off.
+    pub fn is_on(&self, definition: &Definition) -> bool {
+        self.get(definition) != 0
+    }
+
     /// The value of a setting that is a time.
     pub fn time(&self, definition: &Definition) -> Duration {
         Duration::from_millis(u64::try_from(self.get(definition)).unwrap_or(0))
@@ -202,6 +246,8 @@ mod tests {
             ("smtp.recipients_max", "many"),
             ("smtp.command_time_max", "30"),
             ("smtp.nothing", "1"),
+            ("tracking.opens", "1"),
+            ("tracking.opens", "ON"),
         ] {
             assert!(settings.set(name, text).is_err(), "{name} {text}");
         }
@@ -209,5 +255,7 @@ mod tests {
         settings.set("smtp.command_time_max", "30s").unwrap();
         assert_eq!(settings.time(&SMTP_COMMAND_TIME_MAX), Duration::from_secs(30));
         assert_eq!(SMTP_COMMAND_TIME_MAX.show(90_000), "90s");
+        settings.set("tracking.opens", "on").unwrap();
+        assert!(settings.is_on(&TRACKING_OPENS) && !settings.is_on(&TRACKING_CLICKS));
     }
 }

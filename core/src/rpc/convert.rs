@@ -237,5 +237,6 @@ pub fn event(row: EventRow) -> v1::Event {
         possible_duplicate: event.possible_duplicate,
         test: row.test,
         next_attempt_time: event.next_ms.map(timestamp),
+        engagement: None,
     }
 }

@@ -250,5 +250,7 @@ fn shown(key: ApiKey) -> v1::ApiKey {
         hint: key.hint,
         create_time: Some(timestamp(key.create_ms)),
         revoke_time: key.revoke_ms.map(timestamp),
+        tracking: None,
+        unsubscribe: None,
     }
 }

@@ -18,6 +18,7 @@ pub mod credentials;
 pub mod smtp_credentials;
 pub mod check_password;
 pub mod settings;
+pub mod tracking;
 pub mod server;
 
 use std::sync::Arc;

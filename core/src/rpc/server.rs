@@ -17,6 +17,7 @@ use super::sink::Sink;
 use super::stats::Stats;
 use super::suppressions::Suppressions;
 use super::templates::Templates;
+use super::tracking::Tracking;
 
 /// What a request may weigh and take.
 #[derive(Debug, Clone)]
@@ -73,6 +74,9 @@ pub async fn router(
         .add_service(v1::domain_service_server::DomainServiceServer::new(Domains(context.clone())))
         .add_service(v1::stats_service_server::StatsServiceServer::new(Stats(context.clone())))
         .add_service(v1::settings_service_server::SettingsServiceServer::new(Settings(
+            context.clone(),
+        )))
+        .add_service(v1::tracking_service_server::TrackingServiceServer::new(Tracking(
             context.clone(),
         )))
         .add_service(v1::credential_service_server::CredentialServiceServer::new(Credentials(

@@ -176,5 +176,7 @@ fn shown(credential: SmtpCredential) -> v1::SmtpCredential {
         test: credential.test,
         create_time: Some(timestamp(credential.create_ms)),
         revoke_time: credential.revoke_ms.map(timestamp),
+        tracking: None,
+        unsubscribe: None,
     }
 }
