@@ -12,7 +12,6 @@ mod config;
 mod connection;
 mod header;
 mod listener;
-mod live;
 mod login;
 mod options;
 mod outcome;
@@ -33,7 +32,7 @@ use tokio_util::task::TaskTracker;
 
 pub use config::{Door, HELP, Listening, SmtpConfig, TlsFiles};
 
-use crate::live::Live;
+use postern_kit::live::Live;
 use crate::login::Logins;
 use crate::seats::Seats;
 use crate::submit::Submitter;
@@ -80,7 +79,7 @@ impl Gateway {
         };
         let limiter = Arc::new(limiter);
         let shared = Shared {
-            live: Live::new(core.clone()),
+            live: Live::new(core.clone(), "smtp."),
             seats: Seats::default(),
             logins: Logins::new(core.clone(), limiter.clone(), config.core_timeout),
             limiter,

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 /// Whom an address stands for when limits are counted: itself, or its /64 in IPv6, all of which one
 /// customer has.
 pub fn customer(ip: IpAddr) -> IpAddr {
@@ -11,9 +13,43 @@ pub fn customer(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// The client behind proxies. Each trusted proxy vouches for the address left of its own in
+/// `X-Forwarded-For`, of which `lines` are the values in the order they stand; what anybody else
+/// wrote there is not believed.
+pub fn client<'a>(
+    peer: IpAddr,
+    lines: impl DoubleEndedIterator<Item = &'a str>,
+    trusted: &[IpNet],
+) -> IpAddr {
+    let trusts = |ip: IpAddr| trusted.iter().any(|net| net.contains(&ip));
+    let mut client = peer.to_canonical();
+    for entry in lines.rev().flat_map(|line| line.rsplit(',')) {
+        if !trusts(client) {
+            break;
+        }
+        let Ok(before) = entry.trim().parse::<IpAddr>() else { break };
+        client = before.to_canonical();
+    }
+    client
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_forwarded_address_is_believed_only_from_a_trusted_proxy() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let of = |peer: &str, lines: &[&str]| {
+            client(peer.parse().unwrap(), lines.iter().copied(), &trusted).to_string()
+        };
+        assert_eq!(of("10.0.0.1", &["6.6.6.6, 1.2.3.4"]), "1.2.3.4");
+        assert_eq!(of("10.0.0.1", &["6.6.6.6", "1.2.3.4, 10.0.0.2"]), "1.2.3.4");
+        assert_eq!(of("9.9.9.9", &["1.2.3.4"]), "9.9.9.9");
+        assert_eq!(of("::ffff:10.0.0.1", &["2001:db8::1"]), "2001:db8::1");
+        assert_eq!(of("10.0.0.1", &["nonsense"]), "10.0.0.1");
+        assert_eq!(of("10.0.0.1", &[]), "10.0.0.1");
+    }
 
     #[test]
     fn one_customer_has_one_address() {

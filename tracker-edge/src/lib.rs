@@ -1,4 +1,110 @@
-//! The tracking edge: opens, clicks and unsubscribes, answered from signed tokens.
+//! The tracking edge: opens, clicks and unsubscribes. It answers signed links without asking anybody,
+//! writes what happened into its journal before the answer leaves, and tells the core in batches.
 //!
-//! Not built yet; the crate keeps its place in the dependency law. Until then mail goes out with
-//! its links and without a pixel.
+//! The way of a request: [`serve`] → [`limits`] → [`visitor`] (who asks) → [`hits`], [`old`] or
+//! [`subscription`] → [`verdict`] (who was behind it) → [`journal`] → [`answer`]. Behind that,
+//! [`ship`] tells the core.
+//!
+//! A crash loses no hit that was answered: the journal is in the kernel's hands by then, and is
+//! read again from where the core last acknowledged.
+
+mod answer;
+mod config;
+mod health;
+mod hits;
+mod journal;
+mod limits;
+mod old;
+mod pages;
+mod resolve;
+mod serve;
+mod ship;
+mod subscription;
+mod verdict;
+mod visitor;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use postern_kit::core_client::CoreClient;
+use postern_kit::live::Live;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use config::{HELP, TrackerConfig};
+
+use crate::journal::{Journal, Reader};
+use crate::limits::Limits;
+use crate::resolve::Resolver;
+
+/// What all requests share.
+pub(crate) struct App {
+    pub(crate) config: TrackerConfig,
+    pub(crate) live: Live,
+    pub(crate) journal: Journal,
+    pub(crate) limits: Limits,
+    pub(crate) resolver: Resolver,
+    pub(crate) shipping: ship::Standing,
+}
+
+/// The edge, ready to serve.
+pub struct Edge {
+    app: Arc<App>,
+    core: CoreClient,
+    reader: Reader,
+}
+
+impl Edge {
+    /// Opens the journal. Fails when its folder cannot be used or belongs to another edge.
+    pub fn build(config: TrackerConfig, core: CoreClient) -> anyhow::Result<Self> {
+        let (journal, reader) = Journal::open(&config.data)?;
+        let live = Live::new(core.clone(), "tracking.");
+        let app = App {
+            live,
+            journal,
+            limits: Limits::default(),
+            resolver: Resolver::new(core.clone(), config.core_timeout),
+            shipping: ship::Standing::default(),
+            config,
+        };
+        Ok(Self { app: Arc::new(app), core, reader })
+    }
+
+    /// Serves until `stop`; then lets requests under way finish, tells the core what is left if it
+    /// can be reached at once, and syncs the journal.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let Self { app, core, reader } = self;
+        let answered = CancellationToken::new();
+        let (pausing, live) = (app.clone(), app.live.clone());
+        let syncing = tokio::spawn({
+            let (app, answered) = (app.clone(), answered.clone());
+            async move { app.journal.keep_synced(|| hits::sync_pause(&pausing), answered).await }
+        });
+        let following = tokio::spawn(live.follow(answered.clone()));
+        let shipping = tokio::spawn(ship::run(app.clone(), core, reader, answered.clone()));
+        serve::serve(app.clone(), router(app), listener, stop).await;
+        answered.cancel();
+        let _ended = tokio::join!(syncing, following, shipping);
+    }
+}
+
+/// Every path there is.
+fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/o/{file}", get(hits::open))
+        .route("/c/{token}", get(hits::click))
+        .route("/u/{token}", get(subscription::show).post(subscription::change))
+        .route("/track/o", get(old::open))
+        .route("/track/c", get(old::click))
+        .route("/t/o/{file}", get(old::token_open))
+        .route("/t/c/{token}", get(old::token_click))
+        .route("/go/{slug}", get(old::go))
+        .route("/unsubscribe", get(old::show).post(old::change))
+        .route("/robots.txt", get(pages::robots))
+        .route("/style.css", get(pages::style))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .fallback(pages::nothing_here)
+        .with_state(app)
+}

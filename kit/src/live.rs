@@ -1,46 +1,52 @@
-//! The live settings as the core tells them. While the core cannot be reached the last ones hold.
+//! The live settings as the core tells a gateway. While the core cannot be reached the last ones
+//! hold; a crash costs nothing, since they are asked for at once after a start.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use postern_kit::core_client::{Caller, CoreClient};
 use postern_proto::settings::Settings;
 use postern_proto::v1;
 use postern_proto::v1::settings_service_client::SettingsServiceClient;
 use tokio_util::sync::CancellationToken;
 
+use crate::core_client::{Caller, CoreClient};
+
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The settings in force.
 #[derive(Clone)]
-pub(crate) struct Live {
+pub struct Live {
     core: CoreClient,
+    prefix: &'static str,
     current: Arc<ArcSwap<Settings>>,
 }
 
 impl Live {
-    /// Begins with the defaults.
-    pub(crate) fn new(core: CoreClient) -> Self {
-        Self { core, current: Arc::default() }
+    /// Begins with the defaults. Only settings whose names begin with `prefix` are asked for.
+    pub fn new(core: CoreClient, prefix: &'static str) -> Self {
+        Self { core, prefix, current: Arc::default() }
     }
 
     /// What holds now.
-    pub(crate) fn now(&self) -> Arc<Settings> {
+    pub fn now(&self) -> Arc<Settings> {
         self.current.load_full()
     }
 
     /// Asks the core again and again until told to stop.
-    pub(crate) async fn follow(self, stop: CancellationToken) {
+    pub async fn follow(self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut reached = true;
+        let (mut reached, mut known) = (true, false);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             match self.ask().await {
                 Ok(settings) => {
                     reached = true;
                     if settings != **self.current.load() {
-                        tracing::info!("settings changed");
+                        // What was set before the start is no change.
+                        if std::mem::replace(&mut known, true) {
+                            tracing::info!("settings changed");
+                        }
                         self.current.store(Arc::new(settings));
                     }
                 }
@@ -57,7 +63,7 @@ impl Live {
     }
 
     async fn ask(&self) -> Result<Settings, tonic::Status> {
-        let request = v1::ListSettingsRequest { prefix: "smtp.".to_owned() };
+        let request = v1::ListSettingsRequest { prefix: self.prefix.to_owned() };
         let mut request = self.core.request(request, &Caller::default());
         request.set_timeout(Duration::from_secs(5));
         let mut client = SettingsServiceClient::new(self.core.channel.clone());
