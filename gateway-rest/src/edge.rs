@@ -276,7 +276,8 @@ mod tests {
         use postern_kit::core_client::{CoreClient, GatewayToken};
         use tower::ServiceExt as _;
 
-        let (channel, _core) = postern_kit::in_process::connection();
+        let nobody = tonic::transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        let channel = postern_kit::in_process::CoreChannel::Remote(nobody);
         let core = CoreClient::new(channel, GatewayToken::new(&"t".repeat(32)).unwrap(), "rest");
         let config = crate::RestConfig::from_env(&postern_kit::env::Env::default()).unwrap();
         let app = crate::build(config, core).app;

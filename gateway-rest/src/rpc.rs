@@ -4,6 +4,7 @@
 //! No state; a call that a crash cuts off is repeated by the client under its idempotency key.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
+use postern_kit::in_process::CoreChannel;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use prost::Message as _;
@@ -55,8 +56,7 @@ fn untimed<T>(app: &App, message: T, context: &Context) -> Request<T> {
     app.core.request(message, &context.caller)
 }
 
-type Prepared =
-    (tonic::client::Grpc<tonic::transport::Channel>, Request<Bytes>, http::uri::PathAndQuery);
+type Prepared = (tonic::client::Grpc<CoreChannel>, Request<Bytes>, http::uri::PathAndQuery);
 
 async fn prepare(
     app: &App,

@@ -7,6 +7,7 @@ pub mod env;
 pub mod telemetry;
 pub mod shutdown;
 pub mod listen;
+pub mod open_files;
 pub mod clock;
 pub mod backoff;
 pub mod core_client;

@@ -17,8 +17,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use postern_gateway_rest::{Gateway, RestConfig, build};
 use postern_kit::core_client::{CoreClient, GatewayToken};
 use postern_kit::env::Env;
-use postern_kit::in_process;
+use postern_kit::in_process::CoreChannel;
+use tokio::io::DuplexStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+use tonic::transport::Endpoint;
 use tower::ServiceExt as _;
 
 /// The question whether a key works; yes, unless a test says otherwise.
@@ -51,13 +54,29 @@ pub struct Stage {
     called: Arc<tokio::sync::Notify>,
 }
 
+/// A channel, and the connections it makes: pipes instead of sockets.
+fn connection() -> (CoreChannel, ReceiverStream<DuplexStream>) {
+    let (dial, incoming) = tokio::sync::mpsc::channel(8);
+    let connector = tower::service_fn(move |_: tonic::transport::Uri| {
+        let dial = dial.clone();
+        async move {
+            let (near, far) = tokio::io::duplex(256 << 10);
+            dial.send(far).await.map_err(std::io::Error::other)?;
+            std::io::Result::Ok(TokioIo::new(near))
+        }
+    });
+    let endpoint = Endpoint::from_static("http://in.process");
+    let channel = endpoint.connect_with_connector_lazy(connector);
+    (CoreChannel::Remote(channel), ReceiverStream::new(incoming))
+}
+
 impl Stage {
     pub fn new(vars: &[(&str, &str)]) -> Self {
         let mut env = Env::default();
         for (name, value) in vars {
             env = env.with(name, *value);
         }
-        let (channel, incoming) = in_process::connection();
+        let (channel, incoming) = connection();
         let token = GatewayToken::new(&"t".repeat(32)).unwrap();
         let core = CoreClient::new(channel, token, "rest");
         let gateway = build(RestConfig::from_env(&env).unwrap(), core);
@@ -80,7 +99,7 @@ impl Stage {
                     async move { Ok::<_, std::convert::Infallible>(fake.take(request).await) }
                 });
                 let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                let _ended = server.serve_connection(TokioIo::new(stream.unwrap()), service).await;
+                let _ended = server.serve_connection(TokioIo::new(stream), service).await;
             }
         }));
         stage
