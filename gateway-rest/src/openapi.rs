@@ -59,12 +59,11 @@ type Schemas = BTreeMap<String, Value>;
 fn operation(row: &Bound, schemas: &mut Schemas) -> Value {
     let route = &row.route;
     let description = comment(&row.rpc.parent_file(), row.rpc.path());
-    let summary = description.split(". ").next().unwrap_or_default().trim_end_matches('.');
     let source = if route.kind == Kind::Source { "Source" } else { "" };
     let mut operation = json!({
         "operationId": format!("{}{source}", row.rpc.name()),
         "tags": [row.rpc.parent_service().name().trim_end_matches("Service")],
-        "summary": summary,
+        "summary": summary(row),
         "description": description,
         "parameters": parameters(row, schemas),
         "responses": {
@@ -76,6 +75,12 @@ fn operation(row: &Bound, schemas: &mut Schemas) -> Value {
         operation["requestBody"] = json!({"required": true, "content": bodies(row, schemas)});
     }
     operation
+}
+
+/// What an operation does, in one sentence without a full stop.
+pub(crate) fn summary(row: &Bound) -> String {
+    let description = comment(&row.rpc.parent_file(), row.rpc.path());
+    description.split(". ").next().unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
 /// The body in every form that the route takes.

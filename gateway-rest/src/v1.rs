@@ -15,7 +15,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
-use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
+use prost_reflect::{DynamicMessage, Kind as FieldKind, MethodDescriptor, ReflectMessage as _, Value};
 
 use crate::edge::Context;
 use crate::fault::{self, Fault};
@@ -23,6 +23,7 @@ use crate::json::filter;
 use crate::json::read::{Place, Reader, Source};
 use crate::json::tree::Json;
 use crate::json::write;
+use crate::limits::Standings;
 use crate::routes::{self, Kind, Route, Shown};
 use crate::{App, authn, body, bulk, etag, events, idempotency, multipart, raw, rpc};
 
@@ -111,11 +112,14 @@ async fn serve(
     if route.kind == Kind::Watch {
         return events::watch(app, &bound.rpc, message, context, &parts.headers).await;
     }
-    let answer = rpc::unary(app, &bound.rpc, &message, context)
+    let mut answer = rpc::unary(app, &bound.rpc, &message, context)
         .await
         .map_err(|fault| respell(fault, route.body, &reader))?;
-    let mut response = write_answer(route, &answer, &parts.headers);
-    idempotency::echo(&mut response, key, &answer);
+    if let (Kind::Limits, Some(standings)) = (route.kind, parts.extensions.get::<Standings>()) {
+        add_limits(answer.get_mut(), standings);
+    }
+    let mut response = write_answer(route, answer.get_ref(), &parts.headers);
+    idempotency::echo(&mut response, key, answer.metadata());
     Ok(response)
 }
 
@@ -203,6 +207,22 @@ pub(crate) fn respell(mut fault: Fault, body: routes::Body, reader: &Reader) -> 
         violation.field = respelled;
     }
     fault
+}
+
+/// Adds the gateway's own limits to those of the core.
+fn add_limits(answer: &mut DynamicMessage, standings: &Standings) {
+    let Some(field) = answer.descriptor().get_field_by_name("rate_limits") else { return };
+    let (FieldKind::Message(kind), Some(list)) = (field.kind(), answer.get_field_mut(&field).as_list_mut())
+    else {
+        return;
+    };
+    for own in standings.rate_limits() {
+        let mut item = DynamicMessage::new(kind.clone());
+        // Both are the contract's own message.
+        if item.transcode_from(&own).is_ok() {
+            list.push(Value::Message(item));
+        }
+    }
 }
 
 fn write_answer(route: &Route, answer: &DynamicMessage, headers: &HeaderMap) -> Response {

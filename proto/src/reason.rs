@@ -103,6 +103,7 @@ reasons! {
     CursorExpired, "CURSOR_EXPIRED", OutOfRange, 410, 550 "5.5.4", false, "The events behind this token are no longer kept";
     TooManyFailures, "TOO_MANY_FAILURES", ResourceExhausted, 429, 454 "4.7.0", true, "Too many failed logins";
     RateLimited, "RATE_LIMITED", ResourceExhausted, 429, 451 "4.7.1", true, "Too many requests";
+    ConcurrencyExceeded, "CONCURRENCY_EXCEEDED", ResourceExhausted, 429, 421 "4.7.0", true, "Too many requests are under way";
     QuotaExceeded, "QUOTA_EXCEEDED", ResourceExhausted, 429, 451 "4.7.1", true, "The daily limit is used up";
     Overloaded, "OVERLOADED", Unavailable, 503, 421 "4.3.2", true, "The server is busy";
     Draining, "DRAINING", Unavailable, 503, 421 "4.3.2", true, "The server is shutting down";

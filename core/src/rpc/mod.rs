@@ -15,6 +15,7 @@ pub mod stats;
 pub mod sink;
 pub mod session;
 pub mod credentials;
+pub mod limits;
 pub mod smtp_credentials;
 pub mod check_password;
 pub mod settings;

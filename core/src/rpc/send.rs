@@ -23,27 +23,47 @@ use super::{Context, convert};
 /// Octets of an idempotency key.
 const REQUEST_ID_BYTES_MAX: usize = 256;
 
+/// An answer, and what the idempotency key made of it.
+pub struct Sent<T> {
+    /// The answer.
+    pub response: T,
+    /// It, or a part of it, was stored by an earlier request.
+    pub replayed: bool,
+    /// Until when it is kept; none without an idempotency key.
+    pub expire_ms: Option<i64>,
+}
+
+impl<T> Sent<T> {
+    /// An answer of which nothing is kept.
+    fn unkept(response: T) -> Self {
+        Self { response, replayed: false, expire_ms: None }
+    }
+
+    fn map<U>(self, with: impl FnOnce(T, bool) -> U) -> Sent<U> {
+        let Self { response, replayed, expire_ms } = self;
+        Sent { response: with(response, replayed), replayed, expire_ms }
+    }
+}
+
 /// Accepts one message.
 pub async fn send(
     context: &Context,
     key: &ApiKey,
     metadata: &MetadataMap,
     request: v1::SendMessageRequest,
-) -> Result<v1::SendMessageResponse, Failure> {
+) -> Result<Sent<v1::SendMessageResponse>, Failure> {
+    let shown = |message, replayed| v1::SendMessageResponse { message: Some(message), replayed };
     let message = request.message.ok_or_else(missing_message)?;
     let request_id = request_id(&request.request_id, metadata)?;
     let request_key = request_key(request_id, &message);
     if let Some(before) = context.intake.replay(key, "send", &request_key).await? {
-        let message = Some(stored_answer(context, &before.receipt).await?);
-        return Ok(v1::SendMessageResponse { message, replayed: true });
+        return Ok(stored_answer(context, &before).await?.map(shown));
     }
     let ready = context.intake.message(key, convert::draft(message)?, request_key)?;
     if request.validate_only {
-        let message = preview(&ready);
-        return Ok(v1::SendMessageResponse { message: Some(message), replayed: false });
+        return Ok(Sent::unkept(preview(&ready)).map(shown));
     }
-    let (message, replayed) = accept_one(context, key, ready).await?;
-    Ok(v1::SendMessageResponse { message: Some(message), replayed })
+    Ok(accept_one(context, key, ready).await?.map(shown))
 }
 
 /// Accepts a message the client composed.
@@ -52,12 +72,13 @@ pub async fn send_raw(
     key: &ApiKey,
     metadata: &MetadataMap,
     request: v1::SendRawMessageRequest,
-) -> Result<v1::SendRawMessageResponse, Failure> {
+) -> Result<Sent<v1::SendRawMessageResponse>, Failure> {
+    let shown = |message, replayed| v1::SendRawMessageResponse { message: Some(message), replayed };
     let message_id = given_id(context, metadata, &request)?;
     if let Some(id) = message_id.filter(|_| request.retry)
         && let Some(message) = accepted_before(context, key, id).await?
     {
-        return Ok(v1::SendRawMessageResponse { message: Some(message), replayed: true });
+        return Ok(Sent { response: message, replayed: true, expire_ms: None }.map(shown));
     }
     let text = request_id(&request.request_id, metadata)?;
     let validate_only = request.validate_only;
@@ -90,16 +111,13 @@ pub async fn send_raw(
         test: request.test,
     };
     if let Some(before) = context.intake.replay(key, "raw", &request_key).await? {
-        let message = Some(stored_answer(context, &before.receipt).await?);
-        return Ok(v1::SendRawMessageResponse { message, replayed: true });
+        return Ok(stored_answer(context, &before).await?.map(shown));
     }
     let ready = context.intake.raw(key, draft, request_key)?;
     if validate_only {
-        let message = Some(preview(&ready));
-        return Ok(v1::SendRawMessageResponse { message, replayed: false });
+        return Ok(Sent::unkept(preview(&ready)).map(shown));
     }
-    let (message, replayed) = accept_one(context, key, ready).await?;
-    Ok(v1::SendRawMessageResponse { message: Some(message), replayed })
+    Ok(accept_one(context, key, ready).await?.map(shown))
 }
 
 /// The id a gateway has given the message. Nobody else may choose one.
@@ -141,7 +159,7 @@ pub async fn send_batch(
     key: &ApiKey,
     metadata: &MetadataMap,
     request: v1::BatchSendMessagesRequest,
-) -> Result<v1::BatchSendMessagesResponse, Failure> {
+) -> Result<Sent<v1::BatchSendMessagesResponse>, Failure> {
     let message = request.message.ok_or_else(missing_message)?;
     let batch_request = request_id(&request.request_id, metadata)?;
     let shared = Sha256::digest(message.encode_to_vec());
@@ -165,6 +183,7 @@ pub async fn send_batch(
         }
     }
     let mut batch_id = BatchId::generate().to_string();
+    let mut expire_ms = None;
     if !items.is_empty() || results.is_empty() {
         let (id, ready, good, bad) = context.intake.batch(key, convert::draft(message)?, items)?;
         for (n, failure) in bad {
@@ -174,6 +193,9 @@ pub async fn send_batch(
         if !ready.messages.is_empty() && !request.validate_only {
             let answers = context.intake.accept(key, ready).await?;
             for (n, answer) in good.into_iter().zip(answers) {
+                // The batch can be asked for again as long as all of its answers are kept.
+                let kept_ms = answer.as_ref().ok().and_then(|answer| answer.expire_ms);
+                expire_ms = [expire_ms, kept_ms].into_iter().flatten().min();
                 if let Some(first) = fill(&mut results[places[n]], answer) {
                     // A batch that is asked for again is the batch it was.
                     batch_id = first;
@@ -183,7 +205,11 @@ pub async fn send_batch(
     }
     let refused = results.iter().filter(|result| result.error.is_some()).count() as i32;
     let accepted_count = results.len() as i32 - refused;
-    Ok(v1::BatchSendMessagesResponse { batch_id, results, accepted_count, refused_count: refused })
+    let replayed = results.iter().any(|result| result.replayed);
+    let refused_count = refused;
+    let response =
+        v1::BatchSendMessagesResponse { batch_id, results, accepted_count, refused_count };
+    Ok(Sent { response, replayed, expire_ms })
 }
 
 fn batch_item(
@@ -234,20 +260,22 @@ async fn accept_one(
     context: &Context,
     key: &ApiKey,
     ready: Ready,
-) -> Result<(v1::Message, bool), Failure> {
+) -> Result<Sent<v1::Message>, Failure> {
     let asked = ready.messages.first().cloned();
     let answer = context.intake.accept(key, ready).await?.pop();
     let missing = || Failure::new(Reason::Internal, "something went wrong on our side");
     let (asked, answer) = asked.zip(answer).ok_or_else(missing)?;
     let answer = answer?;
     if answer.replayed {
-        return Ok((stored_answer(context, &answer.receipt).await?, true));
+        return stored_answer(context, &answer).await;
     }
-    Ok((answered(asked, &answer.receipt), false))
+    let response = answered(asked, &answer.receipt);
+    Ok(Sent { response, replayed: false, expire_ms: answer.expire_ms })
 }
 
 /// The answer to a request that was accepted before, as it was given then.
-async fn stored_answer(context: &Context, receipt: &Receipt) -> Result<v1::Message, Failure> {
+async fn stored_answer(context: &Context, answer: &Answer) -> Result<Sent<v1::Message>, Failure> {
+    let receipt = &answer.receipt;
     let id = message_id(receipt);
     let found = messages::message(&*context.db, id).await?;
     let (row, mut deliveries) = found.ok_or_else(|| {
@@ -260,7 +288,8 @@ async fn stored_answer(context: &Context, receipt: &Receipt) -> Result<v1::Messa
         (delivery.attempts, delivery.reply) = (0, None);
         (delivery.due_ms, delivery.update_ms) = (due_ms, receipt.create_ms);
     }
-    Ok(convert::message(row, deliveries))
+    let response = convert::message(row, deliveries);
+    Ok(Sent { response, replayed: true, expire_ms: answer.expire_ms })
 }
 
 /// The message as it was accepted now; only the states are the store's.
