@@ -117,7 +117,8 @@ async fn answer(
 ) -> Response {
     let path = request.uri().path().to_owned();
     // Probes must see the truth even when everyone else has to wait.
-    let probe = matches!(path.as_str(), "/livez" | "/readyz" | "/healthz" | "/health" | "/api/v1/health");
+    let probe =
+        matches!(path.as_str(), "/livez" | "/readyz" | "/healthz" | "/health" | "/api/v1/health");
     let mut seat = None;
     if !probe {
         match app.limits.take(&request, standings) {

@@ -15,7 +15,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
-use prost_reflect::{DynamicMessage, Kind as FieldKind, MethodDescriptor, ReflectMessage as _, Value};
+use prost_reflect::{
+    DynamicMessage, Kind as FieldKind, MethodDescriptor, ReflectMessage as _, Value,
+};
 
 use crate::edge::Context;
 use crate::fault::{self, Fault};
@@ -212,7 +214,8 @@ pub(crate) fn respell(mut fault: Fault, body: routes::Body, reader: &Reader) -> 
 /// Adds the gateway's own limits to those of the core.
 fn add_limits(answer: &mut DynamicMessage, standings: &Standings) {
     let Some(field) = answer.descriptor().get_field_by_name("rate_limits") else { return };
-    let (FieldKind::Message(kind), Some(list)) = (field.kind(), answer.get_field_mut(&field).as_list_mut())
+    let (FieldKind::Message(kind), Some(list)) =
+        (field.kind(), answer.get_field_mut(&field).as_list_mut())
     else {
         return;
     };

@@ -30,7 +30,8 @@ fn core_limits() -> GetLimitsResponse {
 
 #[tokio::test]
 async fn a_caller_sees_the_limits_of_the_core_and_of_the_gateway() {
-    let vars = [("POSTERN_REST_LIMIT_KEY_PER_MINUTE", "60"), ("POSTERN_REST_LIMIT_CONCURRENT", "4")];
+    let vars =
+        [("POSTERN_REST_LIMIT_KEY_PER_MINUTE", "60"), ("POSTERN_REST_LIMIT_CONCURRENT", "4")];
     let stage = Stage::new(&vars);
     stage.answer(LIMITS, &core_limits());
     let got = stage.send("GET /v1/limits", "").await;
@@ -68,8 +69,7 @@ async fn one_caller_cannot_have_everything_under_way() {
     // Others are not concerned, and the seat is free again when the caller is gone.
     let other = [("authorization", "Bearer other")];
     let pending = stage.clone();
-    let second =
-        tokio::spawn(async move { pending.send_with("GET /v1/queue", "", &other).await });
+    let second = tokio::spawn(async move { pending.send_with("GET /v1/queue", "", &other).await });
     stage.until_called().await;
     second.abort();
     first.abort();

@@ -60,6 +60,8 @@ pub struct Policy {
     pub max_age: Duration,
     /// How long the answer under an idempotency key is kept.
     pub idempotency_ttl: Duration,
+    /// Mail without an idempotency key is refused; what comes by SMTP has one of its gateway.
+    pub idempotency_required: bool,
 }
 
 /// Accepts messages.

@@ -6,6 +6,7 @@ pub mod page;
 pub mod etag;
 pub mod convert;
 pub mod send;
+mod request_id;
 pub mod messages;
 pub mod events;
 pub mod templates;

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
-use crate::intake::expand::{BatchItem, RawDraft, RequestKey};
+use crate::intake::expand::{BatchItem, RawDraft};
 use crate::intake::{Answer, Ready, draft::Labels, message_id};
 use crate::model::delivery::State;
 use crate::model::directory::ApiKey;
@@ -18,10 +18,8 @@ use postern_proto::ids::{BatchId, MessageId, RecipientId};
 
 use crate::store::messages;
 
+use super::request_id::{check_keyless, checked_request_id, request_id, request_key};
 use super::{Context, convert};
-
-/// Octets of an idempotency key.
-const REQUEST_ID_BYTES_MAX: usize = 256;
 
 /// An answer, and what the idempotency key made of it.
 pub struct Sent<T> {
@@ -55,6 +53,9 @@ pub async fn send(
     let shown = |message, replayed| v1::SendMessageResponse { message: Some(message), replayed };
     let message = request.message.ok_or_else(missing_message)?;
     let request_id = request_id(&request.request_id, metadata)?;
+    if request_id.is_none() && !request.validate_only {
+        check_keyless(context)?;
+    }
     let request_key = request_key(request_id, &message);
     if let Some(before) = context.intake.replay(key, "send", &request_key).await? {
         return Ok(stored_answer(context, &before).await?.map(shown));
@@ -82,6 +83,9 @@ pub async fn send_raw(
     }
     let text = request_id(&request.request_id, metadata)?;
     let validate_only = request.validate_only;
+    if text.is_none() && message_id.is_none() && !validate_only {
+        check_keyless(context)?;
+    }
     let unnamed = v1::SendRawMessageRequest {
         request_id: String::new(),
         message_id: String::new(),
@@ -162,6 +166,10 @@ pub async fn send_batch(
 ) -> Result<Sent<v1::BatchSendMessagesResponse>, Failure> {
     let message = request.message.ok_or_else(missing_message)?;
     let batch_request = request_id(&request.request_id, metadata)?;
+    let keyless = |item: &v1::BatchItem| item.request_id.is_empty();
+    if batch_request.is_none() && !request.validate_only && request.items.iter().any(keyless) {
+        check_keyless(context)?;
+    }
     let shared = Sha256::digest(message.encode_to_vec());
     let mut results: Vec<v1::BatchResult> = Vec::with_capacity(request.items.len());
     let mut items = Vec::with_capacity(request.items.len());
@@ -340,39 +348,4 @@ fn recipient_id(bytes: &[u8]) -> RecipientId {
 
 fn missing_message() -> Failure {
     Failure::field(Reason::MissingField, "message", "is missing; give the message")
-}
-
-fn request_key(text: Option<String>, message: &impl prost::Message) -> RequestKey {
-    text.map(|text| (text, Sha256::digest(message.encode_to_vec()).into()))
-}
-
-/// The idempotency key of the field or of the metadata; both may be given when they agree.
-fn request_id(field: &str, metadata: &MetadataMap) -> Result<Option<String>, Failure> {
-    let entry = metadata.get(metadata::IDEMPOTENCY_KEY);
-    let entry = match entry.map(|value| value.to_str()) {
-        Some(Ok(text)) => text,
-        Some(Err(_)) => "\u{1}",
-        None => "",
-    };
-    match (field, entry) {
-        ("", "") => Ok(None),
-        (text, "") | ("", text) => {
-            checked_request_id("request_id", text).map(|t| Some(t.to_owned()))
-        }
-        (field, entry) if field == entry => {
-            checked_request_id("request_id", field).map(|text| Some(text.to_owned()))
-        }
-        _ => {
-            let text = "differs from the metadata entry idempotency-key; give one of them";
-            Err(Failure::field(Reason::BadIdempotencyKey, "request_id", text))
-        }
-    }
-}
-
-fn checked_request_id<'t>(field: &str, text: &'t str) -> Result<&'t str, Failure> {
-    if text.len() > REQUEST_ID_BYTES_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        let problem = "needs 1 to 256 visible US-ASCII characters";
-        return Err(Failure::field(Reason::BadIdempotencyKey, field, problem));
-    }
-    Ok(text)
 }

@@ -41,9 +41,11 @@ impl SettingsService for Settings {
         })?;
         let parsed = match value.as_str() {
             "" => None,
-            text => Some(definition.parse(text).map_err(|text| {
-                Failure::field(Reason::ValueOutOfRange, "value", text)
-            })?),
+            text => Some(
+                definition
+                    .parse(text)
+                    .map_err(|text| Failure::field(Reason::ValueOutOfRange, "value", text))?,
+            ),
         };
         if validate_only {
             let setting = Some(shown(definition, self.0.directory.now().settings()));
