@@ -3,6 +3,8 @@
 //!
 //! Pure; a crash has nothing to lose.
 
+mod examples;
+
 use std::collections::BTreeMap;
 
 use http::Method;
@@ -109,7 +111,13 @@ fn bodies(row: &Bound, schemas: &mut Schemas) -> serde_json::Map<String, Value> 
             }),
             _ => schema.clone(),
         };
-        ((*kind).to_owned(), json!({"schema": schema}))
+        let mut content = json!({"schema": schema});
+        if *kind == "application/json"
+            && let Some(example) = examples::of(row.route.rpc)
+        {
+            content["example"] = example;
+        }
+        ((*kind).to_owned(), content)
     };
     media_types(&row.route).iter().map(form).collect()
 }
@@ -165,6 +173,11 @@ fn parameters(row: &Bound, schemas: &mut Schemas) -> Vec<Value> {
         list.push(json!({
             "name": "filter", "in": "query", "schema": {"type": "string"},
             "description": "Conditions joined by AND, for example `state=bounced AND tags:welcome`.",
+        }));
+        list.push(json!({
+            "name": "order_by", "in": "query",
+            "schema": {"type": "string", "enum": ["create_time desc"]},
+            "description": "The order, which is always this one.",
         }));
     }
     list.extend(precondition(row));

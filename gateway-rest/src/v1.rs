@@ -86,6 +86,7 @@ async fn serve(
 ) -> Result<Response, Fault> {
     let route = &bound.route;
     let (parts, body) = request.into_parts();
+    check_headers(&parts.headers)?;
     let kind = body::media_type(&parts.headers);
     if route.rpc == "MessageService.BatchSendMessages" && kind == bulk::NDJSON {
         return bulk::send(app, bound, &parts, body, context).await;
@@ -123,6 +124,18 @@ async fn serve(
     let mut response = write_answer(route, answer.get_ref(), &parts.headers);
     idempotency::echo(&mut response, key, answer.metadata());
     Ok(response)
+}
+
+/// Refuses header fields that look as if they were ours, rather than ignore what they ask for.
+fn check_headers(headers: &HeaderMap) -> Result<(), Fault> {
+    let ours = headers.keys().find(|name| name.as_str().starts_with("x-postern-"));
+    match ours {
+        None => Ok(()),
+        Some(name) => {
+            let text = "is not a header field of this API; the field belongs in the body";
+            Err(Failure::field(Reason::UnknownField, name.as_str(), text).into())
+        }
+    }
 }
 
 /// Reads the body in the form it has.

@@ -111,6 +111,16 @@ async fn the_older_rate_fields_can_be_switched_off_where_they_are_not_frozen() {
 }
 
 #[tokio::test]
+async fn a_header_field_that_seems_to_be_ours_is_not_ignored() {
+    let stage = Stage::new(&[]);
+    let body = r#"{"from":"a@x.io","to":"b@x.io"}"#;
+    let got = stage.send_with("POST /v1/messages", body, &[KEY, ("x-postern-tag", "a")]).await;
+    assert_eq!((got.status, got.json()["code"].as_str()), (400, Some("unknown_field")));
+    assert_eq!(got.json()["errors"][0]["field"], "x-postern-tag");
+    assert!(stage.calls().is_empty());
+}
+
+#[tokio::test]
 async fn every_answer_belongs_to_a_trace() {
     let stage = Stage::new(&[]);
     let id = "4bf92f3577b34da6a3ce929d0e0e4736";

@@ -265,7 +265,8 @@ async fn every_reference_in_the_document_leads_somewhere() {
 async fn a_filter_and_other_services_words_for_pages_are_understood() {
     let stage = Stage::new(&[]);
     stage.answer("MessageService/ListMessages", &ListMessagesResponse::default());
-    let query = "limit=5&after=msg_1&filter=state%3Dbounced+AND+tags%3Awelcome";
+    let query = "limit=5&after=msg_1&order_by=create_time+desc&\
+        filter=state%3Dbounced+AND+tags%3Awelcome";
     let got = stage.send(&format!("GET /v1/messages?{query}"), "").await;
     assert_eq!(got.status, 200, "{got:?}");
     let request: ListMessagesRequest = stage.last().read();
@@ -275,6 +276,7 @@ async fn a_filter_and_other_services_words_for_pages_are_understood() {
         ("filter=a+OR+b", "bad_filter"),
         ("filter=to%3Aa%40x.io&to=b%40x.io", "malformed_json"),
         ("include=total_size", "unknown_field"),
+        ("order_by=subject", "bad_filter"),
     ] {
         let got = stage.send(&format!("GET /v1/messages?{query}"), "").await;
         assert_eq!((got.status, got.json()["code"].as_str()), (400, Some(code)), "{query}");
