@@ -98,7 +98,7 @@ impl Limits {
     }
 
     /// Takes one request from the caller's budget and a seat for it; there is none for who cannot be
-    /// told apart. Tells in `standings` how the caller stands, a refused one as well.
+    /// told apart. Adds to `standings` what is left after it; a refusal names its limit itself.
     pub(crate) fn take<T>(
         &self,
         request: &Request<T>,
