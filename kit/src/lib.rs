@@ -15,3 +15,4 @@ pub mod in_process;
 pub mod limits;
 pub mod net;
 pub mod tls;
+pub mod trace;

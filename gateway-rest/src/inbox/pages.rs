@@ -173,7 +173,7 @@ pub(super) async fn delete_one(
     Extension(context): Asked,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
-    let request = DeleteSinkMessagesRequest { ids: vec![id] };
+    let request = DeleteSinkMessagesRequest { ids: vec![id], validate_only: false };
     client(&app).delete_sink_messages(asked(&app, &context, request)).await?;
     Ok(Redirect::to("/inbox").into_response())
 }
@@ -182,7 +182,7 @@ pub(super) async fn delete_all(
     State(app): Shared,
     Extension(context): Asked,
 ) -> Result<Response, Fault> {
-    let request = DeleteSinkMessagesRequest { ids: Vec::new() };
+    let request = DeleteSinkMessagesRequest { ids: Vec::new(), validate_only: false };
     client(&app).delete_sink_messages(asked(&app, &context, request)).await?;
     Ok(Redirect::to("/inbox").into_response())
 }

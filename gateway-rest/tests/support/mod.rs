@@ -50,6 +50,7 @@ pub struct Stage {
     gateway: Arc<Mutex<Option<Gateway>>>,
     calls: Arc<Mutex<Vec<Call>>>,
     answers: Arc<Mutex<HashMap<String, Vec<Answer>>>>,
+    metadata: Arc<Mutex<HeaderMap>>,
     silent: Arc<std::sync::atomic::AtomicBool>,
     called: Arc<tokio::sync::Notify>,
 }
@@ -87,6 +88,7 @@ impl Stage {
             gateway,
             calls: Arc::default(),
             answers: Arc::default(),
+            metadata: Arc::default(),
             silent: Arc::default(),
             called: Arc::default(),
         };
@@ -121,6 +123,13 @@ impl Stage {
 
     pub fn answer_all(&self, method: &str, answer: Answer) -> &Self {
         self.answers.lock().unwrap().entry(method.to_owned()).or_default().push(answer);
+        self
+    }
+
+    /// From here on every answer of the core has this metadata entry.
+    pub fn tell(&self, name: &'static str, value: &'static str) -> &Self {
+        let mut metadata = self.metadata.lock().unwrap();
+        metadata.insert(name, http::HeaderValue::from_static(value));
         self
     }
 
@@ -220,7 +229,11 @@ impl Stage {
         let frames = framed.chain([hyper::body::Frame::trailers(trailers)]);
         let frames = frames.map(Ok::<_, std::convert::Infallible>).collect::<Vec<_>>();
         let body = Body::new(StreamBody::new(futures_util::stream::iter(frames)));
-        Response::builder().header("content-type", "application/grpc").body(body).unwrap()
+        let mut response = Response::new(body);
+        response.headers_mut().clone_from(&self.metadata.lock().unwrap());
+        let kind = http::HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert("content-type", kind);
+        response
     }
 }
 
