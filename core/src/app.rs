@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_kit::clock::Clock;
-use postern_kit::in_process::Incoming;
+use postern_kit::in_process::{CoreChannel, Local};
 use postern_proto::ids::KeyId;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::transport::server::{Router, TcpIncoming};
 use uuid::Uuid;
 
@@ -58,7 +59,7 @@ pub enum BuildError {
 /// The core, ready to run.
 pub struct Core {
     context: Context,
-    router: Router,
+    services: Routes,
     health: tonic_health::server::HealthReporter,
     worker: Worker,
     keeper: Keeper,
@@ -112,9 +113,9 @@ impl Core {
             clock,
             draining: CancellationToken::new(),
         };
-        let (router, health) = server::router(context.clone(), &config.server).await?;
+        let (services, health) = server::services(context.clone(), &config.server).await?;
         let worker = Worker::new(Arc::new(lab), node, config.lanes, loop_ends);
-        Ok(Self { context, router, health, worker, keeper, config })
+        Ok(Self { context, services, health, worker, keeper, config })
     }
 
     /// Makes an API key that may do everything and never expires, if there is no key yet. Returns
@@ -143,14 +144,18 @@ impl Core {
         Ok(Some(secret))
     }
 
-    /// Serves until `stop`, then drains. `in_process` is the end of a channel of this process.
+    /// The way to this core for gateways in the same process. They have to be done before it stops.
+    pub fn channel(&self) -> CoreChannel {
+        CoreChannel::Local(Local::new(self.services.clone(), self.config.server.timeout))
+    }
+
+    /// Serves until `stop`, then drains.
     pub async fn run(
         self,
         listener: TcpListener,
-        in_process: Option<Incoming>,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { context, router, health, worker, keeper, config } = self;
+        let Self { context, services, health, worker, keeper, config } = self;
         let follower = context.directory.clone();
         let follow = tokio::spawn({
             let stop = stop.clone();
@@ -175,7 +180,8 @@ impl Core {
         };
         let announce = tokio::spawn(stopping);
         let tcp = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let served = serve(router, tcp, in_process, stop.clone(), config.drain).await;
+        let router = server::router(services, &config.server);
+        let served = serve(router, tcp, stop.clone(), config.drain).await;
         stop.cancel();
         doors_closed.cancel();
         let _ended = working.await;
@@ -185,28 +191,20 @@ impl Core {
     }
 }
 
-/// Serves both doors until `stop`, then waits up to `drain` for calls under way.
+/// Serves until `stop`, then waits up to `drain` for calls under way.
 async fn serve(
     router: Router,
     tcp: TcpIncoming,
-    in_process: Option<Incoming>,
     stop: CancellationToken,
     drain: Duration,
 ) -> Result<(), tonic::transport::Error> {
-    let stopped = || stop.clone().cancelled_owned();
-    let tcp = router.clone().serve_with_incoming_shutdown(tcp, stopped());
-    let local = async {
-        match in_process {
-            Some(incoming) => router.serve_with_incoming_shutdown(incoming, stopped()).await,
-            None => Ok(()),
-        }
-    };
+    let served = router.serve_with_incoming_shutdown(tcp, stop.clone().cancelled_owned());
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(drain).await;
     };
     tokio::select! {
-        served = async { tokio::try_join!(tcp, local) } => served.map(|_| ()),
+        served = served => served,
         () = overdue => {
             tracing::warn!("calls still under way at the end of the drain time");
             Ok(())

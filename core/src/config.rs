@@ -36,6 +36,7 @@ Environment (core):
   POSTERN_MAX_AGE            how long a message is tried         [3d]
   POSTERN_RETRY_DELAYS       pauses between attempts             [1m,5m,15m,30m,1h,2h,4h]
   POSTERN_IDEMPOTENCY_TTL    how long answers are kept           [72h]
+  POSTERN_IDEMPOTENCY_REQUIRED  refuse to send without a key     [off]
   POSTERN_CONTENT_RETENTION  how long contents are kept          [3d]
   POSTERN_INBOX_KEEP         mails kept in the local inbox       [10000]
   POSTERN_CONCURRENCY        attempts under way at once          [256]
@@ -137,8 +138,18 @@ fn policy(env: &Env, stays_local: bool) -> Result<Policy, EnvError> {
         daily_limit: env.parsed("POSTERN_DAILY_LIMIT", 0)?,
         message_bytes_max: env.parsed("POSTERN_MESSAGE_BYTES", 25 << 20)?,
         max_age: env.duration("POSTERN_MAX_AGE", hours(72))?,
-        idempotency_ttl: env.duration("POSTERN_IDEMPOTENCY_TTL", hours(72))?,
+        idempotency_ttl: idempotency_ttl(env)?,
+        idempotency_required: env.switch("POSTERN_IDEMPOTENCY_REQUIRED", false)?,
     })
+}
+
+fn idempotency_ttl(env: &Env) -> Result<Duration, EnvError> {
+    let name = "POSTERN_IDEMPOTENCY_TTL";
+    let ttl = env.duration(name, hours(72))?;
+    if (hours(1)..=hours(30 * 24)).contains(&ttl) {
+        return Ok(ttl);
+    }
+    Err(EnvError::new(name, "must be from 1h to 30d"))
 }
 
 fn store(env: &Env) -> Result<StoreConfig, EnvError> {

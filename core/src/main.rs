@@ -26,5 +26,5 @@ async fn main() -> anyhow::Result<()> {
         writeln!(std::io::stdout(), "first API key, shown only now: {secret}")?;
     }
     tracing::info!(address = %listener.local_addr()?, "core listens");
-    core.run(listener, None, shutdown::token_on_signal()?).await.context("the gRPC server failed")
+    core.run(listener, shutdown::token_on_signal()?).await.context("the gRPC server failed")
 }

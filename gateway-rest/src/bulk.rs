@@ -172,7 +172,7 @@ async fn call(
         .map_err(|fault| v1::respell(fault, routes::Body::Whole, &content.reader))?;
     let mut batch = None;
     let mut results = Vec::new();
-    for (name, value) in write::object(&answer) {
+    for (name, value) in write::object(answer.get_ref()) {
         match (name.as_str(), value) {
             ("results", Json::List(list)) => results = list,
             ("batch_id", id) => batch = Some(id),

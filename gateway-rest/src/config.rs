@@ -1,10 +1,10 @@
 //! What the gateway is told from outside. Read once, before a port is opened; a mistake names its
 //! variable.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http::HeaderValue;
+use ipnet::IpNet;
 use postern_kit::env::{Env, EnvError};
 use postern_kit::listen::ListenAddr;
 
@@ -29,6 +29,8 @@ Environment:
   POSTERN_REST_LIMIT_KEY_PER_MINUTE       requests per API key [6000]
   POSTERN_REST_LIMIT_IP_PER_MINUTE        requests without a key per address [1200]
   POSTERN_REST_LIMIT_FAILURES_PER_MINUTE  refused credentials per address [60]
+  POSTERN_REST_LIMIT_CONCURRENT    requests under way per API key, or per address without one [256]
+  POSTERN_REST_X_RATELIMIT         answers of /v1 have the older X-RateLimit fields as well [on]
   POSTERN_LEGACY_AMS_BAN           /api/v1 refuses sender domains with 'ams' in them [on]
   POSTERN_LOG                      log filter [info]
   POSTERN_LOG_FORMAT               text or json [text]";
@@ -43,7 +45,7 @@ pub struct RestConfig {
     /// Host names the inbox answers to beside the loopback ones.
     pub inbox_hosts: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<Cidr>,
+    pub trusted_proxies: Vec<IpNet>,
     /// The largest body in octets, counted after decompression.
     pub body_max: usize,
     /// The longest time for one request.
@@ -68,6 +70,10 @@ pub struct RestConfig {
     pub ip_per_minute: u32,
     /// Refused credentials per minute of one address.
     pub failures_per_minute: u32,
+    /// Requests under way of one API key, or of one address that presents none.
+    pub concurrent_per_caller: u32,
+    /// Whether `/v1` answers have the older `X-RateLimit` fields as well; `/api/v1` always has them.
+    pub x_ratelimit: bool,
     /// The old contract's refusal of sender domains that contain `ams`.
     pub legacy_ams_ban: bool,
 }
@@ -76,20 +82,13 @@ impl RestConfig {
     /// Reads the settings; [`HELP`] lists them.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let listen = ListenAddr::from_env(env, "POSTERN_REST_LISTEN", "127.0.0.1:8080")?;
-        let cidrs = env.list("POSTERN_TRUSTED_PROXIES");
-        let cidrs = cidrs.iter().map(|text| {
-            Cidr::parse(text).ok_or_else(|| {
-                let problem = format!("'{text}' is no network; write 10.0.0.0/8");
-                EnvError::new("POSTERN_TRUSTED_PROXIES", problem)
-            })
-        });
         let count = |name, default| positive(env, name, default).map(|n| n as usize);
         let seconds = Duration::from_secs;
         Ok(Self {
             inbox: env.switch("POSTERN_INBOX", listen.addr.ip().is_loopback())?,
             listen,
             inbox_hosts: env.list("POSTERN_INBOX_HOSTS"),
-            trusted_proxies: cidrs.collect::<Result<_, _>>()?,
+            trusted_proxies: env.networks("POSTERN_TRUSTED_PROXIES")?,
             body_max: count("POSTERN_REST_BODY_MAX", 40 << 20)?,
             timeout: env.duration("POSTERN_REST_TIMEOUT", seconds(30))?,
             bulk_timeout: env.duration("POSTERN_REST_BULK_TIMEOUT", seconds(600))?,
@@ -102,6 +101,8 @@ impl RestConfig {
             key_per_minute: positive(env, "POSTERN_REST_LIMIT_KEY_PER_MINUTE", 6000)?,
             ip_per_minute: positive(env, "POSTERN_REST_LIMIT_IP_PER_MINUTE", 1200)?,
             failures_per_minute: positive(env, "POSTERN_REST_LIMIT_FAILURES_PER_MINUTE", 60)?,
+            concurrent_per_caller: positive(env, "POSTERN_REST_LIMIT_CONCURRENT", 256)?,
+            x_ratelimit: env.switch("POSTERN_REST_X_RATELIMIT", true)?,
             legacy_ams_ban: env.switch("POSTERN_LEGACY_AMS_BAN", true)?,
         })
     }
@@ -127,53 +128,9 @@ fn origins(env: &Env, name: &str) -> Result<Vec<HeaderValue>, EnvError> {
     env.list(name).into_iter().map(origin).collect()
 }
 
-/// A network, such as `10.0.0.0/8`, or one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cidr {
-    net: IpAddr,
-    bits: u8,
-}
-
-impl Cidr {
-    /// Reads the usual notation.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (net, bits) = match text.split_once('/') {
-            Some((net, bits)) => (net.parse::<IpAddr>().ok()?, Some(bits.parse().ok()?)),
-            None => (text.parse::<IpAddr>().ok()?, None),
-        };
-        let max = if net.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(max);
-        (bits <= max).then_some(Self { net, bits })
-    }
-
-    /// Whether the address is in the network.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        match (self.net, ip.to_canonical()) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
-                net.to_bits() & mask == ip.to_bits() & mask
-            }
-            (IpAddr::V6(net), IpAddr::V6(ip)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
-                net.to_bits() & mask == ip.to_bits() & mask
-            }
-            _ => false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn networks_hold_their_addresses() {
-        let inside = |net: &str, ip: &str| Cidr::parse(net).unwrap().contains(ip.parse().unwrap());
-        assert!(inside("10.0.0.0/8", "10.9.8.7") && !inside("10.0.0.0/8", "11.0.0.1"));
-        assert!(inside("0.0.0.0/0", "8.8.8.8") && inside("::1", "::1"));
-        assert!(inside("fd00::/8", "fd12::1") && inside("10.0.0.0/8", "::ffff:10.0.0.1"));
-        assert!(Cidr::parse("10.0.0.0/33").is_none() && Cidr::parse("x").is_none());
-    }
 
     #[test]
     fn the_inbox_is_off_by_default_outside_loopback() {

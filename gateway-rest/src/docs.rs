@@ -1,4 +1,5 @@
-//! The documentation pages: the API page, which works offline, and one small page per reason.
+//! The documentation: the API page, which works offline, the document behind it, the page for language
+//! models, and one small page per reason.
 //!
 //! Static content; a crash has nothing to lose.
 
@@ -8,19 +9,34 @@ use askama::Template;
 use axum::Router;
 use axum::extract::Path;
 use axum::response::{Html, IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
+use bytes::Bytes;
 use postern_proto::reason::{Meaning, Reason};
 use postern_proto::status::Failure;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::fault::Fault;
-use crate::{App, openapi};
+use crate::{App, llms, openapi};
 
+/// # Panics
+///
+/// When a document cannot be written, which the first test that builds a gateway would find.
 pub(crate) fn router(app: &Arc<App>) -> Router {
     let document = openapi::document(&app.contract);
+    let yaml = yaml_serde::to_string(&document).expect("what JSON can say, YAML can");
+    let llms = llms::page(&app.contract).expect("the template writes to memory only");
     let ui: Router =
         SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document).into();
-    ui.route("/docs/errors/{code}", get(reason)).route("/postern.v1.binpb", get(contract))
+    ui.route("/openapi.yaml", fixed("application/yaml", yaml))
+        .route("/llms.txt", fixed("text/plain; charset=utf-8", llms))
+        .route("/docs/errors/{code}", get(reason))
+        .route("/postern.v1.binpb", get(contract))
+}
+
+/// Answers every request with the same text.
+fn fixed(kind: &'static str, text: String) -> MethodRouter {
+    let text = Bytes::from(text);
+    get(async move || ([("content-type", kind)], text).into_response())
 }
 
 /// The `FileDescriptorSet`, for gRPC tools without reflection.

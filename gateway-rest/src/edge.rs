@@ -16,16 +16,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use ipnet::IpNet;
 use postern_kit::core_client::Caller;
+use postern_kit::net::is_in;
+use postern_kit::trace::Trace;
 use postern_proto::ids::RequestId;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::App;
-use crate::config::Cidr;
 use crate::fault::{self, Fault};
-use crate::limits::Standing;
+use crate::limits::{Seat, Standing, Standings};
 use crate::{inbox, legacy};
 
 /// Waiting for a mail may take the contract's 60 s, whatever the limit for other requests is.
@@ -38,13 +40,16 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// One of the requests that may be under way; an answer that is still being made keeps it.
 #[derive(Debug, Clone)]
-pub(crate) struct Turn(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+pub(crate) struct Turn(
+    #[expect(dead_code, reason = "held, not read")] Arc<(OwnedSemaphorePermit, Option<Seat>)>,
+);
 
 /// What is known about a request before any handler runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) caller: Caller,
     pub(crate) time_limit: Duration,
+    trace: Trace,
     asked: Arc<AtomicBool>,
 }
 
@@ -70,11 +75,13 @@ pub(crate) async fn edge(
     let context = context(&app, &request, &path);
     request.extensions_mut().insert(context.clone());
     let client_request_id = client_request_id(request.headers());
-    let (mut response, standing) = answer(&app, request, next, &context, &path).await;
+    let mut standings = Standings::default();
+    let mut response = answer(&app, request, next, &context, &mut standings).await;
     response = dress(&app, response, &path, &context);
-    if let Some(standing) = standing {
-        standing.write(&mut response);
+    if let Some(exhausted) = response.extensions().get::<Standing>() {
+        standings.exhaust(*exhausted);
     }
+    standings.write(&mut response, app.config.x_ratelimit || path.starts_with("/api/v1/"));
     if response.status() == StatusCode::UNAUTHORIZED && !context.caller.authorization.is_empty() {
         app.limits.count_failure(context.caller.client_ip);
     }
@@ -85,10 +92,15 @@ pub(crate) async fn edge(
     if let Some(id) = client_request_id {
         headers.insert("x-request-id", id);
     }
+    let trace = context.trace.response().and_then(|text| HeaderValue::try_from(text).ok());
+    if let Some(trace) = trace {
+        headers.insert("traceresponse", trace);
+    }
     headers.insert("postern-version", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     tracing::debug!(
         request.id = %context.caller.request_id,
+        trace.id = %context.trace.id(),
         http.path = %path,
         http.status = response.status().as_u16(),
         "answered"
@@ -101,33 +113,33 @@ async fn answer(
     mut request: Request,
     next: Next,
     context: &Context,
-    path: &str,
-) -> (Response, Option<Standing>) {
+    standings: &mut Standings,
+) -> Response {
+    let path = request.uri().path().to_owned();
     // Probes must see the truth even when everyone else has to wait.
-    let probe = matches!(path, "/livez" | "/readyz" | "/healthz" | "/health" | "/api/v1/health");
-    let mut standing = None;
+    let probe =
+        matches!(path.as_str(), "/livez" | "/readyz" | "/healthz" | "/health" | "/api/v1/health");
+    let mut seat = None;
     if !probe {
-        match app.limits.take(&request) {
-            Ok(taken) => standing = taken,
-            Err(failure) => {
-                let standing = Standing::exhausted(&failure);
-                return (Fault(failure).into_response(), standing);
-            }
+        match app.limits.take(&request, standings) {
+            Ok(taken) => seat = taken,
+            Err(failure) => return Fault(failure).into_response(),
         }
     }
+    request.extensions_mut().insert(standings.clone());
     match app.turns.clone().try_acquire_owned() {
         Ok(turn) => {
-            request.extensions_mut().insert(Turn(Arc::new(turn)));
+            request.extensions_mut().insert(Turn(Arc::new((turn, seat))));
         }
         Err(_) if probe => {}
         Err(_) => {
             let failure = Failure::new(Reason::Overloaded, "too many requests are under way");
-            return (Fault(failure).into_response(), standing);
+            return Fault(failure).into_response();
         }
     };
     let _turn = request.extensions().get::<Turn>().cloned();
     let run = AssertUnwindSafe(next.run(request)).catch_unwind();
-    let response = match tokio::time::timeout(context.time_limit, run).await {
+    match tokio::time::timeout(context.time_limit, run).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             tracing::error!(request.id = %context.caller.request_id, http.path = %path, "panicked");
@@ -136,8 +148,7 @@ async fn answer(
         }
         Err(_) => Fault(Failure::new(Reason::DeadlineExceeded, "the request took too long"))
             .into_response(),
-    };
-    (response, standing)
+    }
 }
 
 /// Gives a bare failure, ours or the router's, the shape its path has.
@@ -191,7 +202,10 @@ fn context(app: &App, request: &Request, path: &str) -> Context {
         client_ip: peer.map(|peer| client_ip(peer, request.headers(), &app.config.trusted_proxies)),
         request_id: RequestId::generate().to_string(),
     };
-    Context { caller, time_limit, asked: Arc::default() }
+    let mut traces = request.headers().get_all("traceparent").iter();
+    let trace = traces.next().filter(|_| traces.next().is_none());
+    let trace = Trace::continuing(trace.and_then(|trace| trace.to_str().ok()));
+    Context { caller, time_limit, trace, asked: Arc::default() }
 }
 
 /// The credential as `Bearer <key>`. Basic brings the key as its password, and the old contract
@@ -219,13 +233,12 @@ fn authorization(headers: &HeaderMap) -> String {
 }
 
 /// The client's address. Each trusted proxy vouches for the address left of its own.
-fn client_ip(peer: IpAddr, headers: &HeaderMap, trusted: &[Cidr]) -> IpAddr {
-    let trusts = |ip: IpAddr| trusted.iter().any(|net| net.contains(ip));
+fn client_ip(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer.to_canonical();
     let lines = headers.get_all("x-forwarded-for").into_iter().filter_map(|v| v.to_str().ok());
     let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
     for hop in hops.into_iter().rev() {
-        if !trusts(client) {
+        if !is_in(trusted, client) {
             break;
         }
         let Ok(ip) = hop.parse::<IpAddr>() else { break };
@@ -264,7 +277,7 @@ mod tests {
         let peer: IpAddr = "10.0.0.1".parse().unwrap();
         let headers = headers(&[("x-forwarded-for", "6.6.6.6, 1.2.3.4")]);
         assert_eq!(client_ip(peer, &headers, &[]), peer);
-        let trusted = [Cidr::parse("10.0.0.0/8").unwrap()];
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
         assert_eq!(client_ip(peer, &headers, &trusted).to_string(), "1.2.3.4");
     }
 
@@ -276,7 +289,8 @@ mod tests {
         use postern_kit::core_client::{CoreClient, GatewayToken};
         use tower::ServiceExt as _;
 
-        let (channel, _core) = postern_kit::in_process::connection();
+        let nobody = tonic::transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        let channel = postern_kit::in_process::CoreChannel::Remote(nobody);
         let core = CoreClient::new(channel, GatewayToken::new(&"t".repeat(32)).unwrap(), "rest");
         let config = crate::RestConfig::from_env(&postern_kit::env::Env::default()).unwrap();
         let app = crate::build(config, core).app;

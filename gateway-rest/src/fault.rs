@@ -12,6 +12,7 @@ use postern_proto::status::Failure;
 
 use crate::json::tree::Json;
 use crate::json::write;
+use crate::limits::Standing;
 
 /// A failure that an answer carries until the edge writes it.
 #[derive(Debug, Clone)]
@@ -107,8 +108,11 @@ pub(crate) fn problem_response(failure: &Failure, request_id: &str) -> Response 
     response
 }
 
-/// Tells when to try again, where that is known or usual.
+/// Tells when to try again, where that is known or usual; and the edge, which limit is used up.
 pub(crate) fn retry_after(response: &mut Response, failure: &Failure) {
+    if let Some(standing) = Standing::exhausted(failure) {
+        response.extensions_mut().insert(standing);
+    }
     let seconds = match (failure.retry_after, response.status().as_u16()) {
         (Some(delay), _) => delay.as_millis().div_ceil(1000).max(1) as u64,
         (None, 429 | 503) => 1,

@@ -4,14 +4,15 @@
 
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
+use postern_proto::metadata;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use prost_reflect::{DynamicMessage, Value};
+use tonic::metadata::MetadataMap;
 
 use crate::fault::Fault;
 
 const HEADER: &str = "idempotency-key";
-const REPLAYED: &str = "idempotency-replayed";
 const CHARACTERS_MAX: usize = 256;
 
 /// The key of a request, or `None` when there is none.
@@ -47,14 +48,18 @@ pub(crate) fn apply(
     }
 }
 
-/// Tells the caller which key was used, and whether the answer is a repeated one.
-pub(crate) fn echo(response: &mut Response, key: Option<String>, answer: &DynamicMessage) {
+/// Tells the caller which key was used, whether the answer is a repeated one, and until when it is
+/// kept.
+pub(crate) fn echo(response: &mut Response, key: Option<String>, told: &MetadataMap) {
+    let headers = response.headers_mut();
     if let Some(key) = key.and_then(|key| HeaderValue::try_from(key).ok()) {
-        response.headers_mut().insert(HEADER, key);
+        headers.insert(HEADER, key);
     }
-    let replayed = answer.get_field_by_name("replayed");
-    if replayed.is_some_and(|value| value.as_bool() == Some(true)) {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    for name in [metadata::IDEMPOTENCY_REPLAYED, metadata::IDEMPOTENCY_EXPIRE_TIME] {
+        let value = told.get(name).map(|value| HeaderValue::from_bytes(value.as_encoded_bytes()));
+        if let Some(Ok(value)) = value {
+            headers.insert(name, value);
+        }
     }
 }
 

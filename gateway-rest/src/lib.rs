@@ -26,6 +26,7 @@ mod inbox;
 mod health;
 mod openapi;
 mod docs;
+mod llms;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +46,7 @@ use tower::util::MapRequestLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::decompression::{DecompressionBody, RequestDecompressionLayer};
 
-pub use config::{Cidr, HELP, RestConfig};
+pub use config::{HELP, RestConfig};
 
 /// What the handlers share.
 pub(crate) struct App {
@@ -119,6 +120,8 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
         "retry-after",
         "idempotency-key",
         "idempotency-replayed",
+        "idempotency-expire-time",
+        "traceresponse",
         "ratelimit",
         "ratelimit-policy",
         "x-ratelimit-limit",

@@ -1,19 +1,21 @@
-//! Rate limits: per API key, per address for requests without one, and per address for refused
-//! credentials. The quotas are `tower_governor` configurations with extractors of our own; the
+//! Limits: requests per minute and under way, per API key or per address for requests without one, and
+//! refused credentials per address. The quotas are `tower_governor` configurations with extractors of our own; the
 //! check itself is called from the edge, because the answers have our shape.
 //!
 //! State: token buckets in memory, bounded by `retain_recent`. A crash forgets them, which forgives
 //! at most one minute.
+
+mod seats;
+mod standing;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::response::Response;
 use governor::clock::{Clock as _, QuantaClock, QuantaInstant};
 use governor::middleware::{StateInformationMiddleware, StateSnapshot};
-use http::{HeaderValue, Request};
+use http::Request;
 use postern_kit::net::customer;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
@@ -25,9 +27,13 @@ use tower_governor::key_extractor::KeyExtractor;
 use crate::config::RestConfig;
 use crate::edge::Context;
 
+use self::seats::{Seats, Who};
+use self::standing::{API, CONC, FAILURES, IP, Policy, whole_seconds};
+
+pub(crate) use self::seats::Seat;
+pub(crate) use self::standing::{Standing, Standings};
+
 const MINUTE: Duration = Duration::from_secs(60);
-/// The names of the limits in answers.
-const POLICIES: [&str; 3] = ["key", "ip", "failures"];
 
 /// Recognises a credential without keeping it.
 #[derive(Debug, Clone, Copy)]
@@ -61,25 +67,18 @@ impl KeyExtractor for ByIp {
 
 type Quota<K> = GovernorConfig<K, StateInformationMiddleware>;
 
-/// How much of a limit is left.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Standing {
-    policy: &'static str,
-    limit: u32,
-    remaining: u32,
-    reset_seconds: u64,
-}
-
 /// The limits of one gateway.
 pub(crate) struct Limits {
     keys: Quota<ByKey>,
     ips: Quota<ByIp>,
     failures: Quota<ByIp>,
     blocked: Mutex<HashMap<IpAddr, Instant>>,
+    seats: Seats,
     clock: QuantaClock,
     key_per_minute: u32,
     ip_per_minute: u32,
     failures_per_minute: u32,
+    concurrent: u32,
 }
 
 impl Limits {
@@ -89,32 +88,50 @@ impl Limits {
             ips: quota(ByIp, config.ip_per_minute),
             failures: quota(ByIp, config.failures_per_minute),
             blocked: Mutex::default(),
+            seats: Seats::new(config.concurrent_per_caller),
             clock: QuantaClock::default(),
             key_per_minute: config.key_per_minute,
             ip_per_minute: config.ip_per_minute,
             failures_per_minute: config.failures_per_minute,
+            concurrent: config.concurrent_per_caller,
         }
     }
 
-    /// Takes one request from the caller's budget.
-    pub(crate) fn take<T>(&self, request: &Request<T>) -> Result<Option<Standing>, Failure> {
+    /// Takes one request from the caller's budget and a seat for it; there is none for who cannot be
+    /// told apart. Adds to `standings` what is left after it; a refusal names its limit itself.
+    pub(crate) fn take<T>(
+        &self,
+        request: &Request<T>,
+        standings: &mut Standings,
+    ) -> Result<Option<Seat>, Failure> {
         let ip = ByIp.extract(request);
         if let Ok(ip) = &ip
             && let Some(until) = self.blocked().get(ip)
         {
             let wait = until.saturating_duration_since(Instant::now());
             if !wait.is_zero() {
-                return Err(refused("failures", self.failures_per_minute, wait));
+                return Err(refused(FAILURES, self.failures_per_minute, wait));
             }
         }
-        if let Ok(key) = ByKey.extract(request) {
-            return self.taken("key", self.key_per_minute, self.keys.limiter().check_key(&key));
-        }
-        match ip {
-            Ok(ip) => self.taken("ip", self.ip_per_minute, self.ips.limiter().check_key(&ip)),
+        let who = match (ByKey.extract(request), ip) {
+            (Ok(key), _) => Who::Key(key),
+            (Err(_), Ok(ip)) => Who::Ip(ip),
             // Without an address, as inside one process, there is nobody to limit.
-            Err(_) => Ok(None),
-        }
+            (Err(_), Err(_)) => return Ok(None),
+        };
+        let (policy, quota, outcome) = match &who {
+            Who::Key(key) => (API, self.key_per_minute, self.keys.limiter().check_key(key)),
+            Who::Ip(ip) => (IP, self.ip_per_minute, self.ips.limiter().check_key(ip)),
+        };
+        standings.add(self.taken(policy, quota, outcome)?);
+        let Some((seat, remaining)) = self.seats.take(who) else {
+            let text = "too many requests of yours are under way; wait for one to end";
+            let failure = Failure::new(Reason::ConcurrencyExceeded, text);
+            return Err(CONC.name_in(failure, self.concurrent));
+        };
+        let (quota, remaining) = (self.concurrent.into(), remaining.into());
+        standings.add(Standing { policy: CONC, quota, remaining, reset_seconds: None });
+        Ok(Some(seat))
     }
 
     /// Counts a refused credential; past the limit the address has to wait.
@@ -137,18 +154,18 @@ impl Limits {
 
     fn taken(
         &self,
-        policy: &'static str,
-        limit: u32,
+        policy: Policy,
+        quota: u32,
         outcome: Result<StateSnapshot, governor::NotUntil<QuantaInstant>>,
-    ) -> Result<Option<Standing>, Failure> {
+    ) -> Result<Standing, Failure> {
         match outcome {
             Ok(state) => {
-                let remaining = state.remaining_burst_capacity();
-                let used = u64::from(limit.saturating_sub(remaining));
-                let reset_seconds = (used * MINUTE.as_secs()).div_ceil(u64::from(limit));
-                Ok(Some(Standing { policy, limit, remaining, reset_seconds }))
+                let (quota, remaining) = (quota.into(), state.remaining_burst_capacity().into());
+                let used = u64::saturating_sub(quota, remaining);
+                let reset_seconds = Some((used * MINUTE.as_secs()).div_ceil(quota));
+                Ok(Standing { policy, quota, remaining, reset_seconds })
             }
-            Err(later) => Err(refused(policy, limit, later.wait_time_from(self.clock.now()))),
+            Err(later) => Err(refused(policy, quota, later.wait_time_from(self.clock.now()))),
         }
     }
 
@@ -158,42 +175,9 @@ impl Limits {
     }
 }
 
-impl Standing {
-    /// Writes the standing into an answer, in the current form and in the older one.
-    pub(crate) fn write(self, response: &mut Response) {
-        let Self { policy, limit, remaining, reset_seconds } = self;
-        let headers = response.headers_mut();
-        let mut put = |name: &'static str, value: String| {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
-            }
-        };
-        put("ratelimit-policy", format!("\"{policy}\";q={limit};w={}", MINUTE.as_secs()));
-        put("ratelimit", format!("\"{policy}\";r={remaining};t={reset_seconds}"));
-        put("x-ratelimit-limit", limit.to_string());
-        put("x-ratelimit-remaining", remaining.to_string());
-        put("x-ratelimit-reset", reset_seconds.to_string());
-    }
-
-    /// The standing of someone who was refused, for the same headers.
-    pub(crate) fn exhausted(failure: &Failure) -> Option<Self> {
-        let value = |name: &str| failure.metadata.iter().find(|(key, _)| key == name);
-        let (_, policy) = value("policy")?;
-        let policy = POLICIES.into_iter().find(|known| known == policy)?;
-        let limit = value("limit")?.1.parse().ok()?;
-        let reset_seconds = whole_seconds(failure.retry_after.unwrap_or_default());
-        Some(Self { policy, limit, remaining: 0, reset_seconds })
-    }
-}
-
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_millis().div_ceil(1000).max(1) as u64
-}
-
-fn refused(policy: &str, limit: u32, wait: Duration) -> Failure {
+fn refused(policy: Policy, quota: u32, wait: Duration) -> Failure {
     let text = format!("too many requests; try again in {} s", whole_seconds(wait));
-    let failure = Failure::new(Reason::RateLimited, text).retry_after(wait);
-    failure.with("policy", policy).with("limit", limit.to_string())
+    policy.name_in(Failure::new(Reason::RateLimited, text).retry_after(wait), quota)
 }
 
 fn quota<K: KeyExtractor>(extractor: K, per_minute: u32) -> Quota<K> {

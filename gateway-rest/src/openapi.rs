@@ -3,6 +3,8 @@
 //!
 //! Pure; a crash has nothing to lose.
 
+mod examples;
+
 use std::collections::BTreeMap;
 
 use http::Method;
@@ -59,12 +61,11 @@ type Schemas = BTreeMap<String, Value>;
 fn operation(row: &Bound, schemas: &mut Schemas) -> Value {
     let route = &row.route;
     let description = comment(&row.rpc.parent_file(), row.rpc.path());
-    let summary = description.split(". ").next().unwrap_or_default().trim_end_matches('.');
     let source = if route.kind == Kind::Source { "Source" } else { "" };
     let mut operation = json!({
         "operationId": format!("{}{source}", row.rpc.name()),
         "tags": [row.rpc.parent_service().name().trim_end_matches("Service")],
-        "summary": summary,
+        "summary": summary(row),
         "description": description,
         "parameters": parameters(row, schemas),
         "responses": {
@@ -76,6 +77,12 @@ fn operation(row: &Bound, schemas: &mut Schemas) -> Value {
         operation["requestBody"] = json!({"required": true, "content": bodies(row, schemas)});
     }
     operation
+}
+
+/// What an operation does, in one sentence without a full stop.
+pub(crate) fn summary(row: &Bound) -> String {
+    let description = comment(&row.rpc.parent_file(), row.rpc.path());
+    description.split(". ").next().unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
 /// The body in every form that the route takes.
@@ -104,7 +111,13 @@ fn bodies(row: &Bound, schemas: &mut Schemas) -> serde_json::Map<String, Value> 
             }),
             _ => schema.clone(),
         };
-        ((*kind).to_owned(), json!({"schema": schema}))
+        let mut content = json!({"schema": schema});
+        if *kind == "application/json"
+            && let Some(example) = examples::of(row.route.rpc)
+        {
+            content["example"] = example;
+        }
+        ((*kind).to_owned(), content)
     };
     media_types(&row.route).iter().map(form).collect()
 }
@@ -160,6 +173,11 @@ fn parameters(row: &Bound, schemas: &mut Schemas) -> Vec<Value> {
         list.push(json!({
             "name": "filter", "in": "query", "schema": {"type": "string"},
             "description": "Conditions joined by AND, for example `state=bounced AND tags:welcome`.",
+        }));
+        list.push(json!({
+            "name": "order_by", "in": "query",
+            "schema": {"type": "string", "enum": ["create_time desc"]},
+            "description": "The order, which is always this one.",
         }));
     }
     list.extend(precondition(row));

@@ -45,9 +45,9 @@ pub(crate) async fn send(
     let answer = rpc::unary(app, &method, &message, context)
         .await
         .map_err(|fault| v1::respell(fault, routes::Body::Whole, &reader))?;
-    let entries = v1::flat(&answer, "message");
+    let entries = v1::flat(answer.get_ref(), "message");
     let mut response = fault::json(StatusCode::ACCEPTED, &Json::Object(entries));
-    idempotency::echo(&mut response, key, &answer);
+    idempotency::echo(&mut response, key, answer.metadata());
     Ok(response)
 }
 

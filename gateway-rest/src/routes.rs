@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Call,
     /// A stream of server sent events.
     Watch,
+    /// One call, and what the gateway adds about its own limits.
+    Limits,
     /// The `raw` field of the answer as `message/rfc822`.
     Source,
 }
@@ -155,6 +157,7 @@ fn administration() -> Vec<Route> {
         post("/v1/keys", "CredentialService.CreateApiKey", Into("api_key"), Flat("api_key"), 201),
         get("/v1/keys", "CredentialService.ListApiKeys", Whole),
         get("/v1/keys/self", "CredentialService.GetOwnApiKey", Flat("api_key")),
+        Route { kind: Kind::Limits, ..get("/v1/limits", "CredentialService.GetLimits", Whole) },
         post("/v1/keys/{id}/revoke", "CredentialService.RevokeApiKey", Empty, Flat("api_key"), 200),
         get("/v1/smtp-credentials", "CredentialService.ListSmtpCredentials", Whole),
         post(

@@ -4,12 +4,13 @@
 //! No state; a call that a crash cuts off is repeated by the client under its idempotency key.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
+use postern_kit::in_process::CoreChannel;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 
 use crate::App;
 use crate::edge::Context;
@@ -18,17 +19,18 @@ use crate::fault::Fault;
 /// Answers with attachments inside are larger than gRPC's default of 4 MiB.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
-/// Calls a method that answers once.
+/// Calls a method that answers once. What the core says about an idempotency key is in the metadata.
 pub(crate) async fn unary(
     app: &App,
     method: &MethodDescriptor,
     request: &DynamicMessage,
     context: &Context,
-) -> Result<DynamicMessage, Fault> {
+) -> Result<Response<DynamicMessage>, Fault> {
     let (mut client, request, path) = prepare(app, method, request, context, true).await?;
-    let response = client.unary(request, path, Raw).await?;
-    DynamicMessage::decode(method.output(), response.into_inner())
-        .map_err(|_| Failure::new(Reason::Internal, "the core's answer cannot be read").into())
+    let (metadata, bytes, extensions) = client.unary(request, path, Raw).await?.into_parts();
+    let message = DynamicMessage::decode(method.output(), bytes)
+        .map_err(|_| Failure::new(Reason::Internal, "the core's answer cannot be read"))?;
+    Ok(Response::from_parts(metadata, message, extensions))
 }
 
 /// Calls a method that answers with a stream.
@@ -55,8 +57,7 @@ fn untimed<T>(app: &App, message: T, context: &Context) -> Request<T> {
     app.core.request(message, &context.caller)
 }
 
-type Prepared =
-    (tonic::client::Grpc<tonic::transport::Channel>, Request<Bytes>, http::uri::PathAndQuery);
+type Prepared = (tonic::client::Grpc<CoreChannel>, Request<Bytes>, http::uri::PathAndQuery);
 
 async fn prepare(
     app: &App,

@@ -15,7 +15,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
-use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
+use prost_reflect::{
+    DynamicMessage, Kind as FieldKind, MethodDescriptor, ReflectMessage as _, Value,
+};
 
 use crate::edge::Context;
 use crate::fault::{self, Fault};
@@ -23,6 +25,7 @@ use crate::json::filter;
 use crate::json::read::{Place, Reader, Source};
 use crate::json::tree::Json;
 use crate::json::write;
+use crate::limits::Standings;
 use crate::routes::{self, Kind, Route, Shown};
 use crate::{App, authn, body, bulk, etag, events, idempotency, multipart, raw, rpc};
 
@@ -83,6 +86,7 @@ async fn serve(
 ) -> Result<Response, Fault> {
     let route = &bound.route;
     let (parts, body) = request.into_parts();
+    check_headers(&parts.headers)?;
     let kind = body::media_type(&parts.headers);
     if route.rpc == "MessageService.BatchSendMessages" && kind == bulk::NDJSON {
         return bulk::send(app, bound, &parts, body, context).await;
@@ -111,12 +115,27 @@ async fn serve(
     if route.kind == Kind::Watch {
         return events::watch(app, &bound.rpc, message, context, &parts.headers).await;
     }
-    let answer = rpc::unary(app, &bound.rpc, &message, context)
+    let mut answer = rpc::unary(app, &bound.rpc, &message, context)
         .await
         .map_err(|fault| respell(fault, route.body, &reader))?;
-    let mut response = write_answer(route, &answer, &parts.headers);
-    idempotency::echo(&mut response, key, &answer);
+    if let (Kind::Limits, Some(standings)) = (route.kind, parts.extensions.get::<Standings>()) {
+        add_limits(answer.get_mut(), standings);
+    }
+    let mut response = write_answer(route, answer.get_ref(), &parts.headers);
+    idempotency::echo(&mut response, key, answer.metadata());
     Ok(response)
+}
+
+/// Refuses header fields that look as if they were ours, rather than ignore what they ask for.
+fn check_headers(headers: &HeaderMap) -> Result<(), Fault> {
+    let ours = headers.keys().find(|name| name.as_str().starts_with("x-postern-"));
+    match ours {
+        None => Ok(()),
+        Some(name) => {
+            let text = "is not a header field of this API; the field belongs in the body";
+            Err(Failure::field(Reason::UnknownField, name.as_str(), text).into())
+        }
+    }
 }
 
 /// Reads the body in the form it has.
@@ -203,6 +222,23 @@ pub(crate) fn respell(mut fault: Fault, body: routes::Body, reader: &Reader) -> 
         violation.field = respelled;
     }
     fault
+}
+
+/// Adds the gateway's own limits to those of the core.
+fn add_limits(answer: &mut DynamicMessage, standings: &Standings) {
+    let Some(field) = answer.descriptor().get_field_by_name("rate_limits") else { return };
+    let (FieldKind::Message(kind), Some(list)) =
+        (field.kind(), answer.get_field_mut(&field).as_list_mut())
+    else {
+        return;
+    };
+    for own in standings.rate_limits() {
+        let mut item = DynamicMessage::new(kind.clone());
+        // Both are the contract's own message.
+        if item.transcode_from(&own).is_ok() {
+            list.push(Value::Message(item));
+        }
+    }
 }
 
 fn write_answer(route: &Route, answer: &DynamicMessage, headers: &HeaderMap) -> Response {

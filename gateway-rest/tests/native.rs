@@ -22,7 +22,8 @@ fn accepted(replayed: bool) -> SendMessageResponse {
 #[tokio::test]
 async fn a_message_is_translated_and_accepted() {
     let stage = Stage::new(&[]);
-    stage.answer(SEND, &accepted(true));
+    stage.answer(SEND, &accepted(true)).tell("idempotency-replayed", "true");
+    stage.tell("idempotency-expire-time", "2026-12-01T09:00:00.000Z");
     let body = r#"{"from":"Shop <hi@shop.example>","to":"ann@x.io","subject":"s",
         "template":{"id":"welcome","variables":{"n":1}}}"#;
     let headers = [
@@ -35,10 +36,11 @@ async fn a_message_is_translated_and_accepted() {
     assert_eq!(got.json()["state"], "accepted");
     assert!(got.json().get("replayed").is_none());
     assert_eq!(got.header("idempotency-replayed"), "true");
+    assert_eq!(got.header("idempotency-expire-time"), "2026-12-01T09:00:00.000Z");
     assert_eq!(got.header("idempotency-key"), "k-1");
     assert_eq!(got.header("x-request-id"), "mine");
     assert!(got.header("request-id").starts_with("req_"));
-    assert!(got.header("ratelimit").is_empty() || got.header("ratelimit").contains("r="));
+    assert!(got.header("ratelimit").contains("r="));
     let call = stage.last();
     assert_eq!(call.headers["authorization"], "Bearer key");
     assert_eq!(call.headers["x-postern-door"], "rest");
@@ -194,11 +196,14 @@ async fn a_key_over_its_limit_is_told_when_to_come_back() {
     let stage = Stage::new(&[("POSTERN_REST_LIMIT_KEY_PER_MINUTE", "2")]);
     stage.answer("StatsService/GetQueue", &GetQueueResponse::default());
     let got = stage.send("GET /v1/queue", "").await;
-    assert_eq!(got.header("ratelimit-policy"), "\"key\";q=2;w=60");
+    let conc = "\"conc\";q=256;qu=\"concurrent-requests\"";
+    assert_eq!(got.header("ratelimit-policy"), format!("\"api\";q=2;w=60, {conc}"));
+    assert_eq!(got.header("ratelimit"), "\"api\";r=1;t=30, \"conc\";r=255");
     assert_eq!(got.header("x-ratelimit-remaining"), "1");
     assert_eq!(stage.send("GET /v1/queue", "").await.status, 200);
     let got = stage.send("GET /v1/queue", "").await;
     assert_eq!((got.status, got.json()["code"].as_str()), (429, Some("rate_limited")));
+    assert!(got.header("ratelimit").starts_with("\"api\";r=0;t="), "{got:?}");
     assert!(got.header("retry-after").parse::<u64>().unwrap() >= 1);
     assert_eq!(stage.send("GET /livez", "").await.status, 200);
 }
@@ -260,7 +265,8 @@ async fn every_reference_in_the_document_leads_somewhere() {
 async fn a_filter_and_other_services_words_for_pages_are_understood() {
     let stage = Stage::new(&[]);
     stage.answer("MessageService/ListMessages", &ListMessagesResponse::default());
-    let query = "limit=5&after=msg_1&filter=state%3Dbounced+AND+tags%3Awelcome";
+    let query = "limit=5&after=msg_1&order_by=create_time+desc&\
+        filter=state%3Dbounced+AND+tags%3Awelcome";
     let got = stage.send(&format!("GET /v1/messages?{query}"), "").await;
     assert_eq!(got.status, 200, "{got:?}");
     let request: ListMessagesRequest = stage.last().read();
@@ -270,6 +276,7 @@ async fn a_filter_and_other_services_words_for_pages_are_understood() {
         ("filter=a+OR+b", "bad_filter"),
         ("filter=to%3Aa%40x.io&to=b%40x.io", "malformed_json"),
         ("include=total_size", "unknown_field"),
+        ("order_by=subject", "bad_filter"),
     ] {
         let got = stage.send(&format!("GET /v1/messages?{query}"), "").await;
         assert_eq!((got.status, got.json()["code"].as_str()), (400, Some(code)), "{query}");

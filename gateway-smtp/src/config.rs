@@ -145,7 +145,7 @@ impl SmtpConfig {
 
     /// The same with a sink at this address unless another is asked for.
     pub fn with_sink(env: &Env, default: &str) -> Result<Self, EnvError> {
-        let trusted_networks = networks(env, "POSTERN_SMTP_TRUSTED_NETWORKS")?;
+        let trusted_networks = env.networks("POSTERN_SMTP_TRUSTED_NETWORKS")?;
         let trusted_key = env.get("POSTERN_SMTP_TRUSTED_KEY");
         if !trusted_networks.is_empty() && trusted_key.is_none() {
             let problem =
@@ -167,7 +167,7 @@ impl SmtpConfig {
             plain_auth: env.switch("POSTERN_SMTP_PLAIN_AUTH", false)?,
             trusted_networks,
             trusted_key: trusted_key.map(|key| TrustedKey(format!("Bearer {key}"))),
-            proxy_networks: networks(env, "POSTERN_SMTP_PROXY_NETWORKS")?,
+            proxy_networks: env.networks("POSTERN_SMTP_PROXY_NETWORKS")?,
             normalize_line_ends,
             core_timeout: env.duration("POSTERN_SMTP_CORE_TIMEOUT", Duration::from_secs(30))?,
             drain: env.duration("POSTERN_SMTP_DRAIN", Duration::from_secs(35))?,
@@ -193,17 +193,6 @@ fn hostname(env: &Env) -> Result<String, EnvError> {
         return Err(EnvError::new("POSTERN_SMTP_HOSTNAME", problem));
     }
     Ok(name)
-}
-
-fn networks(env: &Env, variable: &str) -> Result<Vec<IpNet>, EnvError> {
-    let list = env.list(variable);
-    let network = |text: &String| {
-        let alone = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-        text.parse::<IpNet>().or_else(|_| alone()).map_err(|_| {
-            EnvError::new(variable, format!("'{text}' is no network; write 10.0.0.0/8"))
-        })
-    };
-    list.iter().map(network).collect()
 }
 
 #[cfg(test)]

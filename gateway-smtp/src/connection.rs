@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
+use futures_util::FutureExt as _;
 use postern_kit::limits::{Quota, Verdict};
 use postern_proto::ids::MessageId;
 use postern_proto::settings::{
@@ -378,14 +379,12 @@ async fn read_some(io: &mut Io, input: &mut BytesMut, wanted: usize) -> std::io:
         Io::Plain(stream) => loop {
             stream.readable().await?;
             input.reserve(wanted);
-            match stream.try_read_buf(input) {
-                Ok(read) => return Ok(read > 0),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    if input.is_empty() {
-                        *input = BytesMut::new();
-                    }
-                }
-                Err(error) => return Err(error),
+            // Unlike `try_read_buf` this takes note of a read that emptied the socket, which saves
+            // another one that finds nothing.
+            match stream.read_buf(input).now_or_never() {
+                Some(read) => return Ok(read? > 0),
+                None if input.is_empty() => *input = BytesMut::new(),
+                None => {}
             }
         },
         Io::Tls(stream) => {

@@ -3,8 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use ipnet::IpNet;
-use postern_kit::net::customer;
+use postern_kit::net::{customer, is_in};
 use postern_proto::settings::{
     SMTP_COMMAND_TIME_MAX, SMTP_CONNECTIONS_MAX, SMTP_CONNECTIONS_PER_ADDRESS_MAX,
 };
@@ -63,7 +62,7 @@ async fn admit(
 ) {
     let mut client = peer.ip().to_canonical();
     let mut is_balancer = false;
-    if contains(&shared.config.proxy_networks, client) {
+    if is_in(&shared.config.proxy_networks, client) {
         match proxy::read(&mut stream).await {
             Ok(Some(address)) => client = address.ip().to_canonical(),
             // It speaks for itself, or does not say for whom: what its own address may do counts for
@@ -131,7 +130,7 @@ async fn encrypted(shared: &Shared, door: Door, client: IpAddr, stream: TcpStrea
 /// What the client may do before it has said anything; none is a client whose address is not known.
 fn rules(shared: &Shared, door: Door, client: Option<IpAddr>) -> Rules {
     let config = &shared.config;
-    let trusted = client.is_some_and(|client| contains(&config.trusted_networks, client));
+    let trusted = client.is_some_and(|client| is_in(&config.trusted_networks, client));
     let known = match (door, &config.trusted_key) {
         (Door::Sink, _) => Some(anonymous("", "sink")),
         (_, Some(key)) if trusted => Some(anonymous(&key.0, "trusted network")),
@@ -157,8 +156,4 @@ fn anonymous(authorization: &str, id: &str) -> Identity {
         header_aliases: [].into(),
         login_sender: None,
     }
-}
-
-fn contains(networks: &[IpNet], ip: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&ip))
 }

@@ -5,7 +5,7 @@ use postern_gateway_smtp::{Gateway, HELP, SmtpConfig};
 use postern_kit::core_client::CoreClient;
 use postern_kit::env::Env;
 use postern_kit::limits::Limiter;
-use postern_kit::{shutdown, telemetry};
+use postern_kit::{open_files, shutdown, telemetry};
 
 /// SMTP gateway of Postern: mail programs and campaign managers hand their mail in here.
 #[derive(Debug, Parser)]
@@ -17,6 +17,7 @@ async fn main() -> anyhow::Result<()> {
     let Args {} = Args::parse();
     let env = Env::process();
     telemetry::init(&env)?;
+    open_files::raise_limit();
     let config = SmtpConfig::from_env(&env)?;
     let core = CoreClient::from_env(&env, "smtp")?;
     let listeners = config.listening.bind().await?;

@@ -1,4 +1,4 @@
-//! The gateways' way to the core: one tuned channel, and requests that carry the caller's
+//! The gateways' way to the core: one channel, and requests that carry the caller's
 //! credential, address and request id together with the proof that a gateway speaks.
 
 use std::net::IpAddr;
@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use postern_proto::metadata;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use crate::env::{Env, EnvError};
+use crate::in_process::CoreChannel;
 
 /// HTTP/2 windows, set on purpose: the protocol's 64 KiB would stop a batch half way.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -63,14 +64,14 @@ pub struct Caller {
 #[derive(Debug, Clone)]
 pub struct CoreClient {
     /// The channel, to build service clients on.
-    pub channel: Channel,
+    pub channel: CoreChannel,
     token: GatewayToken,
     door: &'static str,
 }
 
 impl CoreClient {
     /// Wraps a channel. `door` is `rest`, `smtp`, `sink` or `tracking`.
-    pub fn new(channel: Channel, token: GatewayToken, door: &'static str) -> Self {
+    pub fn new(channel: CoreChannel, token: GatewayToken, door: &'static str) -> Self {
         Self { channel, token, door }
     }
 
@@ -87,7 +88,7 @@ impl CoreClient {
         let endpoint = Endpoint::from_shared(url)
             .map_err(|error| EnvError::new("POSTERN_CORE_URL", error.to_string()))?;
         let token = GatewayToken::new(env.required("POSTERN_GATEWAY_TOKEN")?)?;
-        Ok(Self::new(tuned(endpoint).connect_lazy(), token, door))
+        Ok(Self::new(CoreChannel::Remote(tuned(endpoint).connect_lazy()), token, door))
     }
 
     /// A request that carries the caller.

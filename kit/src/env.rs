@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 /// A variable that is missing or cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +96,18 @@ impl Env {
         })
     }
 
+    /// Networks such as `10.0.0.0/8`, or single addresses, separated by commas; none when unset.
+    pub fn networks(&self, name: &str) -> Result<Vec<IpNet>, EnvError> {
+        let list = self.list(name);
+        let network = |text: &String| {
+            let alone = || text.parse::<IpAddr>().map(IpNet::from);
+            text.parse::<IpNet>().or_else(|_| alone()).map_err(|_| {
+                EnvError::new(name, format!("'{text}' is no network; write 10.0.0.0/8"))
+            })
+        };
+        list.iter().map(network).collect()
+    }
+
     /// A list separated by commas; empty when unset.
     pub fn list(&self, name: &str) -> Vec<String> {
         let parts = self.get(name).unwrap_or_default().split(',').map(str::trim);
@@ -134,6 +149,9 @@ mod tests {
         let wait = env.duration("WAIT", Duration::ZERO).unwrap_err().to_string();
         assert!(wait.contains("write 30s or 5m"), "{wait}");
         assert!(env.switch("ON", true).is_err());
+        let env = env.with("NETS", "10.0.0.0/8, 10.0.0.0/33");
+        let nets = env.networks("NETS").unwrap_err().to_string();
+        assert_eq!(nets, "NETS: '10.0.0.0/33' is no network; write 10.0.0.0/8");
         assert_eq!(env.required("SECRET").unwrap_err().to_string(), "SECRET: is not set");
     }
 

@@ -21,16 +21,20 @@ pub fn client<'a>(
     lines: impl DoubleEndedIterator<Item = &'a str>,
     trusted: &[IpNet],
 ) -> IpAddr {
-    let trusts = |ip: IpAddr| trusted.iter().any(|net| net.contains(&ip));
     let mut client = peer.to_canonical();
     for entry in lines.rev().flat_map(|line| line.rsplit(',')) {
-        if !trusts(client) {
+        if !is_in(trusted, client) {
             break;
         }
         let Ok(before) = entry.trim().parse::<IpAddr>() else { break };
         client = before.to_canonical();
     }
     client
+}
+
+/// Whether an address is in one of the networks. An IPv4 address may come in its IPv6 form.
+pub fn is_in(networks: &[IpNet], ip: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&ip.to_canonical()))
 }
 
 #[cfg(test)]
@@ -57,5 +61,13 @@ mod tests {
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1");
         assert_eq!(of("192.0.2.1"), "192.0.2.1");
+    }
+
+    #[test]
+    fn networks_hold_their_addresses() {
+        let inside = |net: &str, ip: &str| is_in(&[net.parse().unwrap()], ip.parse().unwrap());
+        assert!(inside("10.0.0.0/8", "10.9.8.7") && !inside("10.0.0.0/8", "11.0.0.1"));
+        assert!(inside("0.0.0.0/0", "8.8.8.8") && inside("::1/128", "::1"));
+        assert!(inside("fd00::/8", "fd12::1") && inside("10.0.0.0/8", "::ffff:10.0.0.1"));
     }
 }

@@ -11,11 +11,12 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
+use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_util::sync::CancellationToken;
 
 /// How often the files are looked at.
@@ -103,6 +104,37 @@ impl CertStore {
 impl ResolvesServerCert for CertStore {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current.load_full())
+    }
+}
+
+/// TLS 1.2 and 1.3 with the first of these certificates that is good for the name the client asks for
+/// (RFC 6066 §3); with the very first one when none is, or none was asked for.
+pub fn by_name(stores: &[Arc<CertStore>]) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ByName(stores.to_vec())));
+    Ok(Arc::new(config))
+}
+
+#[derive(Debug)]
+struct ByName(Vec<Arc<CertStore>>);
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
+        let fits = |store: &&Arc<CertStore>| {
+            let current = store.current.load();
+            let certificate =
+                current.cert.first().and_then(|cert| ParsedCertificate::try_from(cert).ok());
+            match (&name, certificate) {
+                (Some(name), Some(certificate)) => verify_server_name(&certificate, name).is_ok(),
+                _ => false,
+            }
+        };
+        let store = self.0.iter().find(fits).or(self.0.first())?;
+        Some(store.current.load_full())
     }
 }
 

@@ -8,7 +8,7 @@ use postern_gateway_smtp::{Gateway, SmtpConfig};
 use postern_kit::core_client::CoreClient;
 use postern_kit::env::Env;
 use postern_kit::limits::Limiter;
-use postern_kit::{shutdown, telemetry};
+use postern_kit::{open_files, shutdown, telemetry};
 
 /// Behind `--help`.
 pub(crate) const HELP: &str = "\
@@ -27,7 +27,7 @@ pub(crate) async fn core(env: &Env) -> anyhow::Result<()> {
     }
     tracing::info!(address = %listener.local_addr()?, "core listens");
     let stop = shutdown::token_on_signal()?;
-    core.run(listener, None, stop).await.context("the gRPC server failed")
+    core.run(listener, stop).await.context("the gRPC server failed")
 }
 
 /// The REST gateway alone.
@@ -45,6 +45,7 @@ pub(crate) async fn rest(env: &Env) -> anyhow::Result<()> {
 /// The SMTP gateway alone.
 pub(crate) async fn smtp(env: &Env) -> anyhow::Result<()> {
     telemetry::init(env)?;
+    open_files::raise_limit();
     let config = SmtpConfig::from_env(env)?;
     let core = CoreClient::from_env(env, "smtp")?;
     let listeners = config.listening.bind().await?;

@@ -1,4 +1,4 @@
-//! Everything in one process: core and gateways, joined by an in-process channel.
+//! Everything in one process: the gateways call the core's services directly.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use postern_gateway_smtp::{Door, Gateway, SmtpConfig};
 use postern_kit::core_client::{CoreClient, GatewayToken};
 use postern_kit::env::Env;
 use postern_kit::limits::Limiter;
-use postern_kit::{in_process, shutdown, telemetry, tls};
+use postern_kit::{open_files, shutdown, telemetry, tls};
 use tokio_util::sync::CancellationToken;
 
 use crate::{output, secrets};
@@ -23,6 +23,7 @@ const SINK: &str = "127.0.0.1:1025";
 /// Starts everything and runs until SIGTERM or SIGINT.
 pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
     telemetry::init(&env)?;
+    open_files::raise_limit();
     let data = PathBuf::from(env.text("POSTERN_DATA", "./data"));
     let token = match env.get("POSTERN_GATEWAY_TOKEN") {
         Some(token) => token.to_owned(),
@@ -52,15 +53,14 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
         secrets::keep_first_key(&data, &secret)?;
     }
     welcome.key = secrets::first_key(&data)?;
-    let (channel, incoming) = in_process::connection();
-    let client = CoreClient::new(channel, GatewayToken::new(&token)?, "rest");
+    let client = CoreClient::new(core.channel(), GatewayToken::new(&token)?, "rest");
     let smtp_gateway =
         Gateway::build(smtp_config, client.with_door("smtp"), Limiter::from_env(&env)?)?;
     let gateway = postern_gateway_rest::build(rest_config, client);
     let stop = shutdown::token_on_signal()?;
     // The gateways close first, so that no call of theirs meets a closed core.
     let gateways_closed = CancellationToken::new();
-    let core = tokio::spawn(core.run(grpc, Some(incoming), gateways_closed.clone()));
+    let core = tokio::spawn(core.run(grpc, gateways_closed.clone()));
     output::line(&welcome.to_string());
     tokio::join!(gateway.serve(rest, stop.clone()), smtp_gateway.serve(smtp, stop));
     gateways_closed.cancel();

@@ -14,6 +14,8 @@ pub const CLIENT_IP: &str = "x-postern-client-ip";
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Set to `true` on an answer that was stored by an earlier request.
 pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
+/// Until when the answer to a request with an idempotency key is kept: RFC 3339, in UTC.
+pub const IDEMPOTENCY_EXPIRE_TIME: &str = "idempotency-expire-time";
 /// The id that names one request in logs and error answers.
 pub const REQUEST_ID: &str = "x-request-id";
 

@@ -61,6 +61,7 @@ reasons! {
     BadPageToken, "BAD_PAGE_TOKEN", InvalidArgument, 400, 501 "5.5.4", false, "The page token is not valid for this request";
     BadFilter, "BAD_FILTER", InvalidArgument, 400, 501 "5.5.4", false, "A filter cannot be used";
     BadIdempotencyKey, "BAD_IDEMPOTENCY_KEY", InvalidArgument, 400, 501 "5.5.4", false, "The idempotency key is malformed";
+    IdempotencyKeyRequired, "IDEMPOTENCY_KEY_REQUIRED", InvalidArgument, 400, 501 "5.5.4", false, "This server wants an idempotency key";
     InvalidAddress, "INVALID_ADDRESS", InvalidArgument, 422, 553 "5.1.3", false, "An address is not valid";
     MissingField, "MISSING_FIELD", InvalidArgument, 422, 550 "5.6.0", false, "A required field is missing";
     InvalidValue, "INVALID_VALUE", InvalidArgument, 422, 550 "5.6.0", false, "A value cannot be used";
@@ -106,6 +107,7 @@ reasons! {
     CursorExpired, "CURSOR_EXPIRED", OutOfRange, 410, 550 "5.5.4", false, "The events behind this token are no longer kept";
     TooManyFailures, "TOO_MANY_FAILURES", ResourceExhausted, 429, 454 "4.7.0", true, "Too many failed logins";
     RateLimited, "RATE_LIMITED", ResourceExhausted, 429, 451 "4.7.1", true, "Too many requests";
+    ConcurrencyExceeded, "CONCURRENCY_EXCEEDED", ResourceExhausted, 429, 421 "4.7.0", true, "Too many requests are under way";
     QuotaExceeded, "QUOTA_EXCEEDED", ResourceExhausted, 429, 451 "4.7.1", true, "The daily limit is used up";
     Overloaded, "OVERLOADED", Unavailable, 503, 421 "4.3.2", true, "The server is busy";
     Draining, "DRAINING", Unavailable, 503, 421 "4.3.2", true, "The server is shutting down";

@@ -142,6 +142,9 @@ impl From<Failure> for Status {
         let meaning = failure.reason.meaning();
         let mut details = ErrorDetails::new();
         let metadata: HashMap<String, String> = failure.metadata.into_iter().collect();
+        if let Some(policy) = metadata.get("policy") {
+            details.add_quota_failure_violation(policy, failure.message.clone());
+        }
         details.set_error_info(meaning.name, ERROR_DOMAIN, metadata);
         for violation in &failure.violations {
             // FieldViolation has no reason of its own in this version of the type, so the
@@ -191,6 +194,14 @@ mod tests {
         ])
         .with("limit", "3")
         .retry_after(Duration::from_secs(7));
+        assert_eq!(Failure::from_status(&Status::from(failure.clone())), failure);
+    }
+
+    #[test]
+    fn a_used_up_limit_is_a_quota_failure() {
+        let failure = Failure::new(Reason::QuotaExceeded, "used up").with("policy", "send");
+        let details = Status::from(failure.clone()).get_error_details();
+        assert_eq!(details.quota_failure().unwrap().violations[0].subject, "send");
         assert_eq!(Failure::from_status(&Status::from(failure.clone())), failure);
     }
 

@@ -74,16 +74,25 @@ impl Unstuffer {
     /// Appends content to `out`. Returns how many bytes of `input` were taken once the end of the
     /// data was among them; until then all of it was. The caller watches the size of `out`.
     pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) -> Option<usize> {
-        for (index, byte) in input.iter().enumerate() {
+        let mut index = 0;
+        while let Some(byte) = input.get(index) {
+            index += 1;
             self.at = match (self.at, byte) {
                 (At::LineStart, b'.') => At::Dot,
                 (At::Dot, b'\r') => At::DotCr,
                 (At::DotCr, b'\n') => {
                     self.at = At::LineStart;
-                    return Some(index + 1);
+                    return Some(index);
                 }
                 (at, byte) => self.content(at, *byte, out),
             };
+            if self.at == At::Text {
+                // Nothing but the end of the line matters now.
+                let rest = &input[index..];
+                let len = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+                out.extend_from_slice(&rest[..len]);
+                index += len;
+            }
         }
         None
     }

@@ -112,7 +112,7 @@ async fn a_key_stops_working_when_it_expires_through_both_doors() {
         expire_time: Some(soon.into()),
         ..ApiKey::default()
     };
-    let request = CreateApiKeyRequest { api_key: Some(key), never_expires: false };
+    let request = CreateApiKeyRequest { api_key: Some(key), ..CreateApiKeyRequest::default() };
     let request = stack.request(request).unwrap();
     let mut keys = CredentialServiceClient::new(stack.channel.clone());
     let made = keys.create_api_key(request).await.unwrap().into_inner();

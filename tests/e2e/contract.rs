@@ -73,6 +73,25 @@ async fn lines_are_accepted_once_under_their_key() {
 }
 
 #[tokio::test]
+async fn every_example_of_the_document_works_as_it_stands() {
+    let stack = Stack::start(&[]).await.unwrap();
+    let document = stack.get("/openapi.json").await.unwrap().body;
+    let mut sent = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let post = &methods["post"];
+        let example = &post["requestBody"]["content"]["application/json"]["example"];
+        if example.is_null() {
+            continue;
+        }
+        let answer = stack.post(path, example).await.unwrap();
+        let documented = post["responses"].get(answer.status.to_string());
+        assert!(documented.is_some(), "{path} {answer:?}");
+        sent += 1;
+    }
+    assert!(sent >= 7, "{sent}");
+}
+
+#[tokio::test]
 async fn a_form_with_a_file_arrives_with_its_file() {
     let stack = Stack::start(&[]).await.unwrap();
     let mail = mail_to("ann@good.test");

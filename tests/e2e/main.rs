@@ -23,6 +23,7 @@ mod operator;
 mod store_down;
 mod python;
 mod contract;
+mod limits;
 mod smtp_clients;
 mod smtp_postfix;
 mod smtp_attacks;

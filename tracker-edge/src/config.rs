@@ -60,17 +60,12 @@ impl TrackerConfig {
         let keys = env.required(name)?.parse().map_err(|bad: postern_proto::link::BadKeys| {
             EnvError::new(name, bad.to_string())
         })?;
-        let proxies = env.list("POSTERN_TRUSTED_PROXIES");
-        let proxies = proxies.iter().map(|text| {
-            let problem = || format!("'{text}' is no network; write 10.0.0.0/8 or 10.1.2.3/32");
-            text.parse().map_err(|_| EnvError::new("POSTERN_TRUSTED_PROXIES", problem()))
-        });
         Ok(Self {
             listen: ListenAddr::from_env(env, "POSTERN_TRACKER_LISTEN", "127.0.0.1:8081")?,
             keys,
             data: env.text("POSTERN_TRACKER_DATA", "./data/tracker").into(),
             certificates: certificates(env)?,
-            trusted_proxies: proxies.collect::<Result<_, _>>()?,
+            trusted_proxies: env.networks("POSTERN_TRUSTED_PROXIES")?,
             connections_max: env.parsed("POSTERN_TRACKER_CONNECTIONS_MAX", 8192)?,
             header_timeout: env
                 .duration("POSTERN_TRACKER_HEADER_TIMEOUT", Duration::from_secs(15))?,

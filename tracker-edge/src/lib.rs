@@ -29,6 +29,7 @@ use axum::Router;
 use axum::routing::get;
 use postern_kit::core_client::CoreClient;
 use postern_kit::live::Live;
+use postern_kit::tls::CertStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -53,12 +54,16 @@ pub struct Edge {
     app: Arc<App>,
     core: CoreClient,
     reader: Reader,
+    certificates: Vec<Arc<CertStore>>,
 }
 
 impl Edge {
-    /// Opens the journal. Fails when its folder cannot be used or belongs to another edge.
+    /// Opens the journal and reads the certificates. Fails when the journal's folder cannot be used or
+    /// belongs to another edge, or a certificate cannot be used.
     pub fn build(config: TrackerConfig, core: CoreClient) -> anyhow::Result<Self> {
         let (journal, reader) = Journal::open(&config.data)?;
+        let stores = config.certificates.iter().cloned().map(CertStore::open);
+        let certificates = stores.collect::<Result<_, _>>()?;
         let live = Live::new(core.clone(), "tracking.");
         let app = App {
             live,
@@ -68,13 +73,13 @@ impl Edge {
             shipping: ship::Standing::default(),
             config,
         };
-        Ok(Self { app: Arc::new(app), core, reader })
+        Ok(Self { app: Arc::new(app), core, reader, certificates })
     }
 
     /// Serves until `stop`; then lets requests under way finish, tells the core what is left if it
     /// can be reached at once, and syncs the journal.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        let Self { app, core, reader } = self;
+        let Self { app, core, reader, certificates } = self;
         let answered = CancellationToken::new();
         let (pausing, live) = (app.clone(), app.live.clone());
         let syncing = tokio::spawn({
@@ -83,7 +88,7 @@ impl Edge {
         });
         let following = tokio::spawn(live.follow(answered.clone()));
         let shipping = tokio::spawn(ship::run(app.clone(), core, reader, answered.clone()));
-        serve::serve(app.clone(), router(app), listener, stop).await;
+        serve::serve(app.clone(), router(app), certificates, listener, stop).await;
         answered.cancel();
         let _ended = tokio::join!(syncing, following, shipping);
     }

@@ -60,6 +60,8 @@ pub struct Policy {
     pub max_age: Duration,
     /// How long the answer under an idempotency key is kept.
     pub idempotency_ttl: Duration,
+    /// Mail without an idempotency key is refused; what comes by SMTP has one of its gateway.
+    pub idempotency_required: bool,
 }
 
 /// Accepts messages.
@@ -99,6 +101,8 @@ pub struct Answer {
     pub receipt: Receipt,
     /// The answer was stored by an earlier request.
     pub replayed: bool,
+    /// Until when it is kept under its idempotency key; none without one.
+    pub expire_ms: Option<i64>,
 }
 
 impl Intake {
@@ -126,8 +130,7 @@ impl Intake {
     ) -> Result<Vec<Result<Answer, Failure>>, Failure> {
         let now_ms = self.clock.now_ms();
         let recipients: usize = ready.messages.iter().map(|m| m.recipients.len()).sum();
-        let limits =
-            [(key.id.to_string(), key.daily_limit), ("total".to_owned(), self.policy.daily_limit)];
+        let limits = self.daily_limits(key);
         self.quota.spend(&*self.db, &limits, recipients as i64, now_ms).await?;
         let reservation = self.worker.reserve(recipients);
         let submission = Submission {
@@ -153,7 +156,15 @@ impl Intake {
         } else {
             self.worker.wake();
         }
-        Ok(accepted.into_iter().map(answer).collect())
+        let keys = ready.messages.iter().map(|message| message.idempotency.as_ref());
+        let keys = keys.map(|key| key.map(|key| key.expire_ms));
+        Ok(accepted.into_iter().zip(keys).map(|(accepted, kept)| answer(accepted, kept)).collect())
+    }
+
+    /// The daily limits that hold for a key, each with the scope in which it counts; 0 is none.
+    pub fn daily_limits(&self, key: &ApiKey) -> [(String, i64); 2] {
+        let total = (quota::TOTAL.to_owned(), self.policy.daily_limit);
+        [(key.id.to_string(), key.daily_limit), total]
     }
 
     /// The stored answer to a request that was accepted before, whatever has changed since: a limit
@@ -169,10 +180,10 @@ impl Intake {
         let stored = idempotency::find(&*self.db, &name, self.clock.now_ms()).await?;
         let Some(stored) = stored else { return Ok(None) };
         if stored.fingerprint != fingerprint {
-            return answer(Accepted::KeyReused).map(Some);
+            return Err(key_reused());
         }
         let receipt = Receipt::decode(&*stored.receipt).unwrap_or_default();
-        Ok(Some(Answer { receipt, replayed: true }))
+        Ok(Some(Answer { receipt, replayed: true, expire_ms: Some(stored.expire_ms) }))
     }
 
     /// Whether a key may send from this address.
@@ -239,15 +250,20 @@ fn jobs(ready: &Ready, accepted: &[Accepted]) -> Vec<Job> {
     jobs
 }
 
-fn answer(accepted: Accepted) -> Result<Answer, Failure> {
+/// The answer to one message; `expire_ms` is until when it is kept if it is new.
+fn answer(accepted: Accepted, expire_ms: Option<i64>) -> Result<Answer, Failure> {
     match accepted {
-        Accepted::New(receipt) => Ok(Answer { receipt, replayed: false }),
-        Accepted::Replayed(receipt) => Ok(Answer { receipt, replayed: true }),
-        Accepted::KeyReused => {
-            let text = "this idempotency key was used for another request; use a new key";
-            Err(Failure::new(Reason::IdempotencyKeyReused, text))
+        Accepted::New(receipt) => Ok(Answer { receipt, replayed: false, expire_ms }),
+        Accepted::Replayed { receipt, expire_ms } => {
+            Ok(Answer { receipt, replayed: true, expire_ms: Some(expire_ms) })
         }
+        Accepted::KeyReused => Err(key_reused()),
     }
+}
+
+fn key_reused() -> Failure {
+    let text = "this idempotency key was used for another request; use a new key";
+    Failure::new(Reason::IdempotencyKeyReused, text)
 }
 
 /// Under which name an idempotency key is stored.

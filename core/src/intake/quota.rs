@@ -11,12 +11,20 @@ use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use tokio::sync::Mutex;
 
-use crate::store::{Database, directory};
+use crate::store::{Database, Error, directory};
 
-const DAY_MS: i64 = 86_400_000;
+/// The length of a day, in which the limits count.
+pub const DAY_MS: i64 = 86_400_000;
+/// The scope of the limit over all keys; the others are the ids of keys.
+pub const TOTAL: &str = "total";
 /// A lot is this part of the limit, but never more than [`LOT_MAX`].
 const LOTS_PER_LIMIT: i64 = 100;
 const LOT_MAX: i64 = 500;
+
+/// What a limit is called in answers.
+pub fn policy_of(scope: &str) -> &'static str {
+    if scope == TOTAL { "send-total" } else { "send" }
+}
 
 /// What this node has reserved and not spent.
 #[derive(Default)]
@@ -57,6 +65,7 @@ impl Quota {
                 let until_tomorrow = (day + 1) * DAY_MS - now_ms;
                 let text = format!("the daily limit of {limit} recipients is used up");
                 return Err(Failure::new(Reason::QuotaExceeded, text)
+                    .with("policy", policy_of(scope))
                     .with("limit", limit.to_string())
                     .retry_after(Duration::from_millis(until_tomorrow as u64)));
             }
@@ -67,6 +76,23 @@ impl Quota {
             }
         }
         Ok(())
+    }
+
+    /// How many recipients of a limit are left today at least: other nodes may have reserved some that
+    /// they do not spend.
+    pub async fn left(
+        &self,
+        db: &dyn Database,
+        scope: &str,
+        limit: i64,
+        now_ms: i64,
+    ) -> Result<i64, Error> {
+        let day = now_ms.div_euclid(DAY_MS);
+        // Held across the store, so that nothing is reserved between the two looks.
+        let own = self.reserved.lock().await;
+        let reserved = directory::reserved(db, day, scope).await?;
+        let unspent = own.get(&(day, scope.to_owned())).copied().unwrap_or_default();
+        Ok((limit - reserved + unspent).clamp(0, limit))
     }
 
     /// Gives back what was spent on a request that stored nothing.

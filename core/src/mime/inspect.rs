@@ -154,8 +154,8 @@ impl<'a> Fields<'a> {
         while at < message.len() {
             line_number += 1;
             let rest = &message[at..];
-            let len =
-                rest.windows(2).position(|pair| pair == b"\r\n").map_or(rest.len(), |n| n + 2);
+            // There is no LF without its CR.
+            let len = memchr::memchr(b'\n', rest).map_or(rest.len(), |n| n + 1);
             let line = &rest[..len];
             if line == b"\r\n" {
                 break;

@@ -2,6 +2,10 @@
 //! go, Date and Message-ID come when they are missing; everything else stays as it was, long lines
 //! and 8-bit bytes included, because a signature of the client's own may cover it.
 
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2};
+
 use super::encode::lines;
 use super::headers;
 use super::inspect::{Fields, RawError};
@@ -46,15 +50,53 @@ fn is_hidden(name: &str) -> bool {
     name.eq_ignore_ascii_case("bcc") || name.eq_ignore_ascii_case("resent-bcc")
 }
 
-/// The message with CRLF line ends, ended by one. NUL is refused: no server takes it.
-pub(super) fn normalise(raw: &[u8]) -> Result<Vec<u8>, RawError> {
-    if raw.contains(&0) {
+/// The message with CRLF line ends, ended by one; borrowed when it is so already, as nearly all mail
+/// is. NUL is refused: no server takes it.
+pub(super) fn normalise(raw: &[u8]) -> Result<Cow<'_, [u8]>, RawError> {
+    if memchr(0, raw).is_some() {
         return Err(RawError::Nul);
+    }
+    if is_normal(raw) {
+        return Ok(Cow::Borrowed(raw));
     }
     let mut out = Vec::with_capacity(raw.len() + raw.len() / 32 + 2);
     for (line, _) in lines(raw) {
         out.extend_from_slice(line);
         out.extend_from_slice(b"\r\n");
     }
-    Ok(out)
+    Ok(Cow::Owned(out))
+}
+
+/// Whether all line ends are CRLF, the last octets included.
+fn is_normal(raw: &[u8]) -> bool {
+    let mut rest = raw;
+    while let Some(at) = memchr2(b'\r', b'\n', rest) {
+        match rest[at..].strip_prefix(b"\r\n") {
+            Some(behind) => rest = behind,
+            None => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_borrowed_is_what_would_have_been_made(raw in prop::collection::vec(
+            prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'a')], 0..12)) {
+            let mut made = Vec::new();
+            for (line, _) in lines(&raw) {
+                made.extend_from_slice(line);
+                made.extend_from_slice(b"\r\n");
+            }
+            let normal = normalise(&raw).unwrap();
+            prop_assert_eq!(matches!(normal, Cow::Borrowed(_)), made == raw);
+            prop_assert_eq!(normal.into_owned(), made);
+        }
+    }
 }

@@ -12,8 +12,10 @@ const TYPE_BYTES_MAX: usize = 8192;
 pub(super) fn walk(message: &[u8]) -> Result<usize, RawError> {
     let mut walk = Walk { stack: Vec::new(), parts: 1, in_header: true, kind: Vec::new() };
     let mut rest = message;
-    while !rest.is_empty() {
-        let len = rest.windows(2).position(|pair| pair == b"\r\n").map_or(rest.len(), |n| n + 2);
+    // Outside any container no line can open a part any more.
+    while !rest.is_empty() && (walk.in_header || !walk.stack.is_empty()) {
+        // There is no LF without its CR.
+        let len = memchr::memchr(b'\n', rest).map_or(rest.len(), |n| n + 1);
         let (line, behind) = rest.split_at(len);
         rest = behind;
         walk.line(line.strip_suffix(b"\r\n").unwrap_or(line))?;

@@ -154,8 +154,13 @@ pub struct Receipt {
 pub enum Accepted {
     /// Stored now.
     New(Receipt),
-    /// The same request was accepted before; this is its answer.
-    Replayed(Receipt),
+    /// The same request was accepted before.
+    Replayed {
+        /// Its answer.
+        receipt: Receipt,
+        /// Until when that is kept.
+        expire_ms: i64,
+    },
     /// The idempotency key belongs to another request.
     KeyReused,
 }

@@ -16,7 +16,7 @@ use crate::model::directory::ApiKey;
 use crate::store::directory;
 
 use super::auth::has_scope;
-use super::{Context, check_password, convert, smtp_credentials};
+use super::{Context, check_password, convert, limits, smtp_credentials};
 
 /// Characters of a display name.
 const NAME_MAX: usize = 128;
@@ -35,7 +35,14 @@ impl CredentialService for Credentials {
         request: Request<v1::CreateApiKeyRequest>,
     ) -> Result<Response<v1::CreateApiKeyResponse>, Status> {
         let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let (key, secret) = checked(&caller, request.into_inner(), self.0.clock.now_ms())?;
+        let request = request.into_inner();
+        let validate_only = request.validate_only;
+        let (key, secret) = checked(&caller, request, self.0.clock.now_ms())?;
+        if validate_only {
+            let api_key = v1::ApiKey { id: String::new(), hint: String::new(), ..shown(key) };
+            let (api_key, secret) = (Some(api_key), String::new());
+            return Ok(Response::new(v1::CreateApiKeyResponse { api_key, secret }));
+        }
         directory::create_key(&*self.0.db, &key).await.map_err(Failure::from)?;
         self.0.directory.refresh().await.map_err(Failure::from)?;
         tracing::info!(key.id = %key.id, by = %caller.id, "api key made");
@@ -63,7 +70,13 @@ impl CredentialService for Credentials {
         request: Request<v1::RevokeApiKeyRequest>,
     ) -> Result<Response<v1::RevokeApiKeyResponse>, Status> {
         let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let id = parse_id(&request.get_ref().id)?;
+        let v1::RevokeApiKeyRequest { id, validate_only } = request.into_inner();
+        let id = parse_id(&id)?;
+        if validate_only {
+            let found = directory::find_key(&*self.0.db, id).await.map_err(Failure::from)?;
+            let api_key = Some(shown(found.ok_or_else(missing)?));
+            return Ok(Response::new(v1::RevokeApiKeyResponse { api_key }));
+        }
         let revoked = directory::revoke_key(&*self.0.db, id, self.0.clock.now_ms()).await;
         let key = revoked.map_err(Failure::from)?.ok_or_else(missing)?;
         self.0.directory.refresh().await.map_err(Failure::from)?;
@@ -76,8 +89,8 @@ impl CredentialService for Credentials {
         request: Request<v1::CreateSmtpCredentialRequest>,
     ) -> Result<Response<v1::CreateSmtpCredentialResponse>, Status> {
         let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let asked = request.into_inner().smtp_credential.unwrap_or_default();
-        let (made, secret) = smtp_credentials::create(&self.0, &caller, asked).await?;
+        let (made, secret) =
+            smtp_credentials::create(&self.0, &caller, request.into_inner()).await?;
         let smtp_credential = Some(made);
         Ok(Response::new(v1::CreateSmtpCredentialResponse { smtp_credential, secret }))
     }
@@ -87,9 +100,7 @@ impl CredentialService for Credentials {
         request: Request<v1::ImportSmtpCredentialRequest>,
     ) -> Result<Response<v1::ImportSmtpCredentialResponse>, Status> {
         let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let v1::ImportSmtpCredentialRequest { smtp_credential, bcrypt_hash } = request.into_inner();
-        let asked = smtp_credential.unwrap_or_default();
-        let made = smtp_credentials::import(&self.0, &caller, asked, bcrypt_hash).await?;
+        let made = smtp_credentials::import(&self.0, &caller, request.into_inner()).await?;
         Ok(Response::new(v1::ImportSmtpCredentialResponse { smtp_credential: Some(made) }))
     }
 
@@ -106,7 +117,7 @@ impl CredentialService for Credentials {
         request: Request<v1::RevokeSmtpCredentialRequest>,
     ) -> Result<Response<v1::RevokeSmtpCredentialResponse>, Status> {
         let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let revoked = smtp_credentials::revoke(&self.0, &caller, &request.get_ref().id).await?;
+        let revoked = smtp_credentials::revoke(&self.0, &caller, request.into_inner()).await?;
         Ok(Response::new(v1::RevokeSmtpCredentialResponse { smtp_credential: Some(revoked) }))
     }
 
@@ -125,6 +136,14 @@ impl CredentialService for Credentials {
         let key = self.0.gate.authenticate(request.metadata())?;
         let api_key = Some(shown(ApiKey::clone(&key)));
         Ok(Response::new(v1::GetOwnApiKeyResponse { api_key }))
+    }
+
+    async fn get_limits(
+        &self,
+        request: Request<v1::GetLimitsRequest>,
+    ) -> Result<Response<v1::GetLimitsResponse>, Status> {
+        let key = self.0.gate.authenticate(request.metadata())?;
+        Ok(Response::new(limits::of(&self.0, &key).await?))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::model::delivery::State;
 use crate::store::messages::{self, MessageFilter};
 
 use super::page::Pages;
+use super::send::Sent;
 use super::{Context, convert, send};
 
 /// The service.
@@ -27,9 +28,7 @@ impl MessageService for Messages {
     ) -> Result<Response<v1::SendMessageResponse>, Status> {
         let key = self.0.gate.authorise(request.metadata(), "messages:send")?;
         let (metadata, _, request) = request.into_parts();
-        let response = send::send(&self.0, &key, &metadata, request).await?;
-        let replayed = response.replayed;
-        Ok(marked(response, replayed))
+        Ok(marked(send::send(&self.0, &key, &metadata, request).await?))
     }
 
     async fn send_raw_message(
@@ -38,9 +37,7 @@ impl MessageService for Messages {
     ) -> Result<Response<v1::SendRawMessageResponse>, Status> {
         let key = self.0.gate.authorise(request.metadata(), "messages:send")?;
         let (metadata, _, request) = request.into_parts();
-        let response = send::send_raw(&self.0, &key, &metadata, request).await?;
-        let replayed = response.replayed;
-        Ok(marked(response, replayed))
+        Ok(marked(send::send_raw(&self.0, &key, &metadata, request).await?))
     }
 
     async fn batch_send_messages(
@@ -49,9 +46,7 @@ impl MessageService for Messages {
     ) -> Result<Response<v1::BatchSendMessagesResponse>, Status> {
         let key = self.0.gate.authorise(request.metadata(), "messages:send")?;
         let (metadata, _, request) = request.into_parts();
-        let response = send::send_batch(&self.0, &key, &metadata, request).await?;
-        let replayed = response.results.iter().any(|result| result.replayed);
-        Ok(marked(response, replayed))
+        Ok(marked(send::send_batch(&self.0, &key, &metadata, request).await?))
     }
 
     async fn get_message(
@@ -76,27 +71,47 @@ impl MessageService for Messages {
         request: Request<v1::CancelMessageRequest>,
     ) -> Result<Response<v1::CancelMessageResponse>, Status> {
         self.0.gate.authorise(request.metadata(), "messages:send")?;
-        let text = request.into_inner().id;
-        find(&self.0, &text).await?;
-        let now_ms = self.0.clock.now_ms();
-        let canceled =
-            self.0.queue.cancel(parse_id(&text)?, now_ms).await.map_err(Failure::from)?;
-        let message = find(&self.0, &text).await?;
-        if canceled == 0 {
-            let text = "every recipient has been sent to, is being sent to, or has ended";
-            return Err(Failure::new(Reason::MessageNotCancelable, text).into());
-        }
-        let response =
-            v1::CancelMessageResponse { message: Some(message), canceled_count: canceled as i32 };
-        Ok(Response::new(response))
+        Ok(Response::new(cancel(&self.0, request.into_inner()).await?))
     }
 }
 
-fn marked<T>(message: T, replayed: bool) -> Response<T> {
-    let mut response = Response::new(message);
-    if replayed {
-        let value = MetadataValue::from_static("true");
-        response.metadata_mut().insert(metadata::IDEMPOTENCY_REPLAYED, value);
+async fn cancel(
+    context: &Context,
+    request: v1::CancelMessageRequest,
+) -> Result<v1::CancelMessageResponse, Failure> {
+    let mut message = find(context, &request.id).await?;
+    let canceled = if request.validate_only {
+        message.recipients.iter().filter(|recipient| is_cancelable(recipient)).count()
+    } else {
+        let id = parse_id(&request.id)?;
+        let canceled = context.queue.cancel(id, context.clock.now_ms()).await?;
+        message = find(context, &request.id).await?;
+        canceled
+    };
+    if canceled == 0 {
+        let text = "every recipient has been sent to, is being sent to, or has ended";
+        return Err(Failure::new(Reason::MessageNotCancelable, text));
+    }
+    let canceled_count = canceled as i32;
+    Ok(v1::CancelMessageResponse { message: Some(message), canceled_count })
+}
+
+/// Whether no attempt is under way and another one would follow, as the store decides it.
+fn is_cancelable(recipient: &v1::RecipientStatus) -> bool {
+    use v1::RecipientState::{Deferred, Queued, Scheduled};
+    matches!(recipient.state(), Scheduled | Queued | Deferred)
+}
+
+/// Says in the metadata whether an answer is a stored one, and how long it is kept.
+fn marked<T>(sent: Sent<T>) -> Response<T> {
+    let mut response = Response::new(sent.response);
+    let entries = response.metadata_mut();
+    if sent.replayed {
+        entries.insert(metadata::IDEMPOTENCY_REPLAYED, MetadataValue::from_static("true"));
+    }
+    let expires = sent.expire_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    if let Some(expires) = expires.and_then(|expires| format!("{expires:.3}").parse().ok()) {
+        entries.insert(metadata::IDEMPOTENCY_EXPIRE_TIME, expires);
     }
     response
 }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
-use crate::intake::expand::{BatchItem, RawDraft, RequestKey};
+use crate::intake::expand::{BatchItem, RawDraft};
 use crate::intake::{Answer, Ready, draft::Labels, message_id};
 use crate::model::delivery::State;
 use crate::model::directory::ApiKey;
@@ -18,10 +18,30 @@ use postern_proto::ids::{BatchId, MessageId, RecipientId};
 
 use crate::store::messages;
 
+use super::request_id::{check_keyless, checked_request_id, request_id, request_key};
 use super::{Context, convert};
 
-/// Octets of an idempotency key.
-const REQUEST_ID_BYTES_MAX: usize = 256;
+/// An answer, and what the idempotency key made of it.
+pub struct Sent<T> {
+    /// The answer.
+    pub response: T,
+    /// It, or a part of it, was stored by an earlier request.
+    pub replayed: bool,
+    /// Until when it is kept; none without an idempotency key.
+    pub expire_ms: Option<i64>,
+}
+
+impl<T> Sent<T> {
+    /// An answer of which nothing is kept.
+    fn unkept(response: T) -> Self {
+        Self { response, replayed: false, expire_ms: None }
+    }
+
+    fn map<U>(self, with: impl FnOnce(T, bool) -> U) -> Sent<U> {
+        let Self { response, replayed, expire_ms } = self;
+        Sent { response: with(response, replayed), replayed, expire_ms }
+    }
+}
 
 /// Accepts one message.
 pub async fn send(
@@ -29,21 +49,22 @@ pub async fn send(
     key: &ApiKey,
     metadata: &MetadataMap,
     request: v1::SendMessageRequest,
-) -> Result<v1::SendMessageResponse, Failure> {
+) -> Result<Sent<v1::SendMessageResponse>, Failure> {
+    let shown = |message, replayed| v1::SendMessageResponse { message: Some(message), replayed };
     let message = request.message.ok_or_else(missing_message)?;
     let request_id = request_id(&request.request_id, metadata)?;
+    if request_id.is_none() && !request.validate_only {
+        check_keyless(context)?;
+    }
     let request_key = request_key(request_id, &message);
     if let Some(before) = context.intake.replay(key, "send", &request_key).await? {
-        let message = Some(stored_answer(context, &before.receipt).await?);
-        return Ok(v1::SendMessageResponse { message, replayed: true });
+        return Ok(stored_answer(context, &before).await?.map(shown));
     }
     let ready = context.intake.message(key, convert::draft(message)?, request_key)?;
     if request.validate_only {
-        let message = preview(&ready);
-        return Ok(v1::SendMessageResponse { message: Some(message), replayed: false });
+        return Ok(Sent::unkept(preview(&ready)).map(shown));
     }
-    let (message, replayed) = accept_one(context, key, ready).await?;
-    Ok(v1::SendMessageResponse { message: Some(message), replayed })
+    Ok(accept_one(context, key, ready).await?.map(shown))
 }
 
 /// Accepts a message the client composed.
@@ -52,15 +73,19 @@ pub async fn send_raw(
     key: &ApiKey,
     metadata: &MetadataMap,
     request: v1::SendRawMessageRequest,
-) -> Result<v1::SendRawMessageResponse, Failure> {
+) -> Result<Sent<v1::SendRawMessageResponse>, Failure> {
+    let shown = |message, replayed| v1::SendRawMessageResponse { message: Some(message), replayed };
     let message_id = given_id(context, metadata, &request)?;
     if let Some(id) = message_id.filter(|_| request.retry)
         && let Some(message) = accepted_before(context, key, id).await?
     {
-        return Ok(v1::SendRawMessageResponse { message: Some(message), replayed: true });
+        return Ok(Sent { response: message, replayed: true, expire_ms: None }.map(shown));
     }
     let text = request_id(&request.request_id, metadata)?;
     let validate_only = request.validate_only;
+    if text.is_none() && message_id.is_none() && !validate_only {
+        check_keyless(context)?;
+    }
     let unnamed = v1::SendRawMessageRequest {
         request_id: String::new(),
         message_id: String::new(),
@@ -90,16 +115,13 @@ pub async fn send_raw(
         test: request.test,
     };
     if let Some(before) = context.intake.replay(key, "raw", &request_key).await? {
-        let message = Some(stored_answer(context, &before.receipt).await?);
-        return Ok(v1::SendRawMessageResponse { message, replayed: true });
+        return Ok(stored_answer(context, &before).await?.map(shown));
     }
     let ready = context.intake.raw(key, draft, request_key)?;
     if validate_only {
-        let message = Some(preview(&ready));
-        return Ok(v1::SendRawMessageResponse { message, replayed: false });
+        return Ok(Sent::unkept(preview(&ready)).map(shown));
     }
-    let (message, replayed) = accept_one(context, key, ready).await?;
-    Ok(v1::SendRawMessageResponse { message: Some(message), replayed })
+    Ok(accept_one(context, key, ready).await?.map(shown))
 }
 
 /// The id a gateway has given the message. Nobody else may choose one.
@@ -141,9 +163,13 @@ pub async fn send_batch(
     key: &ApiKey,
     metadata: &MetadataMap,
     request: v1::BatchSendMessagesRequest,
-) -> Result<v1::BatchSendMessagesResponse, Failure> {
+) -> Result<Sent<v1::BatchSendMessagesResponse>, Failure> {
     let message = request.message.ok_or_else(missing_message)?;
     let batch_request = request_id(&request.request_id, metadata)?;
+    let keyless = |item: &v1::BatchItem| item.request_id.is_empty();
+    if batch_request.is_none() && !request.validate_only && request.items.iter().any(keyless) {
+        check_keyless(context)?;
+    }
     let shared = Sha256::digest(message.encode_to_vec());
     let mut results: Vec<v1::BatchResult> = Vec::with_capacity(request.items.len());
     let mut items = Vec::with_capacity(request.items.len());
@@ -165,6 +191,7 @@ pub async fn send_batch(
         }
     }
     let mut batch_id = BatchId::generate().to_string();
+    let mut expire_ms = None;
     if !items.is_empty() || results.is_empty() {
         let (id, ready, good, bad) = context.intake.batch(key, convert::draft(message)?, items)?;
         for (n, failure) in bad {
@@ -174,6 +201,9 @@ pub async fn send_batch(
         if !ready.messages.is_empty() && !request.validate_only {
             let answers = context.intake.accept(key, ready).await?;
             for (n, answer) in good.into_iter().zip(answers) {
+                // The batch can be asked for again as long as all of its answers are kept.
+                let kept_ms = answer.as_ref().ok().and_then(|answer| answer.expire_ms);
+                expire_ms = [expire_ms, kept_ms].into_iter().flatten().min();
                 if let Some(first) = fill(&mut results[places[n]], answer) {
                     // A batch that is asked for again is the batch it was.
                     batch_id = first;
@@ -183,7 +213,11 @@ pub async fn send_batch(
     }
     let refused = results.iter().filter(|result| result.error.is_some()).count() as i32;
     let accepted_count = results.len() as i32 - refused;
-    Ok(v1::BatchSendMessagesResponse { batch_id, results, accepted_count, refused_count: refused })
+    let replayed = results.iter().any(|result| result.replayed);
+    let refused_count = refused;
+    let response =
+        v1::BatchSendMessagesResponse { batch_id, results, accepted_count, refused_count };
+    Ok(Sent { response, replayed, expire_ms })
 }
 
 fn batch_item(
@@ -234,20 +268,22 @@ async fn accept_one(
     context: &Context,
     key: &ApiKey,
     ready: Ready,
-) -> Result<(v1::Message, bool), Failure> {
+) -> Result<Sent<v1::Message>, Failure> {
     let asked = ready.messages.first().cloned();
     let answer = context.intake.accept(key, ready).await?.pop();
     let missing = || Failure::new(Reason::Internal, "something went wrong on our side");
     let (asked, answer) = asked.zip(answer).ok_or_else(missing)?;
     let answer = answer?;
     if answer.replayed {
-        return Ok((stored_answer(context, &answer.receipt).await?, true));
+        return stored_answer(context, &answer).await;
     }
-    Ok((answered(asked, &answer.receipt), false))
+    let response = answered(asked, &answer.receipt);
+    Ok(Sent { response, replayed: false, expire_ms: answer.expire_ms })
 }
 
 /// The answer to a request that was accepted before, as it was given then.
-async fn stored_answer(context: &Context, receipt: &Receipt) -> Result<v1::Message, Failure> {
+async fn stored_answer(context: &Context, answer: &Answer) -> Result<Sent<v1::Message>, Failure> {
+    let receipt = &answer.receipt;
     let id = message_id(receipt);
     let found = messages::message(&*context.db, id).await?;
     let (row, mut deliveries) = found.ok_or_else(|| {
@@ -260,7 +296,8 @@ async fn stored_answer(context: &Context, receipt: &Receipt) -> Result<v1::Messa
         (delivery.attempts, delivery.reply) = (0, None);
         (delivery.due_ms, delivery.update_ms) = (due_ms, receipt.create_ms);
     }
-    Ok(convert::message(row, deliveries))
+    let response = convert::message(row, deliveries);
+    Ok(Sent { response, replayed: true, expire_ms: answer.expire_ms })
 }
 
 /// The message as it was accepted now; only the states are the store's.
@@ -311,39 +348,4 @@ fn recipient_id(bytes: &[u8]) -> RecipientId {
 
 fn missing_message() -> Failure {
     Failure::field(Reason::MissingField, "message", "is missing; give the message")
-}
-
-fn request_key(text: Option<String>, message: &impl prost::Message) -> RequestKey {
-    text.map(|text| (text, Sha256::digest(message.encode_to_vec()).into()))
-}
-
-/// The idempotency key of the field or of the metadata; both may be given when they agree.
-fn request_id(field: &str, metadata: &MetadataMap) -> Result<Option<String>, Failure> {
-    let entry = metadata.get(metadata::IDEMPOTENCY_KEY);
-    let entry = match entry.map(|value| value.to_str()) {
-        Some(Ok(text)) => text,
-        Some(Err(_)) => "\u{1}",
-        None => "",
-    };
-    match (field, entry) {
-        ("", "") => Ok(None),
-        (text, "") | ("", text) => {
-            checked_request_id("request_id", text).map(|t| Some(t.to_owned()))
-        }
-        (field, entry) if field == entry => {
-            checked_request_id("request_id", field).map(|text| Some(text.to_owned()))
-        }
-        _ => {
-            let text = "differs from the metadata entry idempotency-key; give one of them";
-            Err(Failure::field(Reason::BadIdempotencyKey, "request_id", text))
-        }
-    }
-}
-
-fn checked_request_id<'t>(field: &str, text: &'t str) -> Result<&'t str, Failure> {
-    if text.len() > REQUEST_ID_BYTES_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        let problem = "needs 1 to 256 visible US-ASCII characters";
-        return Err(Failure::field(Reason::BadIdempotencyKey, field, problem));
-    }
-    Ok(text)
 }

@@ -38,11 +38,11 @@ const ENVELOPE_BYTES: usize = 1 << 20;
 /// Everywhere else a request is small.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 
-/// A server of all services, with how it reports its health.
-pub async fn router(
+/// All services, with how their health is reported.
+pub async fn services(
     context: Context,
     limits: &ServerLimits,
-) -> Result<(Router, tonic_health::server::HealthReporter), tonic_reflection::server::Error> {
+) -> Result<(Routes, tonic_health::server::HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let messages = v1::message_service_server::MessageServiceServer::new(Messages(context.clone()))
         .max_decoding_message_size(limits.message_bytes_max + ENVELOPE_BYTES);
@@ -82,7 +82,12 @@ pub async fn router(
         .add_service(v1::credential_service_server::CredentialServiceServer::new(Credentials(
             context,
         )));
-    let router = Server::builder()
+    Ok((routes.routes(), reporter))
+}
+
+/// A server of these services.
+pub fn router(services: Routes, limits: &ServerLimits) -> Router {
+    Server::builder()
         .timeout(limits.timeout)
         .tcp_nodelay(true)
         .max_concurrent_streams(limits.concurrent_streams)
@@ -90,6 +95,5 @@ pub async fn router(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(Duration::from_secs(60)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .add_routes(routes.routes());
-    Ok((router, reporter))
+        .add_routes(services)
 }

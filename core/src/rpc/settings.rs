@@ -33,21 +33,30 @@ impl SettingsService for Settings {
         request: Request<v1::UpdateSettingRequest>,
     ) -> Result<Response<v1::UpdateSettingResponse>, Status> {
         let caller = self.0.gate.authorise(request.metadata(), "settings:write")?;
-        let v1::UpdateSettingRequest { name, value } = request.into_inner();
+        let v1::UpdateSettingRequest { name, value, validate_only } = request.into_inner();
         let definition = settings::find(&name).ok_or_else(|| {
             let text =
                 format!("there is no setting '{name}'; list the settings to see what there is");
             Failure::field(Reason::SettingNotFound, "name", text)
         })?;
-        if value.is_empty() {
-            store::settings::reset(&*self.0.db, definition.name).await.map_err(Failure::from)?;
-        } else {
-            let parsed = definition.parse(&value);
-            let parsed =
-                parsed.map_err(|text| Failure::field(Reason::ValueOutOfRange, "value", text))?;
+        let parsed = match value.as_str() {
+            "" => None,
+            text => Some(
+                definition
+                    .parse(text)
+                    .map_err(|text| Failure::field(Reason::ValueOutOfRange, "value", text))?,
+            ),
+        };
+        if validate_only {
+            let setting = Some(shown(definition, self.0.directory.now().settings()));
+            return Ok(Response::new(v1::UpdateSettingResponse { setting }));
+        }
+        if let Some(parsed) = parsed {
             let text = definition.show(parsed);
             let put = store::settings::put(&*self.0.db, definition.name, &text).await;
             put.map_err(Failure::from)?;
+        } else {
+            store::settings::reset(&*self.0.db, definition.name).await.map_err(Failure::from)?;
         }
         self.0.directory.refresh().await.map_err(Failure::from)?;
         tracing::info!(setting = definition.name, value, by = %caller.id, "setting changed");

@@ -59,8 +59,11 @@ impl SinkService for Sink {
         request: Request<v1::DeleteSinkMessagesRequest>,
     ) -> Result<Response<v1::DeleteSinkMessagesResponse>, Status> {
         self.0.gate.authorise(request.metadata(), "sink:write")?;
-        let texts = request.into_inner().ids;
-        let ids = texts.iter().map(|text| parse_sink_id(text)).collect::<Result<Vec<_>, _>>()?;
+        let v1::DeleteSinkMessagesRequest { ids, validate_only } = request.into_inner();
+        let ids = ids.iter().map(|text| parse_sink_id(text)).collect::<Result<Vec<_>, _>>()?;
+        if validate_only {
+            return Ok(Response::new(v1::DeleteSinkMessagesResponse { deleted_count: 0 }));
+        }
         let ids = (!ids.is_empty()).then_some(ids);
         let deleted = inbox::delete(&*self.0.db, ids).await.map_err(Failure::from)?;
         let deleted_count = deleted as i64;

@@ -21,8 +21,9 @@ const USERNAME_MAX: usize = 128;
 pub async fn create(
     context: &Context,
     caller: &ApiKey,
-    asked: v1::SmtpCredential,
+    request: v1::CreateSmtpCredentialRequest,
 ) -> Result<(v1::SmtpCredential, String), Failure> {
+    let asked = request.smtp_credential.unwrap_or_default();
     let mut faults = Faults::default();
     if !asked.username.is_empty() {
         let text = "is made by the server; leave it empty";
@@ -31,6 +32,10 @@ pub async fn create(
     let secret = credential::smtp_password();
     let username = credential::smtp_username();
     let made = checked(context, caller, asked, username, password::hash_own(&secret), faults)?;
+    if request.validate_only {
+        let (id, username) = (String::new(), String::new());
+        return Ok((v1::SmtpCredential { id, username, ..shown(made) }, String::new()));
+    }
     Ok((keep(context, caller, made).await?, secret))
 }
 
@@ -38,9 +43,10 @@ pub async fn create(
 pub async fn import(
     context: &Context,
     caller: &ApiKey,
-    asked: v1::SmtpCredential,
-    hash: String,
+    request: v1::ImportSmtpCredentialRequest,
 ) -> Result<v1::SmtpCredential, Failure> {
+    let asked = request.smtp_credential.unwrap_or_default();
+    let hash = request.bcrypt_hash;
     let mut faults = Faults::default();
     let fits = |c: char| c.is_ascii_alphanumeric() || "_-.@".contains(c);
     let username = asked.username.clone();
@@ -54,6 +60,13 @@ pub async fn import(
         faults.add(Reason::InvalidValue, "bcrypt_hash", text);
     }
     let made = checked(context, caller, asked, username, hash, faults)?;
+    if request.validate_only {
+        let named = Named::Username(&made.username);
+        if smtp_credentials::find(&*context.db, named).await?.is_some() {
+            return Err(exists());
+        }
+        return Ok(v1::SmtpCredential { id: String::new(), ..shown(made) });
+    }
     keep(context, caller, made).await
 }
 
@@ -76,12 +89,16 @@ pub async fn list(
 pub async fn revoke(
     context: &Context,
     caller: &ApiKey,
-    name: &str,
+    request: v1::RevokeSmtpCredentialRequest,
 ) -> Result<v1::SmtpCredential, Failure> {
     let missing =
         || Failure::new(Reason::SmtpCredentialNotFound, "there is no such SMTP credential");
+    let name = request.id.as_str();
     let named = name.parse().map_or(Named::Username(name), Named::Id);
     let found = smtp_credentials::find(&*context.db, named).await?.ok_or_else(missing)?;
+    if request.validate_only {
+        return Ok(shown(found));
+    }
     smtp_credentials::revoke(&*context.db, found.id, context.clock.now_ms()).await?;
     context.directory.refresh().await?;
     tracing::info!(credential.id = %found.id, by = %caller.id, "smtp credential revoked");
@@ -95,19 +112,17 @@ async fn keep(
     made: SmtpCredential,
 ) -> Result<v1::SmtpCredential, Failure> {
     match smtp_credentials::create(&*context.db, &made).await {
-        Err(store::Error::Conflict(_)) => {
-            let text = "an SMTP credential with this user name exists; revoked ones count too";
-            return Err(Failure::field(
-                Reason::SmtpCredentialExists,
-                "smtp_credential.username",
-                text,
-            ));
-        }
+        Err(store::Error::Conflict(_)) => return Err(exists()),
         stored => stored?,
     }
     context.directory.refresh().await?;
     tracing::info!(credential.id = %made.id, by = %caller.id, "smtp credential made");
     Ok(shown(made))
+}
+
+fn exists() -> Failure {
+    let text = "an SMTP credential with this user name exists; revoked ones count too";
+    Failure::field(Reason::SmtpCredentialExists, "smtp_credential.username", text)
 }
 
 fn checked(

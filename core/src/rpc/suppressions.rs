@@ -68,8 +68,15 @@ impl SuppressionService for Suppressions {
         self.0.gate.authorise(request.metadata(), "suppressions:write")?;
         let request = request.into_inner();
         let id = parse_id(&request.id)?;
-        let deleted =
-            directory::delete_suppression(&*self.0.db, id).await.map_err(Failure::from)?;
+        let deleted = if request.validate_only {
+            let filter = SuppressionFilter { id: Some(id), ..SuppressionFilter::default() };
+            !directory::suppressions(&*self.0.db, &filter, 1)
+                .await
+                .map_err(Failure::from)?
+                .is_empty()
+        } else {
+            directory::delete_suppression(&*self.0.db, id).await.map_err(Failure::from)?
+        };
         if !deleted && !request.allow_missing {
             return Err(missing(id).into());
         }

@@ -75,6 +75,13 @@ pub async fn key_by_hash(db: &dyn Database, hash: &[u8; 32]) -> Result<Option<Ap
     db.read(conditions.statement(KEY, "")).await?.first().map(key).transpose()
 }
 
+/// The key with this id.
+pub async fn find_key(db: &dyn Database, id: KeyId) -> Result<Option<ApiKey>, Error> {
+    let mut conditions = Where::default();
+    conditions.and("id = ?", id.uuid());
+    db.read(conditions.statement(KEY, "")).await?.first().map(key).transpose()
+}
+
 /// Revokes a key, once. Returns it, or none when there is none.
 pub async fn revoke_key(
     db: &dyn Database,
@@ -84,9 +91,7 @@ pub async fn revoke_key(
     let sql = "UPDATE api_keys SET revoke_ms = COALESCE(revoke_ms, $1) WHERE id = $2";
     let revoke = Statement::new(sql, vec![now_ms.into(), id.uuid().into()]);
     db.write(vec![revoke, raise_version()]).await?;
-    let mut conditions = Where::default();
-    conditions.and("id = ?", id.uuid());
-    db.read(conditions.statement(KEY, "")).await?.first().map(key).transpose()
+    find_key(db, id).await
 }
 
 fn key(row: &Row) -> Result<ApiKey, Error> {
@@ -296,4 +301,13 @@ pub async fn reserve(
         Statement::new(more, vec![count.into(), day.into(), scope.into(), (limit - count).into()]),
     ];
     Ok(db.write(statements).await?[1].changed > 0)
+}
+
+/// How many recipients of a day's limit are reserved.
+pub async fn reserved(db: &dyn Database, day: i64, scope: &str) -> Result<i64, Error> {
+    let mut conditions = Where::default();
+    conditions.and("day = ?", day);
+    conditions.and("scope = ?", scope);
+    let rows = db.read(conditions.statement("SELECT used FROM daily_usage", "")).await?;
+    rows.first().map_or(Ok(0), |row| row.int(0))
 }

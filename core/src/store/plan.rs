@@ -151,7 +151,8 @@ impl<'a> Plan<'a> {
             if stored.fingerprint != key.fingerprint {
                 return Accepted::KeyReused;
             }
-            return Accepted::Replayed(Receipt::decode(&*stored.receipt).unwrap_or_default());
+            let receipt = Receipt::decode(&*stored.receipt).unwrap_or_default();
+            return Accepted::Replayed { receipt, expire_ms: stored.expire_ms };
         }
         let receipt = self.add(message, lease, known, now_ms);
         if let Some(key) = key {

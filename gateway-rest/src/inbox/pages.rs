@@ -10,6 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use bytes::Bytes;
 use http::HeaderValue;
+use postern_kit::in_process::CoreChannel;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use postern_proto::v1::sink_service_client::SinkServiceClient;
@@ -17,7 +18,6 @@ use postern_proto::v1::{
     DeleteSinkMessagesRequest, GetSinkMessageRequest, ListSinkMessagesRequest, SinkMessage,
 };
 use serde::Deserialize;
-use tonic::transport::Channel;
 
 use super::mail::{self, Mail};
 use super::show;
@@ -173,7 +173,7 @@ pub(super) async fn delete_one(
     Extension(context): Asked,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
-    let request = DeleteSinkMessagesRequest { ids: vec![id] };
+    let request = DeleteSinkMessagesRequest { ids: vec![id], validate_only: false };
     client(&app).delete_sink_messages(asked(&app, &context, request)).await?;
     Ok(Redirect::to("/inbox").into_response())
 }
@@ -182,7 +182,7 @@ pub(super) async fn delete_all(
     State(app): Shared,
     Extension(context): Asked,
 ) -> Result<Response, Fault> {
-    let request = DeleteSinkMessagesRequest { ids: Vec::new() };
+    let request = DeleteSinkMessagesRequest { ids: Vec::new(), validate_only: false };
     client(&app).delete_sink_messages(asked(&app, &context, request)).await?;
     Ok(Redirect::to("/inbox").into_response())
 }
@@ -193,7 +193,7 @@ async fn fetch(app: &App, context: &Context, id: String) -> Result<SinkMessage, 
     Ok(found.ok_or_else(|| Failure::new(Reason::SinkMessageNotFound, "there is no such mail"))?)
 }
 
-fn client(app: &App) -> SinkServiceClient<Channel> {
+fn client(app: &App) -> SinkServiceClient<CoreChannel> {
     SinkServiceClient::new(app.core.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
 }
 

@@ -1,6 +1,8 @@
 //! `filter`, the part of AIP-160 that the lists of messages can serve: conditions joined by `AND`,
 //! each of which is one of the plain query fields.
 //!
+//! `order_by` is taken as well, where it asks for the only order there is.
+//!
 //! Pure; a crash has nothing to lose.
 
 use postern_proto::reason::Reason;
@@ -28,7 +30,10 @@ const TERMS: [(&str, &str, &str); 13] = [
 const SUPPORTED: &str = "use state=…, to:…, tags:…, campaign_id=…, external_id=…, batch_id=…, \
     create_time>=… and create_time<…, joined by AND; values may stand in double quotes";
 
-/// Replaces `filter` by the fields that it means.
+/// The order of every list of messages.
+const ORDER: &str = "create_time desc";
+
+/// Replaces `filter` by the fields that it means, and leaves `order_by` out.
 pub(crate) fn expand(entries: Vec<(String, Json)>) -> Result<Vec<(String, Json)>, Failure> {
     let mut expanded = Vec::with_capacity(entries.len());
     for (name, value) in entries {
@@ -36,6 +41,12 @@ pub(crate) fn expand(entries: Vec<(String, Json)>) -> Result<Vec<(String, Json)>
             Json::Text(filter) if name == "filter" => {
                 for term in terms(&filter) {
                     expanded.push(read(term.trim()).ok_or_else(|| refused(term.trim()))?);
+                }
+            }
+            Json::Text(order) if name == "order_by" => {
+                if order.split_whitespace().ne(ORDER.split_whitespace()) {
+                    let text = format!("'{order}' is not supported; the only order is {ORDER}");
+                    return Err(Failure::field(Reason::BadFilter, "order_by", text));
                 }
             }
             value => expanded.push((name, value)),

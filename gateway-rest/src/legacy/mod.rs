@@ -74,7 +74,7 @@ fn core_error(failure: &Failure, unexpected: &str) -> Response {
             error(422, "validation_error", "From email domain is not authorized", None)
         }
         Reason::MalformedJson => bad_request(),
-        Reason::RateLimited | Reason::QuotaExceeded => rate_limited(failure),
+        _ if status == 429 => rate_limited(failure),
         _ if status == 401 => denied(),
         _ if status == 404 => error(404, "not_found", &not_found(failure), None),
         _ if status == 403 => error(403, "blocked", &failure.message, None),

@@ -17,8 +17,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use postern_gateway_rest::{Gateway, RestConfig, build};
 use postern_kit::core_client::{CoreClient, GatewayToken};
 use postern_kit::env::Env;
-use postern_kit::in_process;
+use postern_kit::in_process::CoreChannel;
+use tokio::io::DuplexStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+use tonic::transport::Endpoint;
 use tower::ServiceExt as _;
 
 /// The question whether a key works; yes, unless a test says otherwise.
@@ -47,8 +50,25 @@ pub struct Stage {
     gateway: Arc<Mutex<Option<Gateway>>>,
     calls: Arc<Mutex<Vec<Call>>>,
     answers: Arc<Mutex<HashMap<String, Vec<Answer>>>>,
+    metadata: Arc<Mutex<HeaderMap>>,
     silent: Arc<std::sync::atomic::AtomicBool>,
     called: Arc<tokio::sync::Notify>,
+}
+
+/// A channel, and the connections it makes: pipes instead of sockets.
+fn connection() -> (CoreChannel, ReceiverStream<DuplexStream>) {
+    let (dial, incoming) = tokio::sync::mpsc::channel(8);
+    let connector = tower::service_fn(move |_: tonic::transport::Uri| {
+        let dial = dial.clone();
+        async move {
+            let (near, far) = tokio::io::duplex(256 << 10);
+            dial.send(far).await.map_err(std::io::Error::other)?;
+            std::io::Result::Ok(TokioIo::new(near))
+        }
+    });
+    let endpoint = Endpoint::from_static("http://in.process");
+    let channel = endpoint.connect_with_connector_lazy(connector);
+    (CoreChannel::Remote(channel), ReceiverStream::new(incoming))
 }
 
 impl Stage {
@@ -57,7 +77,7 @@ impl Stage {
         for (name, value) in vars {
             env = env.with(name, *value);
         }
-        let (channel, incoming) = in_process::connection();
+        let (channel, incoming) = connection();
         let token = GatewayToken::new(&"t".repeat(32)).unwrap();
         let core = CoreClient::new(channel, token, "rest");
         let gateway = build(RestConfig::from_env(&env).unwrap(), core);
@@ -68,6 +88,7 @@ impl Stage {
             gateway,
             calls: Arc::default(),
             answers: Arc::default(),
+            metadata: Arc::default(),
             silent: Arc::default(),
             called: Arc::default(),
         };
@@ -80,7 +101,7 @@ impl Stage {
                     async move { Ok::<_, std::convert::Infallible>(fake.take(request).await) }
                 });
                 let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                let _ended = server.serve_connection(TokioIo::new(stream.unwrap()), service).await;
+                let _ended = server.serve_connection(TokioIo::new(stream), service).await;
             }
         }));
         stage
@@ -102,6 +123,13 @@ impl Stage {
 
     pub fn answer_all(&self, method: &str, answer: Answer) -> &Self {
         self.answers.lock().unwrap().entry(method.to_owned()).or_default().push(answer);
+        self
+    }
+
+    /// From here on every answer of the core has this metadata entry.
+    pub fn tell(&self, name: &'static str, value: &'static str) -> &Self {
+        let mut metadata = self.metadata.lock().unwrap();
+        metadata.insert(name, http::HeaderValue::from_static(value));
         self
     }
 
@@ -201,7 +229,11 @@ impl Stage {
         let frames = framed.chain([hyper::body::Frame::trailers(trailers)]);
         let frames = frames.map(Ok::<_, std::convert::Infallible>).collect::<Vec<_>>();
         let body = Body::new(StreamBody::new(futures_util::stream::iter(frames)));
-        Response::builder().header("content-type", "application/grpc").body(body).unwrap()
+        let mut response = Response::new(body);
+        response.headers_mut().clone_from(&self.metadata.lock().unwrap());
+        let kind = http::HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert("content-type", kind);
+        response
     }
 }
 

@@ -9,6 +9,7 @@ use postern_smtp_wire::data::Unstuffer;
 
 use crate::reply::Reply;
 
+use super::open::Ready;
 use super::transaction::Envelope;
 use super::{Effect, Out, Rules, Session, State, Step};
 
@@ -31,6 +32,45 @@ enum Way {
     },
     /// Too much came; the connection has to end.
     Flood,
+}
+
+/// A chunk that came without a transaction, as when MAIL was refused and the client had sent the
+/// rest along with it (RFC 3030 §4.2): read, thrown away, refused.
+pub(crate) struct Skipping {
+    ready: Ready,
+    remaining: u64,
+}
+
+impl Skipping {
+    /// BDAT outside a transaction.
+    pub(super) fn begin(ready: Ready, size: u64, session: &Session, out: &mut Out<'_>) -> Step {
+        let max = session.settings.count(&SMTP_MESSAGE_OCTETS_MAX);
+        if size > max as u64 {
+            // Not worth reading to its end.
+            out.say(&too_large(max));
+            return (State::Closed, Effect::Close);
+        }
+        Self { ready, remaining: size }.feed(&mut &[][..], out)
+    }
+
+    /// Takes bytes off the input.
+    pub(super) fn feed(mut self, input: &mut &[u8], out: &mut Out<'_>) -> Step {
+        skip(&mut self.remaining, input);
+        if self.remaining > 0 {
+            return (State::Skipping(self), Effect::Continue);
+        }
+        out.text(503, "5.5.1", "say MAIL and RCPT before BDAT");
+        (State::Ready(self.ready), Effect::Continue)
+    }
+}
+
+/// Takes what belongs to a chunk off the input.
+fn skip<'a>(remaining: &mut u64, input: &mut &'a [u8]) -> &'a [u8] {
+    let wanted = usize::try_from(*remaining).unwrap_or(usize::MAX);
+    let (taken, rest) = input.split_at(input.len().min(wanted));
+    *input = rest;
+    *remaining -= taken.len() as u64;
+    taken
 }
 
 impl Receiving {
@@ -96,10 +136,7 @@ impl Receiving {
                 ended.is_some()
             }
             Way::Chunk { remaining, .. } => {
-                let wanted = usize::try_from(*remaining).unwrap_or(usize::MAX);
-                let (taken, rest) = input.split_at(input.len().min(wanted));
-                *input = rest;
-                *remaining -= taken.len() as u64;
+                let taken = skip(remaining, input);
                 if self.refused.is_none() {
                     self.content.extend_from_slice(taken);
                 }

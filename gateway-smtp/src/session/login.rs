@@ -94,7 +94,7 @@ impl Checking {
         match outcome {
             Checked::Welcome(identity) => {
                 out.text(235, "2.7.0", "welcome");
-                (State::Ready(Ready { identity, messages: 0 }), Effect::Continue)
+                (State::Ready(Ready { identity, logged_in: true, messages: 0 }), Effect::Continue)
             }
             Checked::Refused(reply) => {
                 out.say(&reply);

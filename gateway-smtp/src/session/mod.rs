@@ -20,7 +20,7 @@ use postern_smtp_wire::request::{self, Request, RequestError};
 
 use crate::reply::Reply;
 
-pub(crate) use content::Receiving;
+pub(crate) use content::{Receiving, Skipping};
 use login::{Asking, Checking};
 use open::{Connected, Greeted, Ready};
 use transaction::Envelope;
@@ -125,6 +125,7 @@ enum State {
     Ready(Ready),
     Envelope(Envelope),
     Receiving(Receiving),
+    Skipping(Skipping),
     HandedOver(Ready),
     Closed,
 }
@@ -176,7 +177,7 @@ impl Session {
     /// Whether the content of a message has begun and not ended.
     pub(crate) fn has_content(&self) -> bool {
         match &self.state {
-            State::Receiving(_) => true,
+            State::Receiving(_) | State::Skipping(_) => true,
             State::Envelope(envelope) => envelope.chunks.is_some(),
             _ => false,
         }
@@ -199,7 +200,7 @@ impl Session {
     /// What to read next.
     pub(crate) fn input(&self) -> Input {
         match &self.state {
-            State::Receiving(_) => Input::Content,
+            State::Receiving(_) | State::Skipping(_) => Input::Content,
             State::Asking(_) => Input::Line(postern_smtp_wire::limits::AUTH_LINE_BYTES_MAX),
             _ => Input::Line(LINE_BYTES_MAX),
         }
@@ -262,14 +263,14 @@ impl Session {
 
     /// Takes content off the input while [`Self::input`] wants it.
     pub(crate) fn content(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Effect {
-        let State::Receiving(mut receiving) = std::mem::replace(&mut self.state, State::Closed)
-        else {
-            return Effect::Close;
-        };
         let mut said = Out { bytes: out, refused: false };
-        let (state, effect) = match receiving.feed(input, &self.settings) {
-            false => (State::Receiving(receiving), Effect::Continue),
-            true => receiving.ended(&self.rules, &self.settings, &mut said),
+        let (state, effect) = match std::mem::replace(&mut self.state, State::Closed) {
+            State::Receiving(mut receiving) => match receiving.feed(input, &self.settings) {
+                false => (State::Receiving(receiving), Effect::Continue),
+                true => receiving.ended(&self.rules, &self.settings, &mut said),
+            },
+            State::Skipping(skipping) => skipping.feed(input, &mut said),
+            _ => return Effect::Close,
         };
         self.state = state;
         let refused = said.refused;
@@ -337,6 +338,7 @@ impl Session {
         }
         match state {
             State::Envelope(envelope) => envelope.command(request, self, out),
+            State::Ready(ready) => ready.command(request, self, out),
             // A chunk follows its command whatever we answer, and must not be read as commands.
             _ if matches!(request, Request::Bdat(..)) => {
                 out.text(503, "5.5.1", "say MAIL and RCPT before BDAT");
@@ -344,11 +346,11 @@ impl Session {
             }
             State::Connected(connected) => connected.command(request, self, out),
             State::Greeted(greeted) => greeted.command(request, self, out),
-            State::Ready(ready) => ready.command(request, self, out),
             // No line is read in these.
             State::Asking(_)
             | State::Checking(_)
             | State::Receiving(_)
+            | State::Skipping(_)
             | State::HandedOver(_)
             | State::Closed => (State::Closed, Effect::Close),
         }

@@ -7,9 +7,13 @@ use postern_smtp_wire::request::Request;
 
 use crate::reply::Reply;
 
+use super::content::Skipping;
 use super::login::Asking;
 use super::transaction::Envelope;
 use super::{Effect, Identity, Out, Session, State, Step};
+
+/// Why a password is not taken in clear.
+const NEEDS_TLS: &str = "there is no AUTH without encryption; use port 465 or STARTTLS";
 
 /// Nobody has said a name yet.
 pub(super) struct Connected;
@@ -20,8 +24,17 @@ pub(super) struct Greeted;
 /// The client may send.
 pub(super) struct Ready {
     pub(super) identity: Identity,
+    /// By a login; otherwise by its address, and a login is still welcome.
+    pub(super) logged_in: bool,
     /// Transactions so far.
     pub(super) messages: usize,
+}
+
+impl Ready {
+    /// The session after EHLO or HELO, which forget everything but who the client is.
+    fn greeted_again(&self) -> Self {
+        Self { identity: self.identity.clone(), ..*self }
+    }
 }
 
 /// Commands that are the same in every state. Returns none for the others.
@@ -44,8 +57,7 @@ pub(super) fn always(request: &Request<'_>, out: &mut Out<'_>) -> Option<Effect>
 /// HELO, EHLO and what follows from them, in any state.
 pub(super) fn greeting(
     request: &Request<'_>,
-    identity: Option<Identity>,
-    messages: usize,
+    ready: Option<&Ready>,
     session: &Session,
     out: &mut Out<'_>,
 ) -> Option<State> {
@@ -53,11 +65,15 @@ pub(super) fn greeting(
         Request::Helo(_) => {
             Reply::new(250, "", session.rules.hostname.to_string()).write(out.bytes);
         }
-        Request::Ehlo(_) => extensions(session, identity.is_some(), out),
+        Request::Ehlo(_) => extensions(session, ready.is_some_and(|ready| ready.logged_in), out),
         _ => return None,
     }
-    Some(match identity.or_else(|| session.rules.known.clone()) {
-        Some(identity) => State::Ready(Ready { identity, messages }),
+    let known = || {
+        let identity = session.rules.known.clone()?;
+        Some(Ready { identity, logged_in: false, messages: 0 })
+    };
+    Some(match ready.map(Ready::greeted_again).or_else(known) {
+        Some(ready) => State::Ready(ready),
         None => State::Greeted(Greeted),
     })
 }
@@ -82,8 +98,8 @@ fn extensions(session: &Session, logged_in: bool, out: &mut Out<'_>) {
     if rules.starttls {
         lines.push("STARTTLS".to_owned());
     }
-    // Who is known by address needs no login, and programs that see none offered go on without.
-    if rules.auth && !logged_in && rules.known.is_none() {
+    // Who is known by address needs no login, but may have one of its own.
+    if rules.auth && !logged_in {
         lines.push("AUTH PLAIN LOGIN".to_owned());
     }
     let last = lines.len() - 1;
@@ -100,7 +116,7 @@ impl Connected {
         session: &Session,
         out: &mut Out<'_>,
     ) -> Step {
-        if let Some(state) = greeting(&request, None, 0, session, out) {
+        if let Some(state) = greeting(&request, None, session, out) {
             return (state, Effect::Continue);
         }
         match request {
@@ -118,7 +134,7 @@ impl Greeted {
         session: &Session,
         out: &mut Out<'_>,
     ) -> Step {
-        if let Some(state) = greeting(&request, None, 0, session, out) {
+        if let Some(state) = greeting(&request, None, session, out) {
             return (state, Effect::Continue);
         }
         let rules = &session.rules;
@@ -135,11 +151,7 @@ impl Greeted {
                 out.text(538, "5.7.11", "say STARTTLS first; a password needs encryption");
             }
             Request::Auth(..) => {
-                out.text(
-                    538,
-                    "5.7.11",
-                    "there is no AUTH without encryption; use port 465 or STARTTLS",
-                );
+                out.text(538, "5.7.11", NEEDS_TLS);
             }
             Request::Rset => out.text(250, "2.0.0", "Ok"),
             Request::Mail(..) if rules.starttls && !rules.auth => {
@@ -159,8 +171,7 @@ impl Ready {
         session: &Session,
         out: &mut Out<'_>,
     ) -> Step {
-        let identity = Some(self.identity.clone());
-        if let Some(state) = greeting(&request, identity, self.messages, session, out) {
+        if let Some(state) = greeting(&request, Some(&self), session, out) {
             return (state, Effect::Continue);
         }
         match request {
@@ -168,7 +179,14 @@ impl Ready {
                 return Envelope::begin(self, sender, parameters, session, out);
             }
             Request::Rset => out.text(250, "2.0.0", "Ok"),
-            Request::Auth(..) => out.text(503, "5.5.1", "you are logged in already"),
+            Request::Auth(mechanism, initial) if session.rules.auth && !self.logged_in => {
+                return Asking::begin(mechanism, initial, out);
+            }
+            Request::Auth(..) if self.logged_in => {
+                out.text(503, "5.5.1", "you are logged in already");
+            }
+            Request::Auth(..) => out.text(538, "5.7.11", NEEDS_TLS),
+            Request::Bdat(size, _) => return Skipping::begin(self, size, session, out),
             Request::StartTls if session.rules.starttls => {
                 out.text(220, "2.0.0", "go ahead");
                 return (State::Closed, Effect::StartTls);

@@ -245,15 +245,45 @@ fn chunks_are_content_whatever_is_in_them() {
     assert!(client.send("RCPT TO:<late@b.example>\r\n").starts_with("503 5.5.1"));
     client.send("BDAT 0 LAST\r\n");
     assert_eq!(client.messages[0].content.as_ref(), inner.as_bytes());
-    // A chunk nobody asked for is not read as commands.
+    // A chunk nobody asked for is not read as commands, and what follows it is the next command.
     let mut client = Client::logged_in();
-    assert!(client.send("BDAT 6\r\nRSET\r\n").starts_with("503 5.5.1"));
-    assert!(!client.open);
+    let said =
+        client.send("MAIL FROM:<a@a.example> SIZE=99999999\r\nBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n");
+    let codes: Vec<&str> = said.lines().map(|line| &line[..9]).collect();
+    assert_eq!(codes, ["552 5.3.4", "503 5.5.1", "250 2.0.0"], "{said}");
+    assert!(client.open && client.messages.is_empty());
+    assert!(client.send("BDAT 9999999999\r\n").starts_with("552 5.3.4 ") && !client.open);
+    // From somebody who has not logged in nothing is read for nothing.
+    let mut stranger = Client::new(encrypted());
+    stranger.send("EHLO c\r\n");
+    assert!(stranger.send("BDAT 6\r\nQUIT\r\n").starts_with("503 5.5.1") && !stranger.open);
     // Bare line ends are refused here too.
     let mut client = Client::logged_in();
     client.send(ENVELOPE);
     assert!(client.send("BDAT 4 LAST\r\na\nb\n").starts_with("554 5.6.0"));
     assert!(client.open && client.messages.is_empty());
+}
+
+#[test]
+fn who_is_known_by_address_may_log_in_all_the_same() {
+    let address = Identity { authorization: "Bearer address".into(), ..identity() };
+    let mut client = Client::new(Rules { known: Some(address), ..encrypted() });
+    assert!(client.send("EHLO c\r\n").contains("AUTH PLAIN LOGIN"));
+    let mail = format!("{ENVELOPE}BDAT 4 LAST\r\nhi\r\n");
+    client.send(&mail);
+    assert!(client.send("AUTH PLAIN AHVzZXIAcmlnaHQ=\r\n").starts_with("235 "));
+    client.send(&mail);
+    let who: Vec<_> = client.messages.iter().map(|m| m.identity.authorization.as_ref()).collect();
+    assert_eq!(who, ["Bearer address", identity().authorization.as_ref()]);
+    assert!(client.send("AUTH PLAIN AHVzZXIAcmlnaHQ=\r\n").starts_with("503 5.5.1 "));
+    // A login that fails is no way to go on under the address.
+    let mut client = Client::new(Rules { known: Some(identity()), ..encrypted() });
+    client.send("EHLO c\r\n");
+    client.send("AUTH PLAIN AHVzZXIAd3Jvbmc=\r\n");
+    assert!(client.send("MAIL FROM:<ann@a.example>\r\n").starts_with("530 "));
+    let mut client = Client::new(Rules { known: Some(identity()), ..plain() });
+    assert!(!client.send("EHLO c\r\n").contains("AUTH"));
+    assert!(client.send("AUTH PLAIN AHVzZXIAcmlnaHQ=\r\n").starts_with("538 5.7.11 "));
 }
 
 #[test]

@@ -82,8 +82,7 @@ impl Envelope {
         session: &Session,
         out: &mut Out<'_>,
     ) -> Step {
-        let identity = Some(self.ready.identity.clone());
-        if let Some(state) = open::greeting(&request, identity, self.ready.messages, session, out) {
+        if let Some(state) = open::greeting(&request, Some(&self.ready), session, out) {
             return (state, Effect::Continue);
         }
         match request {

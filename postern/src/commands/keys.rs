@@ -32,7 +32,11 @@ async fn create(args: KeyCreate, env: &Env) -> anyhow::Result<()> {
         test: args.test,
         ..v1::ApiKey::default()
     };
-    let request = v1::CreateApiKeyRequest { api_key: Some(key), never_expires: args.never_expires };
+    let request = v1::CreateApiKeyRequest {
+        api_key: Some(key),
+        never_expires: args.never_expires,
+        validate_only: false,
+    };
     let response = service(&client).create_api_key(client.request(request)).await?.into_inner();
     let key = response.api_key.unwrap_or_default();
     if args.connection.json {
@@ -70,7 +74,7 @@ async fn list(args: &ListArgs, env: &Env) -> anyhow::Result<()> {
 
 async fn revoke(args: &Named, env: &Env) -> anyhow::Result<()> {
     let client = Client::new(&args.connection, env)?;
-    let request = v1::RevokeApiKeyRequest { id: args.name.clone() };
+    let request = v1::RevokeApiKeyRequest { id: args.name.clone(), validate_only: false };
     let response = service(&client).revoke_api_key(client.request(request)).await?.into_inner();
     let key = response.api_key.unwrap_or_default();
     if args.connection.json {

@@ -47,7 +47,10 @@ fn asked(args: &SmtpCredentialArgs) -> anyhow::Result<v1::SmtpCredential> {
 
 async fn create(args: SmtpCredentialArgs, env: &Env) -> anyhow::Result<()> {
     let client = Client::new(&args.connection, env)?;
-    let request = v1::CreateSmtpCredentialRequest { smtp_credential: Some(asked(&args)?) };
+    let request = v1::CreateSmtpCredentialRequest {
+        smtp_credential: Some(asked(&args)?),
+        validate_only: false,
+    };
     let response = service(&client).create_smtp_credential(client.request(request)).await?;
     let response = response.into_inner();
     let made = response.smtp_credential.unwrap_or_default();
@@ -78,6 +81,7 @@ async fn import(args: SmtpCredentialImport, env: &Env) -> anyhow::Result<()> {
     let request = v1::ImportSmtpCredentialRequest {
         smtp_credential: Some(asked),
         bcrypt_hash: bcrypt_hash.trim().to_owned(),
+        validate_only: false,
     };
     let response = service(&client).import_smtp_credential(client.request(request)).await?;
     let made = response.into_inner().smtp_credential.unwrap_or_default();
@@ -104,7 +108,7 @@ async fn list(args: &ListArgs, env: &Env) -> anyhow::Result<()> {
 
 async fn revoke(args: Named, env: &Env) -> anyhow::Result<()> {
     let client = Client::new(&args.connection, env)?;
-    let request = v1::RevokeSmtpCredentialRequest { id: args.name };
+    let request = v1::RevokeSmtpCredentialRequest { id: args.name, validate_only: false };
     let response = service(&client).revoke_smtp_credential(client.request(request)).await?;
     let revoked = response.into_inner().smtp_credential.unwrap_or_default();
     show(&revoked, args.connection.json);

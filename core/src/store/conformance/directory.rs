@@ -155,6 +155,8 @@ async fn a_daily_limit_is_never_passed(stores: Stores) {
         granted += usize::from(task.await.unwrap());
     }
     assert_eq!(granted, 16, "16 times 3 is the most that fits into 50");
+    assert_eq!(directory::reserved(&*stores.db, 1, "key").await.unwrap(), 48);
+    assert_eq!(directory::reserved(&*stores.db, 2, "key").await.unwrap(), 0);
     assert!(directory::reserve(&*stores.db, 2, "key", 3, 50).await.unwrap(), "a new day");
     assert!(directory::reserve(&*stores.db, 1, "total", 3, 50).await.unwrap(), "another limit");
 }

@@ -6,7 +6,7 @@ use super::build::{NOW, accept, events, keyed, message, new, node, state, submis
 use super::promises;
 use crate::model::delivery::State;
 use crate::model::event::{EventFilter, EventType};
-use crate::model::message::Accepted;
+use crate::model::message::{Accepted, Receipt};
 use crate::store::group::{Group, GroupLimits};
 use crate::store::messages::{self, MessageFilter};
 use crate::store::{Error, Stores};
@@ -56,10 +56,15 @@ async fn what_is_accepted_is_read_back(stores: Stores) {
     );
 }
 
+/// The answer under a key of [`keyed`], given again.
+fn replayed(receipt: Receipt) -> Accepted {
+    Accepted::Replayed { receipt, expire_ms: NOW + 60_000 }
+}
+
 async fn the_same_key_gives_the_same_answer(stores: Stores) {
     let first = new(accept(&stores, keyed("k", 1), None).await);
     let second = accept(&stores, keyed("k", 1), None).await;
-    assert_eq!(second, Accepted::Replayed(first));
+    assert_eq!(second, replayed(first));
     assert_eq!(
         messages::list(&*stores.db, &Default::default(), None, 10).await.unwrap().0.len(),
         1
@@ -75,7 +80,7 @@ async fn a_key_counts_within_one_group(stores: Stores) {
     let group = vec![submission(keyed("k", 1), None), submission(keyed("k", 1), None)];
     let answers = stores.intake.accept(group.into(), NOW).await.unwrap();
     let first = new(answers[0][0].clone());
-    assert_eq!(answers[1][0], Accepted::Replayed(first));
+    assert_eq!(answers[1][0], replayed(first));
     assert_eq!(
         messages::list(&*stores.db, &Default::default(), None, 10).await.unwrap().0.len(),
         1
@@ -101,7 +106,7 @@ async fn concurrent_requests_with_one_key_store_one_message(stores: Stores) {
     for task in tasks {
         match task.await.unwrap() {
             Accepted::New(_) => stored += 1,
-            Accepted::Replayed(_) => {}
+            Accepted::Replayed { .. } => {}
             Accepted::KeyReused => panic!("the requests were the same"),
         }
     }
@@ -166,6 +171,6 @@ async fn a_poisoned_submission_fails_alone(stores: Stores) {
     for n in [0, 1, 3, 4] {
         new(results[n].clone().unwrap().remove(0));
     }
-    assert!(matches!(results[5].as_ref().unwrap()[0], Accepted::Replayed(_)));
+    assert!(matches!(results[5].as_ref().unwrap()[0], Accepted::Replayed { .. }));
     assert_eq!(stores.queue.depth().await.unwrap().queued, 5);
 }

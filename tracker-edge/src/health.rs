@@ -1,0 +1,33 @@
+//! Health for load balancers and people: the edge answers recipients whatever has become of the core
+//! and the disk, so it stays ready; what is amiss is told in the body.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use serde_json::json;
+
+use crate::App;
+
+/// `/health/live`: the process answers.
+pub(crate) async fn live() -> &'static str {
+    "ok"
+}
+
+/// `/health/ready`: always 200 while recipients are answered; `degraded` when hits are lost or
+/// cannot be told to the core.
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
+    let (lost, refused) = (app.journal.lost(), app.shipping.refused());
+    let is_shipping = app.shipping.is_going();
+    let body = json!({
+        "status": if is_shipping && lost == 0 && refused == 0 { "ok" } else { "degraded" },
+        "core": if is_shipping { "reached" } else { "away" },
+        "journal_octets": app.journal.octets(),
+        "hits_shipped": app.shipping.shipped(),
+        "hits_lost": lost,
+        "hits_refused": refused,
+    });
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
+    (headers, body.to_string()).into_response()
+}
