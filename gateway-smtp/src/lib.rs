@@ -32,10 +32,10 @@ use tokio_util::task::TaskTracker;
 
 pub use config::{Door, HELP, Listening, SmtpConfig, TlsFiles};
 
-use postern_kit::live::Live;
 use crate::login::Logins;
 use crate::seats::Seats;
 use crate::submit::Submitter;
+use postern_kit::live::Live;
 
 /// What all connections share.
 pub(crate) struct Shared {

@@ -57,9 +57,10 @@ impl TrackerConfig {
     /// Reads the settings; [`HELP`] lists them.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let name = "POSTERN_TRACKING_KEYS";
-        let keys = env.required(name)?.parse().map_err(|bad: postern_proto::link::BadKeys| {
-            EnvError::new(name, bad.to_string())
-        })?;
+        let keys = env
+            .required(name)?
+            .parse()
+            .map_err(|bad: postern_proto::link::BadKeys| EnvError::new(name, bad.to_string()))?;
         Ok(Self {
             listen: ListenAddr::from_env(env, "POSTERN_TRACKER_LISTEN", "127.0.0.1:8081")?,
             keys,
@@ -70,7 +71,8 @@ impl TrackerConfig {
             header_timeout: env
                 .duration("POSTERN_TRACKER_HEADER_TIMEOUT", Duration::from_secs(15))?,
             core_timeout: env.duration("POSTERN_TRACKER_CORE_TIMEOUT", Duration::from_secs(5))?,
-            drain_timeout: env.duration("POSTERN_TRACKER_DRAIN_TIMEOUT", Duration::from_secs(10))?,
+            drain_timeout: env
+                .duration("POSTERN_TRACKER_DRAIN_TIMEOUT", Duration::from_secs(10))?,
         })
     }
 }

@@ -130,12 +130,13 @@ mod tests {
     #[test]
     fn each_address_has_its_own_budget_and_changes_hold_at_once() {
         let limits = Limits::default();
-        let few = settings(&[
-            ("tracking.requests_per_address", "2"),
-            ("tracking.requests_window", "1h"),
-        ]);
+        let few =
+            settings(&[("tracking.requests_per_address", "2"), ("tracking.requests_window", "1h")]);
         let taken = |ip: &str| limits.take(&from(ip), &few).is_ok();
-        assert_eq!([taken("192.0.2.1"), taken("192.0.2.1"), taken("192.0.2.1")], [true, true, false]);
+        assert_eq!(
+            [taken("192.0.2.1"), taken("192.0.2.1"), taken("192.0.2.1")],
+            [true, true, false]
+        );
         assert!(taken("192.0.2.2"));
         // One customer of IPv6 has a whole /64.
         assert!(taken("2001:db8::1") && taken("2001:db8::2") && !taken("2001:db8::3"));

@@ -100,7 +100,8 @@ async fn by_token(app: &App, visitor: &Visitor, token: Option<&str>) -> Response
 
 /// Redirects to a link that the core has vouched for.
 async fn follow(app: &App, visitor: &Visitor, whose: LegacyReference, url: &str) -> Response {
-    let Some(answer) = target::location(url).and_then(|location| answer::redirect(&location)) else {
+    let Some(answer) = target::location(url).and_then(|location| answer::redirect(&location))
+    else {
         return pages::wrong_link(visitor.language);
     };
     record(app, visitor, Happened::click(Whose::Claimed(whose), url, -1)).await;

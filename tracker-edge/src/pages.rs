@@ -127,8 +127,7 @@ pub(crate) fn wrong_link(language: Language) -> Response {
 pub(crate) fn try_again(language: Language) -> Response {
     let words = words(language);
     let (title, text) = (words.later, words.later_text);
-    let mut response =
-        render(StatusCode::SERVICE_UNAVAILABLE, &MessagePage { words, title, text });
+    let mut response = render(StatusCode::SERVICE_UNAVAILABLE, &MessagePage { words, title, text });
     retry_after(response.headers_mut(), Duration::from_secs(30));
     response
 }

@@ -55,7 +55,8 @@ impl Resolver {
         }
         let reference = Some(Whose::Claimed(legacy.clone()).into());
         let request = v1::ResolveLinkRequest { reference, url: url.to_owned() };
-        let answer = self.ask(request, async |mut core: Client, request| core.resolve_link(request).await);
+        let answer =
+            self.ask(request, async |mut core: Client, request| core.resolve_link(request).await);
         let answer = answer.await?.filter(|answer| answer.known).map(|answer| answer.url);
         self.links.put(key, answer.clone());
         Ok(answer)
@@ -99,18 +100,21 @@ impl Resolver {
         whose: Whose,
     ) -> Result<Option<v1::GetSubscriptionResponse>, Away> {
         let request = v1::GetSubscriptionRequest { reference: Some(whose.into()) };
-        self.ask(request, async |mut core: Client, request| core.get_subscription(request).await).await
+        self.ask(request, async |mut core: Client, request| core.get_subscription(request).await)
+            .await
     }
 
     /// Suppresses at once.
     pub(crate) async fn unsubscribe(&self, request: v1::UnsubscribeRequest) -> Result<(), Away> {
-        let done = self.ask(request, async |mut core: Client, request| core.unsubscribe(request).await);
+        let done =
+            self.ask(request, async |mut core: Client, request| core.unsubscribe(request).await);
         done.await.map(|_| ())
     }
 
     /// Takes an unsubscription back.
     pub(crate) async fn resubscribe(&self, request: v1::ResubscribeRequest) -> Result<(), Away> {
-        let done = self.ask(request, async |mut core: Client, request| core.resubscribe(request).await);
+        let done =
+            self.ask(request, async |mut core: Client, request| core.resubscribe(request).await);
         done.await.map(|_| ())
     }
 

@@ -53,12 +53,7 @@ impl Standing {
 }
 
 /// Ships until `stop`, and once more then.
-pub(crate) async fn run(
-    app: Arc<App>,
-    core: CoreClient,
-    reader: Reader,
-    stop: CancellationToken,
-) {
+pub(crate) async fn run(app: Arc<App>, core: CoreClient, reader: Reader, stop: CancellationToken) {
     let mut shipper = Shipper { app, core, reader, attempt: 0, lost: 0 };
     loop {
         let pause = shipper.go().await;
@@ -67,9 +62,7 @@ pub(crate) async fn run(
             break;
         }
     }
-    let last = async {
-        while shipper.go().await.is_zero() {}
-    };
+    let last = async { while shipper.go().await.is_zero() {} };
     if tokio::time::timeout(LAST_TIME_MAX, last).await.is_err() {
         tracing::info!("the rest of the journal is shipped after the next start");
     }
@@ -192,7 +185,10 @@ impl Shipper {
 
     fn refused(&self, what: &str, status: &Status) {
         self.app.shipping.refused.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(error = status.message(), "the core refused {what} for good; it is dropped");
+        tracing::error!(
+            error = status.message(),
+            "the core refused {what} for good; it is dropped"
+        );
     }
 
     /// Says how many hits were answered but could not be journaled.
@@ -200,7 +196,11 @@ impl Shipper {
         let lost = self.app.journal.lost();
         if lost > self.lost {
             let since = lost - self.lost;
-            tracing::error!(hits = since, total = lost, "hits were answered but not recorded: the journal is full or cannot be written");
+            tracing::error!(
+                hits = since,
+                total = lost,
+                "hits were answered but not recorded: the journal is full or cannot be written"
+            );
             self.lost = lost;
         }
     }

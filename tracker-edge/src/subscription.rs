@@ -179,8 +179,7 @@ async fn unsubscribe(
         return Ok(());
     }
     let max = app.live.now().get(&TRACKING_JOURNAL_OCTETS_MAX).unsigned_abs();
-    let ticket =
-        app.journal.append(&Record::Unsubscribe(request), max).map_err(|_| Undone)?;
+    let ticket = app.journal.append(&Record::Unsubscribe(request), max).map_err(|_| Undone)?;
     app.journal.wait_synced(ticket).await;
     Ok(())
 }

@@ -118,7 +118,9 @@ fn words(agent: &str) -> impl Iterator<Item = &str> {
 
 fn is_program(word: &str) -> bool {
     // Cubot makes telephones.
-    PROGRAMS.contains(&word) || (word.ends_with("bot") && word != "cubot") || word.starts_with("crawl")
+    PROGRAMS.contains(&word)
+        || (word.ends_with("bot") && word != "cubot")
+        || word.starts_with("crawl")
 }
 
 #[cfg(test)]

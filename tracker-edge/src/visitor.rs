@@ -12,7 +12,6 @@ use postern_kit::net;
 
 use crate::App;
 
-
 /// The language of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Language {

@@ -37,7 +37,9 @@ pub(crate) enum JournalError {
     #[error("the journal cannot be written: {0}")]
     Io(#[from] io::Error),
     /// Another process holds the folder.
-    #[error("the journal folder {0} is used by another edge; give each one its own POSTERN_TRACKER_DATA")]
+    #[error(
+        "the journal folder {0} is used by another edge; give each one its own POSTERN_TRACKER_DATA"
+    )]
     Taken(PathBuf),
 }
 
@@ -119,7 +121,8 @@ impl Journal {
 
     /// Returns when everything up to the ticket has been synced, or could not be.
     pub(crate) async fn wait_synced(&self, ticket: Ticket) {
-        let _never_closed = self.synced.subscribe().wait_for(|synced| *synced >= ticket).await;
+        let mut synced = self.synced.subscribe();
+        let _never_closed = synced.wait_for(|synced| *synced >= ticket).await;
     }
 
     /// Where the next record will stand: the reader reads up to here.

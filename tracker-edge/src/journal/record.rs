@@ -61,7 +61,8 @@ impl Record {
     /// Reads the record at the beginning of `bytes`.
     pub(crate) fn read(bytes: &[u8]) -> Read {
         let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else { return Read::Partial };
-        let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let number =
+            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let len = number(0) as usize;
         if len == 0 || len > OCTETS_MAX {
             return Read::Damaged;
