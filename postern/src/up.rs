@@ -28,7 +28,13 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
         Some(token) => token.to_owned(),
         None => secrets::gateway_token(&data)?,
     };
-    let env = env.with("POSTERN_GATEWAY_TOKEN", token.as_str());
+    let tracking_keys = match env.get("POSTERN_TRACKING_KEYS") {
+        Some(keys) => keys.to_owned(),
+        None => secrets::tracking_keys(&data)?,
+    };
+    let env = env
+        .with("POSTERN_GATEWAY_TOKEN", token.as_str())
+        .with("POSTERN_TRACKING_KEYS", tracking_keys);
     let core_config = CoreConfig::from_env(&env)?;
     let rest_config = RestConfig::from_env(&env)?;
     let smtp_config = smtp_config(&env, &core_config, &data)?;

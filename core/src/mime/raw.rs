@@ -2,6 +2,7 @@
 //! go, Date and Message-ID come when they are missing; everything else stays as it was, long lines
 //! and 8-bit bytes included, because a signature of the client's own may cover it.
 
+use super::Unsubscribe;
 use super::encode::lines;
 use super::headers;
 use super::inspect::{Fields, RawError};
@@ -36,6 +37,18 @@ pub fn prepare(raw: &[u8], missing: Missing<'_>) -> Result<Vec<u8>, RawError> {
     Ok(out)
 }
 
+/// A message with CRLF line ends with these unsubscribe fields in place of its own.
+pub fn with_unsubscribe(message: &[u8], unsubscribe: &Unsubscribe) -> Result<Vec<u8>, RawError> {
+    let fields = Fields::parse(message)?;
+    let mut out = Vec::with_capacity(message.len() + 256);
+    for field in fields.iter().filter(|field| !headers::unsubscribes(field.name)) {
+        out.extend_from_slice(field.bytes);
+    }
+    headers::unsubscribe(&mut out, unsubscribe);
+    out.extend_from_slice(fields.body_with_blank_line());
+    Ok(out)
+}
+
 /// Whether the field talks to this system and must not leave it.
 pub fn is_private(name: &str) -> bool {
     let start = name.get(..PRIVATE_PREFIX.len());
@@ -47,7 +60,7 @@ fn is_hidden(name: &str) -> bool {
 }
 
 /// The message with CRLF line ends, ended by one. NUL is refused: no server takes it.
-pub(super) fn normalise(raw: &[u8]) -> Result<Vec<u8>, RawError> {
+pub(crate) fn normalise(raw: &[u8]) -> Result<Vec<u8>, RawError> {
     if raw.contains(&0) {
         return Err(RawError::Nul);
     }
