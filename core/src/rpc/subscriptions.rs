@@ -4,6 +4,7 @@ use postern_proto::ids::{EventId, SuppressionId};
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use postern_proto::v1;
+use postern_proto::v1::link_reference::Reference;
 use postern_proto::v1::{SubscriptionScope as Scope, UnsubscribeSource as Source, Verdict};
 
 use crate::model::directory::{Suppression, SuppressionReason};
@@ -23,10 +24,27 @@ struct Subscriber {
     addressee: Option<Addressee>,
 }
 
+/// Whether a reference proves that whoever shows it got the mail.
+fn is_signed(reference: Option<&v1::LinkReference>) -> bool {
+    let reference = reference.and_then(|one| one.reference.as_ref());
+    matches!(reference, Some(Reference::RecipientId(_)))
+}
+
+/// Whether an unsigned reference names a campaign: an address alone must unsubscribe nobody.
+fn names_campaign(reference: Option<&v1::LinkReference>) -> bool {
+    match reference.and_then(|one| one.reference.as_ref()) {
+        Some(Reference::Legacy(legacy)) => !legacy.campaign_id.is_empty(),
+        _ => true,
+    }
+}
+
 async fn subscriber(
     context: &Context,
     reference: Option<v1::LinkReference>,
 ) -> Result<Option<Subscriber>, Failure> {
+    if !names_campaign(reference.as_ref()) {
+        return Ok(None);
+    }
     Ok(match referred(context, "reference", reference).await? {
         Referred::Nobody => None,
         Referred::Before(claim) => Some(Subscriber {
@@ -123,7 +141,9 @@ pub async fn renew(
     context: &Context,
     request: v1::ResubscribeRequest,
 ) -> Result<v1::ResubscribeResponse, Failure> {
-    let Some(who) = subscriber(context, request.reference).await? else {
+    let signed = is_signed(request.reference.as_ref());
+    let who = subscriber(context, request.reference).await?;
+    let Some(who) = who.filter(|_| signed) else {
         return Ok(v1::ResubscribeResponse { changed: false });
     };
     let mut remove = vec![(who.email.clone(), String::new())];
