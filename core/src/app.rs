@@ -21,6 +21,7 @@ use crate::config::{CoreConfig, StoreConfig};
 use crate::credential;
 use crate::directory::Directory;
 use crate::intake::{Intake, quota::Quota};
+use crate::model::content::Wishes;
 use crate::model::directory::ApiKey;
 use crate::rpc::auth::{self, Gate};
 use crate::rpc::check_password::Checker;
@@ -72,9 +73,12 @@ impl Core {
         let (clock, node) = (Clock::System, Uuid::now_v7());
         let stores = open(&config.store).await?;
         let loop_ends = worker::handle();
+        let directory =
+            Arc::new(Directory::load(stores.db.clone(), config.settings.clone()).await?);
         let keeper = Keeper {
             queue: stores.queue.clone(),
             db: stores.db.clone(),
+            directory: directory.clone(),
             node,
             clock: clock.clone(),
             retention: config.retention.clone(),
@@ -82,11 +86,10 @@ impl Core {
         };
         reap_at_start(&keeper, &config.store).await?;
         keeper.register().await?;
-        let directory =
-            Arc::new(Directory::load(stores.db.clone(), config.settings.clone()).await?);
         let lab = lab(&config, &stores, &directory, node, &clock)?;
         let intake = Intake {
             policy: config.policy.clone(),
+            has_tracker: config.tracker.is_some(),
             directory: directory.clone(),
             clock: clock.clone(),
             db: stores.db.clone(),
@@ -107,6 +110,7 @@ impl Core {
             intake: Arc::new(intake),
             directory,
             queue: stores.queue.clone(),
+            tracking: stores.tracking.clone(),
             db: stores.db.clone(),
             checker: Checker::default(),
             pages: Arc::new(Pages::new(config.gateway_token.reveal())),
@@ -138,6 +142,7 @@ impl Core {
             hint: credential::hint(&secret),
             create_ms: context.clock.now_ms(),
             revoke_ms: None,
+            wishes: Wishes::default(),
         };
         store::directory::create_key(&*context.db, &key).await?;
         context.directory.refresh().await?;
@@ -290,6 +295,7 @@ fn lab(
         begin,
         finish,
         directory: directory.clone(),
+        tracker: config.tracker.clone(),
         transports,
         retry: config.retry.clone(),
         clock: clock.clone(),

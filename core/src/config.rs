@@ -1,12 +1,14 @@
 //! Every knob of the core, read once and checked before a port opens.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use postern_kit::core_client::GatewayToken;
 use postern_kit::env::{Env, EnvError};
 use postern_kit::listen::ListenAddr;
 
+use postern_proto::link::BadKeys;
 use postern_proto::settings::{self, Settings};
 
 use crate::intake::{Policy, SenderPolicy};
@@ -14,6 +16,7 @@ use crate::queue::lanes::LaneLimits;
 use crate::queue::schedule::RetryPolicy;
 use crate::rpc::server::ServerLimits;
 use crate::store::postgres::PostgresConfig;
+use crate::track::Tracker;
 use crate::transport::{TransportChoice, TransportConfig};
 use crate::worker::keeper::Retention;
 
@@ -38,6 +41,8 @@ Environment (core):
   POSTERN_IDEMPOTENCY_TTL    how long answers are kept           [72h]
   POSTERN_IDEMPOTENCY_REQUIRED  refuse to send without a key     [off]
   POSTERN_CONTENT_RETENTION  how long contents are kept          [3d]
+  POSTERN_TRACKING_URL       where tracking links lead           [http://127.0.0.1:8081]
+  POSTERN_TRACKING_KEYS      secrets that sign them: 1:<64 hex digits>,…; unset: no tracking
   POSTERN_INBOX_KEEP         mails kept in the local inbox       [10000]
   POSTERN_CONCURRENCY        attempts under way at once          [256]
   POSTERN_LANE_CONCURRENCY   attempts at once to one destination [20]
@@ -86,6 +91,8 @@ pub struct CoreConfig {
     pub settings: Settings,
     /// A gateway may use the inbox without a caller's key.
     pub inbox_open: bool,
+    /// How tracking links are made; none without keys.
+    pub tracker: Option<Arc<Tracker>>,
 }
 
 impl CoreConfig {
@@ -117,9 +124,31 @@ impl CoreConfig {
             drain: env.duration("POSTERN_DRAIN", Duration::from_secs(25))?,
             settings: settings(env)?,
             inbox_open: env.switch("POSTERN_INBOX", listen.addr.ip().is_loopback())?,
+            tracker: tracker(env)?,
             listen,
         })
     }
+}
+
+/// Links can be made when there are keys to sign them with.
+fn tracker(env: &Env) -> Result<Option<Arc<Tracker>>, EnvError> {
+    let (keys, url) = ("POSTERN_TRACKING_KEYS", "POSTERN_TRACKING_URL");
+    let base = env.text(url, "http://127.0.0.1:8081");
+    let base = base.trim_end_matches('/');
+    let parsed = url::Url::parse(base).ok().filter(|parsed| {
+        let plain = parsed.query().is_none() && parsed.fragment().is_none();
+        matches!(parsed.scheme(), "http" | "https") && parsed.has_host() && plain
+    });
+    let ordinary = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/[]".contains(&b);
+    if parsed.is_none() || base.len() > 256 || !base.bytes().all(ordinary) {
+        return Err(EnvError::new(
+            url,
+            "needs the url of the tracking edge: https://t.example.com",
+        ));
+    }
+    let Some(text) = env.get(keys) else { return Ok(None) };
+    let keys = text.parse().map_err(|bad: BadKeys| EnvError::new(keys, bad.to_string()))?;
+    Ok(Some(Arc::new(Tracker { keys, base: base.to_owned() })))
 }
 
 fn policy(env: &Env, stays_local: bool) -> Result<Policy, EnvError> {

@@ -31,6 +31,11 @@ pub fn random_text(length: usize) -> String {
     (0..length).map(|_| char::from(BASE62[rng.random_range(0..BASE62.len())])).collect()
 }
 
+/// A secret of 32 octets in hexadecimal digits, from the randomness of the system.
+pub fn hex_secret() -> String {
+    rand::random::<[u8; 32]>().iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
 /// The first characters of a secret, to tell keys apart without giving one away.
 pub fn hint(secret: &str) -> String {
     secret.chars().take(13).chain(['…']).collect()

@@ -19,6 +19,7 @@ use crate::password;
 use crate::store::smtp_credentials;
 use crate::store::{self, Database, Error};
 use crate::template::{Compiled, Engine, TemplateError};
+use crate::track::Defaults;
 
 /// How often other processes' changes are looked for.
 pub const POLL: Duration = Duration::from_millis(500);
@@ -37,6 +38,7 @@ pub struct Snapshot {
     keys_by_id: HashMap<Uuid, Arc<ApiKey>>,
     failure_cost: u32,
     settings: Settings,
+    tracking: Defaults,
 }
 
 impl Snapshot {
@@ -68,6 +70,11 @@ impl Snapshot {
     /// The live settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What the settings say about tracking.
+    pub fn tracking(&self) -> Defaults {
+        self.tracking
     }
 
     /// The signers of a domain that is registered here, one for each of its keys.
@@ -135,6 +142,7 @@ impl Directory {
             smtp_by_id: smtp.values().map(|one| (one.id.uuid(), one.clone())).collect(),
             smtp,
             failure_cost,
+            tracking: Defaults::of(&settings),
             settings,
         }));
         Ok(())

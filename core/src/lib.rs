@@ -4,7 +4,7 @@
 //! 2. **validate** ([`intake`]): it becomes something we are willing to promise;
 //! 3. **persist** ([`store`]): it is on stable storage, and only now the client hears yes;
 //! 4. **claim** ([`queue`], [`worker`]): a node takes a lease and finds the turn of a delivery;
-//! 5. **build** ([`mime`]): content becomes bytes;
+//! 5. **build** ([`mime`], [`track`]): content becomes bytes, with what its sender wants to see;
 //! 6. **sign** ([`dkim`]): the sender domain vouches for them;
 //! 7. **deliver** ([`transport`]): a remote server takes them or says why not;
 //! 8. **record** ([`store::queue`]): state, event and counters in one commit;
@@ -20,6 +20,7 @@ pub mod store;
 pub mod queue;
 pub mod worker;
 pub mod mime;
+pub mod track;
 pub mod dkim;
 pub mod transport;
 pub mod capture;

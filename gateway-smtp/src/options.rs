@@ -22,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) send_time: Option<Timestamp>,
     pub(crate) expire_time: Option<Timestamp>,
     pub(crate) test: bool,
+    pub(crate) tracking: v1::TrackingOptions,
+    pub(crate) unsubscribe: v1::UnsubscribeOptions,
 }
 
 const PREFIX: &str = "x-postern-";
@@ -92,6 +94,8 @@ impl Options {
             }
             "send-time" => time(value).map(|time| self.send_time = Some(time)),
             "expire-time" => time(value).map(|time| self.expire_time = Some(time)),
+            "track" => self.track(value),
+            "unsubscribe" => self.unsubscribe(value),
             "test" if value.eq_ignore_ascii_case("sink") => {
                 self.test = true;
                 Ok(())
@@ -99,6 +103,46 @@ impl Options {
             "test" => Err("has a value other than sink".to_owned()),
             _ => Err("is not an option that Postern knows".to_owned()),
         }
+    }
+
+    /// `opens`, `clicks` (in html), `clicks=html`, `clicks=text`, `clicks=all`, or `none`; what is
+    /// not named is off. `keep-campaign-links` besides leaves those of the campaign manager alone.
+    fn track(&mut self, value: &str) -> Result<(), String> {
+        let (mut opens, mut clicks) = (false, v1::ClickTracking::None);
+        for word in words(value) {
+            match word.as_str() {
+                "opens" => opens = true,
+                "clicks" | "clicks=html" => clicks = v1::ClickTracking::Html,
+                "clicks=text" => clicks = v1::ClickTracking::Text,
+                "clicks=all" => clicks = v1::ClickTracking::All,
+                "none" | "clicks=none" => {}
+                "keep-campaign-links" => self.tracking.keep_campaign_links = true,
+                _ => {
+                    return Err(
+                        "has a word other than opens, clicks=html, clicks=text, clicks=all, \
+                                 keep-campaign-links, none"
+                            .to_owned(),
+                    );
+                }
+            }
+        }
+        self.tracking.opens = Some(opens);
+        self.tracking.set_clicks(clicks);
+        Ok(())
+    }
+
+    /// `one-click`, `header` or `none`, and `footer` besides.
+    fn unsubscribe(&mut self, value: &str) -> Result<(), String> {
+        for word in words(value) {
+            match word.as_str() {
+                "one-click" => self.unsubscribe.set_mode(v1::UnsubscribeMode::OneClick),
+                "header" => self.unsubscribe.set_mode(v1::UnsubscribeMode::Header),
+                "none" => self.unsubscribe.set_mode(v1::UnsubscribeMode::None),
+                "footer" => self.unsubscribe.footer = Some(true),
+                _ => return Err("has a word other than one-click, header, none, footer".to_owned()),
+            }
+        }
+        Ok(())
     }
 
     /// Tags separated by commas.
@@ -121,6 +165,11 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// Words separated by commas, in lower case.
+fn words(value: &str) -> impl Iterator<Item = String> {
+    value.split(',').map(|word| word.trim().to_ascii_lowercase()).filter(|word| !word.is_empty())
 }
 
 /// A time as RFC 3339 or RFC 5322 writes it.
@@ -180,6 +229,65 @@ mod tests {
     }
 
     #[test]
+    fn tracking_is_said_in_words() {
+        use v1::{ClickTracking, UnsubscribeMode};
+        for (value, opens, clicks) in [
+            ("opens,clicks=html", true, ClickTracking::Html),
+            ("Opens, Clicks", true, ClickTracking::Html),
+            ("clicks=all", false, ClickTracking::All),
+            ("clicks=text, keep-campaign-links", false, ClickTracking::Text),
+            ("none", false, ClickTracking::None),
+        ] {
+            let read = options(&format!("X-Postern-Track: {value}"), &[]).unwrap().tracking;
+            assert_eq!((read.opens, read.clicks()), (Some(opens), clicks), "{value}");
+            assert_eq!(read.keep_campaign_links, value.contains("keep"));
+        }
+        assert_eq!(options("Subject: x", &[]).unwrap().tracking, v1::TrackingOptions::default());
+        let read = options("X-Postern-Unsubscribe: one-click, footer", &[]).unwrap().unsubscribe;
+        assert_eq!((read.mode(), read.footer), (UnsubscribeMode::OneClick, Some(true)));
+    }
+
+    #[test]
+    fn vendors_say_it_in_their_own() {
+        use v1::{ClickTracking, HeaderAlias::*};
+        for (alias, text, opens, clicks) in [
+            (
+                Postmark,
+                "X-PM-TrackOpens: true\nX-PM-TrackLinks: HtmlAndText",
+                Some(true),
+                ClickTracking::All,
+            ),
+            (Postmark, "X-PM-TrackLinks: None", None, ClickTracking::None),
+            (Mailgun, "X-Mailgun-Track: no", Some(false), ClickTracking::None),
+            (Mailgun, "X-Mailgun-Track-Opens: yes", Some(true), ClickTracking::Unspecified),
+            (Mailgun, "X-Mailgun-Track-Clicks: htmlonly", None, ClickTracking::Html),
+            (Mandrill, "X-MC-Track: opens, clicks_htmlonly", Some(true), ClickTracking::Html),
+            (Mandrill, "X-MC-Track: clicks_all", Some(false), ClickTracking::All),
+            (
+                Sendgrid,
+                "X-SMTPAPI: {\"filters\":{\"opentrack\":{\"settings\":{\"enable\":1}},\"clicktrack\":{\"settings\":{\"enable\":0}}}}",
+                Some(true),
+                ClickTracking::None,
+            ),
+            (
+                Sparkpost,
+                "X-MSYS-API: {\"options\":{\"open_tracking\":false,\"click_tracking\":true}}",
+                Some(false),
+                ClickTracking::All,
+            ),
+        ] {
+            let read = options(text, &[alias]).unwrap().tracking;
+            assert_eq!((read.opens, read.clicks()), (opens, clicks), "{text}");
+            let unread = options(text, &[]).unwrap().tracking;
+            assert_eq!(unread, v1::TrackingOptions::default());
+        }
+        let list = "X-SES-LIST-MANAGEMENT-OPTIONS: news; topic=a";
+        let read = options(list, &[Ses]).unwrap().unsubscribe;
+        assert_eq!(read.mode(), v1::UnsubscribeMode::OneClick);
+        assert!(options("X-PM-TrackLinks: some", &[Postmark]).is_err());
+    }
+
+    #[test]
     fn the_campaign_is_where_the_old_system_looked() {
         for (text, campaign) in [
             ("X-ID-mail: [12345]", "12345"),
@@ -205,6 +313,8 @@ mod tests {
             "X-Postern-Send-Time: tomorrow",
             "X-Postern-Idempotency-Key: a\nX-Postern-Idempotency-Key: b",
             "X-Postern-Test: maybe",
+            "X-Postern-Track: everything",
+            "X-Postern-Unsubscribe: never",
             "X-Postern-: x",
         ] {
             let refused = options(text, &[]).unwrap_err();

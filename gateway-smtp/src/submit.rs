@@ -164,6 +164,9 @@ fn request(handover: &Handover) -> Result<v1::SendRawMessageRequest, Reply> {
         expire_time: options.expire_time.map(timestamp),
         request_id: options.request_id,
         test: options.test,
+        tracking: Some(options.tracking).filter(|asked| *asked != v1::TrackingOptions::default()),
+        unsubscribe: Some(options.unsubscribe)
+            .filter(|asked| *asked != v1::UnsubscribeOptions::default()),
         ..v1::SendRawMessageRequest::default()
     })
 }

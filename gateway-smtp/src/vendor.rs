@@ -2,7 +2,7 @@
 //! only for credentials that say so, or foreign headers would be interpreted by surprise. Pure.
 
 use jiff::Timestamp;
-use postern_proto::v1::HeaderAlias;
+use postern_proto::v1::{ClickTracking, HeaderAlias, UnsubscribeMode};
 use serde_json::Value;
 
 use crate::options::{Options, time};
@@ -22,21 +22,33 @@ pub(crate) fn read(
     match alias {
         HeaderAlias::Postmark => match name.strip_prefix("x-pm-metadata-") {
             Some(key) => drop(options.metadata.insert(key.to_owned(), value)),
-            None => options.tags.push(value),
+            None if name == "x-pm-tag" => options.tags.push(value),
+            None if name == "x-pm-trackopens" => options.tracking.opens = Some(is_yes(&value)),
+            None => options.tracking.set_clicks(postmark_links(&value)?),
         },
         HeaderAlias::Mailgun => match name {
             "x-mailgun-tag" => options.tags.push(value),
             "x-mailgun-variables" => options.metadata_json(&value)?,
             "x-mailgun-deliver-by" => options.send_time = Some(time(&value)?),
+            "x-mailgun-track" => {
+                options.tracking.opens = Some(is_yes(&value) || is_html_only(&value));
+                options.tracking.set_clicks(mailgun_clicks(&value));
+            }
+            "x-mailgun-track-opens" => options.tracking.opens = Some(is_yes(&value)),
+            "x-mailgun-track-clicks" => options.tracking.set_clicks(mailgun_clicks(&value)),
             _ => options.test |= is_yes(&value),
         },
         HeaderAlias::Mandrill => match name {
             "x-mc-tags" => options.tag_list(&value),
             "x-mc-metadata" => options.metadata_json(&value)?,
+            "x-mc-track" => mandrill_track(options, &value),
             _ => options.send_time = Some(mandrill_time(&value)?),
         },
         HeaderAlias::Sendgrid => sendgrid(options, &value)?,
         HeaderAlias::Sparkpost => sparkpost(options, &value)?,
+        HeaderAlias::Ses if name == "x-ses-list-management-options" => {
+            options.unsubscribe.set_mode(UnsubscribeMode::OneClick);
+        }
         HeaderAlias::Ses => options.tag_list(&value),
         HeaderAlias::Brevo => match name {
             "x-mailin-tag" => options.tags.push(value),
@@ -58,15 +70,18 @@ pub(crate) fn is_option(name: &str, aliases: &[i32]) -> bool {
 /// Whose option the field is.
 fn owner(name: &str) -> Option<HeaderAlias> {
     Some(match name {
-        "x-pm-tag" => HeaderAlias::Postmark,
+        "x-pm-tag" | "x-pm-trackopens" | "x-pm-tracklinks" => HeaderAlias::Postmark,
         "x-mailgun-tag"
+        | "x-mailgun-track"
+        | "x-mailgun-track-opens"
+        | "x-mailgun-track-clicks"
         | "x-mailgun-variables"
         | "x-mailgun-deliver-by"
         | "x-mailgun-drop-message" => HeaderAlias::Mailgun,
-        "x-mc-tags" | "x-mc-metadata" | "x-mc-sendat" => HeaderAlias::Mandrill,
+        "x-mc-tags" | "x-mc-metadata" | "x-mc-sendat" | "x-mc-track" => HeaderAlias::Mandrill,
         "x-smtpapi" => HeaderAlias::Sendgrid,
         "x-msys-api" => HeaderAlias::Sparkpost,
-        "x-ses-message-tags" => HeaderAlias::Ses,
+        "x-ses-message-tags" | "x-ses-list-management-options" => HeaderAlias::Ses,
         "x-mailin-tag" | "x-mailin-custom" | "x-sib-sandbox" => HeaderAlias::Brevo,
         "resend-idempotency-key" => HeaderAlias::Resend,
         name if name.starts_with("x-pm-metadata-") => HeaderAlias::Postmark,
@@ -76,6 +91,41 @@ fn owner(name: &str) -> Option<HeaderAlias> {
 
 fn is_yes(value: &str) -> bool {
     matches!(value.to_ascii_lowercase().as_str(), "yes" | "true")
+}
+
+fn is_html_only(value: &str) -> bool {
+    value.eq_ignore_ascii_case("htmlonly")
+}
+
+fn postmark_links(value: &str) -> Result<ClickTracking, String> {
+    Ok(match value.to_ascii_lowercase().as_str() {
+        "none" => ClickTracking::None,
+        "htmlandtext" => ClickTracking::All,
+        "htmlonly" => ClickTracking::Html,
+        "textonly" => ClickTracking::Text,
+        _ => return Err("is none of None, HtmlAndText, HtmlOnly, TextOnly".to_owned()),
+    })
+}
+
+fn mailgun_clicks(value: &str) -> ClickTracking {
+    match is_yes(value) {
+        true => ClickTracking::All,
+        false if is_html_only(value) => ClickTracking::Html,
+        false => ClickTracking::None,
+    }
+}
+
+/// A list that says all: what is not named is off.
+fn mandrill_track(options: &mut Options, value: &str) {
+    let value = value.to_ascii_lowercase();
+    let has = |word: &str| value.split(',').any(|one| one.trim() == word);
+    options.tracking.opens = Some(has("opens"));
+    options.tracking.set_clicks(match () {
+        () if has("clicks_all") || has("clicks") => ClickTracking::All,
+        () if has("clicks_htmlonly") => ClickTracking::Html,
+        () if has("clicks_textonly") => ClickTracking::Text,
+        () => ClickTracking::None,
+    });
 }
 
 /// `YYYY-MM-DD HH:MM:SS` in UTC.
@@ -93,6 +143,14 @@ fn sendgrid(options: &mut Options, value: &str) -> Result<(), String> {
         _ => {}
     }
     nested(options, &json["unique_args"])?;
+    let enabled = |filter: &str| {
+        let enable = &json["filters"][filter]["settings"]["enable"];
+        enable.as_bool().or_else(|| enable.as_i64().map(|number| number != 0))
+    };
+    options.tracking.opens = enabled("opentrack").or(options.tracking.opens);
+    if let Some(on) = enabled("clicktrack") {
+        options.tracking.set_clicks(if on { ClickTracking::All } else { ClickTracking::None });
+    }
     if let Some(seconds) = json["send_at"].as_i64() {
         let time = Timestamp::from_second(seconds);
         options.send_time = Some(time.map_err(|_| "has an unusable send_at".to_owned())?);
@@ -107,6 +165,11 @@ fn sparkpost(options: &mut Options, value: &str) -> Result<(), String> {
     }
     if let Some(tags) = json["tags"].as_array() {
         options.tags.extend(tags.iter().filter_map(Value::as_str).map(str::to_owned));
+    }
+    let chosen = |name: &str| json["options"][name].as_bool();
+    options.tracking.opens = chosen("open_tracking").or(options.tracking.opens);
+    if let Some(on) = chosen("click_tracking") {
+        options.tracking.set_clicks(if on { ClickTracking::All } else { ClickTracking::None });
     }
     nested(options, &json["metadata"])
 }

@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Rest,
     /// Starts the SMTP gateway alone; the core is at POSTERN_CORE_URL.
     Smtp,
+    /// Starts the tracking edge alone; the core is at POSTERN_CORE_URL.
+    Tracker,
     /// Sends a mail.
     Send(Send),
     /// Shows what became of a message.
@@ -42,6 +44,9 @@ pub(crate) enum Command {
     /// Adds sender domains and shows the DNS records to publish.
     #[command(subcommand)]
     Domains(Domains),
+    /// Takes over links that the old system wrote into mail already sent.
+    #[command(subcommand)]
+    LegacyLinks(LegacyLinks),
 }
 
 /// How the operator's commands reach the core.
@@ -249,6 +254,21 @@ pub(crate) enum Domains {
     Records(Named),
     /// Lists the domains.
     List(ListArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LegacyLinks {
+    /// Imports a file; links that are there already stay as they are, so it may be run again.
+    Import(LegacyLinksImport),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LegacyLinksImport {
+    /// One JSON object per line: token, url (empty for a pixel), address, campaign_id, message_id;
+    /// `-` reads standard input.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
 }
 
 #[derive(Debug, ClapArgs)]

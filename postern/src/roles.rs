@@ -9,6 +9,7 @@ use postern_kit::core_client::CoreClient;
 use postern_kit::env::Env;
 use postern_kit::limits::Limiter;
 use postern_kit::{open_files, shutdown, telemetry};
+use postern_tracker_edge::{Edge, TrackerConfig};
 
 /// Behind `--help`.
 pub(crate) const HELP: &str = "\
@@ -51,5 +52,17 @@ pub(crate) async fn smtp(env: &Env) -> anyhow::Result<()> {
     let listeners = config.listening.bind().await?;
     let gateway = Gateway::build(config, core, Limiter::from_env(env)?)?;
     gateway.serve(listeners, shutdown::token_on_signal()?).await;
+    Ok(())
+}
+
+/// The tracking edge alone.
+pub(crate) async fn tracker(env: &Env) -> anyhow::Result<()> {
+    telemetry::init(env)?;
+    open_files::raise_limit();
+    let config = TrackerConfig::from_env(env)?;
+    let core = CoreClient::from_env(env, "tracking")?;
+    let listener = config.listen.bind().await?;
+    tracing::info!(address = %listener.local_addr()?, "tracking edge listens");
+    Edge::build(config, core)?.serve(listener, shutdown::token_on_signal()?).await;
     Ok(())
 }

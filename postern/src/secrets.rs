@@ -10,17 +10,27 @@ use anyhow::Context as _;
 use postern_core::credential;
 
 const GATEWAY_TOKEN: &str = "gateway-token";
+const TRACKING_KEYS: &str = "tracking-keys";
 const FIRST_KEY: &str = "first-api-key";
 const TOKEN_CHARS: usize = 48;
 
 /// The token gateways share with the core; made when there is none.
 pub(crate) fn gateway_token(folder: &Path) -> anyhow::Result<String> {
-    match read(folder, GATEWAY_TOKEN)? {
-        Some(token) => Ok(token),
+    made_once(folder, GATEWAY_TOKEN, || credential::random_text(TOKEN_CHARS))
+}
+
+/// The keys that tracking links are signed with; made when there are none.
+pub(crate) fn tracking_keys(folder: &Path) -> anyhow::Result<String> {
+    made_once(folder, TRACKING_KEYS, || format!("1:{}", credential::hex_secret()))
+}
+
+fn made_once(folder: &Path, name: &str, make: fn() -> String) -> anyhow::Result<String> {
+    match read(folder, name)? {
+        Some(secret) => Ok(secret),
         None => {
-            let token = credential::random_text(TOKEN_CHARS);
-            write(folder, GATEWAY_TOKEN, &token)?;
-            Ok(token)
+            let secret = make();
+            write(folder, name, &secret)?;
+            Ok(secret)
         }
     }
 }
@@ -67,6 +77,9 @@ mod tests {
         let first = gateway_token(folder.path()).unwrap();
         assert_eq!(gateway_token(folder.path()).unwrap(), first);
         assert_eq!(first.len(), TOKEN_CHARS);
+        let keys = tracking_keys(folder.path()).unwrap();
+        assert_eq!(tracking_keys(folder.path()).unwrap(), keys);
+        assert!(keys.parse::<postern_proto::link::Keys>().is_ok());
         let mode = folder.path().join(GATEWAY_TOKEN).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }

@@ -13,6 +13,7 @@ use postern_kit::core_client::{CoreClient, GatewayToken};
 use postern_kit::env::Env;
 use postern_kit::limits::Limiter;
 use postern_kit::{open_files, shutdown, telemetry, tls};
+use postern_tracker_edge::{Edge, TrackerConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::{output, secrets};
@@ -25,15 +26,17 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
     telemetry::init(&env)?;
     open_files::raise_limit();
     let data = PathBuf::from(env.text("POSTERN_DATA", "./data"));
-    let token = match env.get("POSTERN_GATEWAY_TOKEN") {
-        Some(token) => token.to_owned(),
-        None => secrets::gateway_token(&data)?,
-    };
-    let env = env.with("POSTERN_GATEWAY_TOKEN", token.as_str());
+    let env = with_secrets(env, &data)?;
+    let tracker_config = TrackerConfig::from_env(&env)?;
+    // Ports first: a taken one is the likeliest mistake, and nothing has to be undone.
+    let tracker = tracker_config.listen.bind().await?;
+    // Links lead to the edge that was just opened, unless somebody knows better.
+    let own = format!("http://{}", tracker.local_addr()?);
+    let url = env.text("POSTERN_TRACKING_URL", &own);
+    let env = env.with("POSTERN_TRACKING_URL", url.as_str());
     let core_config = CoreConfig::from_env(&env)?;
     let rest_config = RestConfig::from_env(&env)?;
     let smtp_config = smtp_config(&env, &core_config, &data)?;
-    // Ports first: a taken one is the likeliest mistake, and nothing has to be undone.
     let grpc = core_config.listen.bind().await?;
     let rest = rest_config.listen.bind().await?;
     let smtp = smtp_config.listening.bind().await?;
@@ -41,6 +44,7 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
         transport: core_config.transport_choice.to_string(),
         grpc: grpc.local_addr()?,
         rest: rest.local_addr()?,
+        tracker: tracker.local_addr()?,
         smtp: Vec::new(),
         data: data.clone(),
         key: None,
@@ -53,7 +57,9 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
         secrets::keep_first_key(&data, &secret)?;
     }
     welcome.key = secrets::first_key(&data)?;
-    let client = CoreClient::new(core.channel(), GatewayToken::new(&token)?, "rest");
+    let token = GatewayToken::new(env.required("POSTERN_GATEWAY_TOKEN")?)?;
+    let client = CoreClient::new(core.channel(), token, "rest");
+    let edge = Edge::build(tracker_config, client.with_door("tracking"))?;
     let smtp_gateway =
         Gateway::build(smtp_config, client.with_door("smtp"), Limiter::from_env(&env)?)?;
     let gateway = postern_gateway_rest::build(rest_config, client);
@@ -62,13 +68,36 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
     let gateways_closed = CancellationToken::new();
     let core = tokio::spawn(core.run(grpc, gateways_closed.clone()));
     output::line(&welcome.to_string());
-    tokio::join!(gateway.serve(rest, stop.clone()), smtp_gateway.serve(smtp, stop));
+    tokio::join!(
+        gateway.serve(rest, stop.clone()),
+        smtp_gateway.serve(smtp, stop.clone()),
+        edge.serve(tracker, stop)
+    );
     gateways_closed.cancel();
     let deadline = Duration::from_secs(60);
     tokio::time::timeout(deadline, core)
         .await
         .context("the core did not stop in time")??
         .context("the gRPC server failed")
+}
+
+/// The environment with the secrets that the parts share, made on the first run where nobody set
+/// them, and with the journal beside the other data.
+fn with_secrets(env: Env, data: &Path) -> anyhow::Result<Env> {
+    let token = match env.get("POSTERN_GATEWAY_TOKEN") {
+        Some(token) => token.to_owned(),
+        None => secrets::gateway_token(data)?,
+    };
+    let keys = match env.get("POSTERN_TRACKING_KEYS") {
+        Some(keys) => keys.to_owned(),
+        None => secrets::tracking_keys(data)?,
+    };
+    let beside = data.join("tracker");
+    let journal = env.text("POSTERN_TRACKER_DATA", &beside.to_string_lossy());
+    Ok(env
+        .with("POSTERN_TRACKER_DATA", journal.as_str())
+        .with("POSTERN_GATEWAY_TOKEN", token)
+        .with("POSTERN_TRACKING_KEYS", keys))
 }
 
 /// The SMTP gateway with a certificate of its own making where none was given, and with the sink
@@ -91,6 +120,7 @@ struct Welcome {
     transport: String,
     grpc: SocketAddr,
     rest: SocketAddr,
+    tracker: SocketAddr,
     smtp: Vec<(Door, SocketAddr)>,
     data: PathBuf,
     key: Option<String>,
@@ -98,12 +128,13 @@ struct Welcome {
 
 impl std::fmt::Display for Welcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { transport, grpc, rest, smtp, data, key } = self;
+        let Self { transport, grpc, rest, tracker, smtp, data, key } = self;
         let key = key.as_deref().unwrap_or("$POSTERN_API_KEY");
         writeln!(f, "Postern is up. Mail goes to: {transport}.\n")?;
         writeln!(f, "  inbox    http://{rest}/inbox")?;
         writeln!(f, "  REST     http://{rest}/v1        docs http://{rest}/docs")?;
         writeln!(f, "  gRPC     {grpc}")?;
+        writeln!(f, "  tracking http://{tracker}   opens, clicks, unsubscribes")?;
         for (door, address) in smtp {
             match door {
                 Door::StartTls => {

@@ -84,7 +84,6 @@ reasons! {
     ScopeMissing, "SCOPE_MISSING", PermissionDenied, 403, 550 "5.7.1", false, "The key lacks a scope";
     SenderNotAllowed, "SENDER_NOT_ALLOWED", PermissionDenied, 403, 550 "5.7.1", false, "The sender domain is not allowed";
     MessageNotFound, "MESSAGE_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such message";
-    RecipientNotFound, "RECIPIENT_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such recipient";
     LinkNotFound, "LINK_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such link";
     TemplateNotFound, "TEMPLATE_NOT_FOUND", NotFound, 404, 550 "5.6.0", false, "There is no such template";
     SuppressionNotFound, "SUPPRESSION_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such suppression";

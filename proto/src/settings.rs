@@ -106,7 +106,7 @@ settings! {
     TRACKING_JOURNAL_OCTETS_MAX = "tracking.journal_octets_max", Octets, 1 << 30, 1 << 20, 1 << 40,
         "the size of the journal of one edge above which hits are answered but not recorded";
     TRACKING_LINKS_MAX = "tracking.links_max", Count, 1000, 1, 65_000,
-        "links of one part that are rewritten; those behind them stay as they are";
+        "links of one mail that are rewritten; those behind them stay as they are";
     TRACKING_OPENS = "tracking.opens", Switch, 0, 0, 1,
         "add a pixel to html parts, where neither message nor key says";
     TRACKING_REQUESTS_MAX = "tracking.requests_max", Count, 0, 0, 1_000_000_000,

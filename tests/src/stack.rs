@@ -27,6 +27,8 @@ pub struct Stack {
     http: reqwest::Client,
     /// Where the REST gateway is: `http://127.0.0.1:port`.
     pub rest: String,
+    /// Where the tracking edge is: `http://127.0.0.1:port`.
+    pub tracker: String,
     /// Where gRPC is: `127.0.0.1:port`.
     pub grpc: String,
     /// Where the SMTP gateway is, with STARTTLS, with implicit TLS, and as a plain sink.
@@ -51,6 +53,7 @@ pub struct SmtpPorts {
 struct Addresses {
     smtp: SmtpPorts,
     rest: String,
+    tracker: String,
     grpc: String,
     key: String,
 }
@@ -68,6 +71,7 @@ impl Stack {
             data,
             http: reqwest::Client::new(),
             rest: addresses.rest,
+            tracker: addresses.tracker,
             channel: connect(&addresses.grpc)?,
             grpc: addresses.grpc,
             smtp: addresses.smtp,
@@ -83,7 +87,7 @@ impl Stack {
         self.child = child;
         self.channel = connect(&addresses.grpc)?;
         (self.rest, self.grpc) = (addresses.rest, addresses.grpc);
-        self.smtp = addresses.smtp;
+        (self.smtp, self.tracker) = (addresses.smtp, addresses.tracker);
         ensure!(addresses.key == self.key, "the first key changed");
         self.wait_ready().await
     }
@@ -303,6 +307,7 @@ async fn spawn(vars: &[(String, String)], data: &Path) -> anyhow::Result<(Child,
         .env_clear()
         .env("POSTERN_GRPC_LISTEN", "127.0.0.1:0")
         .env("POSTERN_REST_LISTEN", "127.0.0.1:0")
+        .env("POSTERN_TRACKER_LISTEN", "127.0.0.1:0")
         .env("POSTERN_SMTP_LISTEN", "127.0.0.1:0")
         .env("POSTERN_SMTPS_LISTEN", "127.0.0.1:0")
         .env("POSTERN_SMTP_SINK_LISTEN", "127.0.0.1:0")
@@ -334,10 +339,12 @@ async fn addresses<R: AsyncRead + Unpin>(
     lines: &mut Lines<BufReader<R>>,
 ) -> anyhow::Result<Addresses> {
     let (mut rest, mut grpc, mut smtp) = (None, None, SmtpPorts::default());
+    let mut tracker = None;
     while let Some(line) = lines.next_line().await? {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["REST", url, ..] => rest = url.strip_suffix("/v1").map(str::to_owned),
+            ["tracking", url, ..] => tracker = Some((*url).to_owned()),
             ["gRPC", addr] => grpc = Some((*addr).to_owned()),
             ["SMTP", addr, ..] => smtp.starttls = port(addr)?,
             ["SMTPS", addr] => smtp.tls = port(addr)?,
@@ -346,6 +353,7 @@ async fn addresses<R: AsyncRead + Unpin>(
                 return Ok(Addresses {
                     smtp,
                     rest: rest.context("no REST line")?,
+                    tracker: tracker.context("no tracking line")?,
                     grpc: grpc.context("no gRPC line")?,
                     key: (*key).to_owned(),
                 });

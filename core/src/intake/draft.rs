@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_proto::reason::Reason;
 use postern_proto::status::{Failure, Violation};
 
-use crate::model::content::{Attachment, HeaderField, Mailbox};
+use crate::model::content::{Attachment, HeaderField, Mailbox, Wishes};
 use crate::model::delivery::Kind;
 use crate::model::message::Priority;
 
@@ -57,6 +57,8 @@ pub struct Draft {
     pub headers: Vec<HeaderField>,
     /// Whether one mail is shared by all; none leaves it to cc and bcc.
     pub shared: Option<bool>,
+    /// What it asks for of tracking and unsubscribing.
+    pub wishes: Wishes,
     /// What is stored besides the content.
     pub labels: Labels,
 }

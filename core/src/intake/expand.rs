@@ -10,7 +10,7 @@ use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 
 use crate::mime;
-use crate::model::content::{Content, Mailbox, domain_of};
+use crate::model::content::{Content, Mailbox, Wishes, domain_of};
 use crate::model::delivery::Kind;
 use crate::model::directory::ApiKey;
 use crate::model::message::{Idempotency, MessageRow, NewMessage, NewRecipient, Priority};
@@ -19,6 +19,7 @@ use crate::worker::Prepared;
 
 use super::draft::{Draft, DraftRecipient, Faults, Labels};
 use super::limits::INDIVIDUAL_RECIPIENTS_MAX;
+use super::wishes::brings_own;
 use super::{Intake, Ready, address};
 
 /// How a request is recognised when it comes again: key and fingerprint.
@@ -44,6 +45,8 @@ pub struct RawDraft {
     pub recipients: Vec<String>,
     /// What it is filed under.
     pub labels: Labels,
+    /// What it asks for of tracking and unsubscribing.
+    pub wishes: Wishes,
     /// The id a gateway has given it; none lets the core make one.
     pub message_id: Option<MessageId>,
     /// It goes to the local inbox only.
@@ -61,7 +64,7 @@ impl Intake {
         let now_ms = self.clock.now_ms();
         draft.check(false, now_ms)?;
         self.authorise_sender(key, &draft.from.email)?;
-        let prepared = self.prepare(&draft)?;
+        let prepared = self.prepare(key, &draft)?;
         let recipients = draft.recipients();
         for (n, (_, recipient)) in recipients.iter().enumerate() {
             check_rendering(&prepared, recipient)
@@ -98,7 +101,7 @@ impl Intake {
             return Err(Failure::field(Reason::BatchTooLarge, "items", text));
         }
         self.authorise_sender(key, &draft.from.email)?;
-        let (batch, prepared) = (BatchId::generate(), self.prepare(&draft)?);
+        let (batch, prepared) = (BatchId::generate(), self.prepare(key, &draft)?);
         let (mut messages, mut good, mut bad) = (Vec::new(), Vec::new(), Vec::new());
         for (n, mut item) in items.into_iter().enumerate() {
             if let Err(failure) = check_item(&prepared, &mut item) {
@@ -159,6 +162,9 @@ impl Intake {
         if !envelope_from.is_empty() {
             self.authorise_sender(key, &envelope_from)?;
         }
+        let tracking = self.tracking(key, &draft.wishes, &draft.labels, || {
+            inspection.fields.iter().any(|(name, _)| brings_own(name))
+        })?;
         let id = draft.message_id.unwrap_or_else(MessageId::generate);
         // Encoded words may hide what no header field may hold.
         let subject: String = inspection.subject.chars().filter(|c| !c.is_control()).collect();
@@ -172,6 +178,7 @@ impl Intake {
             raw: draft.raw,
             envelope_from,
             shared: true,
+            tracking,
             ..Content::default()
         };
         let idempotency = self.idempotency(key, "raw", request, row.send_ms, now_ms);
@@ -189,7 +196,7 @@ impl Intake {
         Err(Failure::new(Reason::MessageTooLarge, text).with("limit_bytes", max.to_string()))
     }
 
-    fn prepare(&self, draft: &Draft) -> Result<Prepared, Failure> {
+    fn prepare(&self, key: &ApiKey, draft: &Draft) -> Result<Prepared, Failure> {
         let files: usize = draft.attachments.iter().map(|file| file.data.len()).sum();
         self.check_size(draft.html.len() + draft.text.len() + files)?;
         let mut content = Content {
@@ -205,6 +212,9 @@ impl Intake {
             headers: draft.headers.clone(),
             shared: draft.is_shared(),
             envelope_from: draft.from.email.clone(),
+            tracking: self.tracking(key, &draft.wishes, &draft.labels, || {
+                draft.headers.iter().any(|field| brings_own(&field.name))
+            })?,
             ..Content::default()
         };
         if content.shared {

@@ -7,6 +7,7 @@ pub mod limits;
 pub use postern_smtp_wire::address;
 pub mod draft;
 pub mod expand;
+mod wishes;
 pub mod quota;
 
 use std::sync::Arc;
@@ -68,6 +69,8 @@ pub struct Policy {
 pub struct Intake {
     /// The rules.
     pub policy: Policy,
+    /// There are keys to sign tracking links with.
+    pub has_tracker: bool,
     /// Keys, domains, templates.
     pub directory: Arc<Directory>,
     /// The time.

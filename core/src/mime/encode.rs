@@ -31,6 +31,11 @@ pub(super) fn text(out: &mut Vec<u8>, text: &str) {
 /// Writes Content-Transfer-Encoding, the blank line and the bytes as base64.
 pub(super) fn data(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"Content-Transfer-Encoding: base64\r\n\r\n");
+    base64_lines(out, bytes);
+}
+
+/// Writes bytes as lines of base64.
+pub(crate) fn base64_lines(out: &mut Vec<u8>, bytes: &[u8]) {
     let mut line = [0u8; ENCODED_COLUMNS];
     for chunk in bytes.chunks(BASE64_LINE_BYTES) {
         let len = STANDARD.encode_slice(chunk, &mut line).expect("57 bytes make 76 characters");
@@ -74,7 +79,8 @@ impl Shape {
     }
 }
 
-fn quoted_printable(out: &mut Vec<u8>, text: &[u8]) {
+/// Writes text as quoted-printable. A line end in any form becomes CRLF.
+pub(crate) fn quoted_printable(out: &mut Vec<u8>, text: &[u8]) {
     for (line, ended) in lines(text) {
         let mut column = 0;
         for (at, byte) in line.iter().enumerate() {
@@ -85,6 +91,8 @@ fn quoted_printable(out: &mut Vec<u8>, text: &[u8]) {
                 b'=' => false,
                 // A dot or "From " at the start of a line meets broken relays.
                 b'.' => !first,
+                // Two dashes could be somebody's boundary.
+                b'-' => !(first && line[at..].starts_with(b"--")),
                 b'F' => !(first && line[at..].starts_with(b"From ")),
                 b'!'..=b'~' => true,
                 _ => false,
@@ -108,6 +116,11 @@ fn quoted_printable(out: &mut Vec<u8>, text: &[u8]) {
             out.extend_from_slice(b"\r\n");
         }
     }
+}
+
+/// Reads quoted-printable; none when it is malformed.
+pub(crate) fn from_quoted_printable(encoded: &[u8]) -> Option<Vec<u8>> {
+    mail_parser::decoders::quoted_printable::quoted_printable_decode(encoded)
 }
 
 /// The lines of a text whose line ends may be CRLF, LF or CR, and whether each was ended.

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::Unsubscribe;
 use super::encode::HEX;
 use crate::model::content::Mailbox;
 
@@ -49,6 +50,20 @@ pub(super) fn text(out: &mut Vec<u8>, name: &str, value: &str) {
 /// Writes a custom field. ASCII goes out as it was given, so a client may encode words itself.
 pub(super) fn custom(out: &mut Vec<u8>, name: &str, value: &str) {
     unstructured(out, name, &clean(value), false);
+}
+
+/// Writes List-Unsubscribe (RFC 2369) and, for one click, List-Unsubscribe-Post (RFC 8058).
+pub(super) fn unsubscribe(out: &mut Vec<u8>, how: &Unsubscribe) {
+    // Not folded: readers have been seen that take only the first line for the url.
+    out.extend_from_slice(format!("List-Unsubscribe: <{}>\r\n", clean(&how.url)).as_bytes());
+    if how.one_click {
+        out.extend_from_slice(b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n");
+    }
+}
+
+/// Whether the field is one of those.
+pub(super) fn unsubscribes(name: &str) -> bool {
+    ["List-Unsubscribe", "List-Unsubscribe-Post"].iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
 fn unstructured(out: &mut Vec<u8>, name: &str, value: &str, encode: bool) {

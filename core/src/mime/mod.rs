@@ -8,20 +8,31 @@
 mod headers;
 mod body;
 mod attachment;
-mod encode;
+pub(crate) mod encode;
 pub mod raw;
 pub mod inspect;
+pub mod leaves;
 mod structure;
 #[cfg(test)]
 mod tests;
 
 pub use inspect::{Inspection, RawError, inspect};
-pub use raw::{Missing, prepare};
+pub(crate) use raw::normalise;
+pub use raw::{Missing, prepare, with_unsubscribe};
 
 use crate::model::content::{Content, Mailbox};
 
 /// The longest line [`compose`] writes, without its CRLF (RFC 5322 §2.1.1).
 pub const LINE_BYTES_MAX: usize = 998;
+
+/// How the recipient can leave with one click.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsubscribe {
+    /// Where to.
+    pub url: String,
+    /// A POST there is enough (RFC 8058).
+    pub one_click: bool,
+}
 
 /// Everything [`compose`] needs to know about one mail.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +49,8 @@ pub struct Letter<'a> {
     pub text: &'a str,
     /// The Message-ID without angle brackets.
     pub message_id: &'a str,
+    /// The unsubscribe fields; they take the place of custom ones.
+    pub unsubscribe: Option<&'a Unsubscribe>,
     /// The Date field, in milliseconds since 1970.
     pub date_ms: i64,
     /// Makes the boundaries of this mail differ from those of others.
@@ -47,7 +60,7 @@ pub struct Letter<'a> {
 /// The mail as it goes out, unsigned.
 ///
 /// The fields stand in this order: Date, From, To, Cc, Reply-To, Subject, Message-ID, the custom
-/// fields, MIME-Version, Content-Type. There is never a Bcc, and a custom field for which
+/// fields, the unsubscribe fields, MIME-Version, Content-Type. There is never a Bcc, and a custom field for which
 /// [`is_reserved`] says yes, or whose name is no field name, is left out.
 pub fn compose(letter: &Letter<'_>) -> Vec<u8> {
     let content = letter.content;
@@ -72,9 +85,13 @@ pub fn compose(letter: &Letter<'_>) -> Vec<u8> {
     headers::text(&mut out, "Subject", letter.subject);
     headers::message_id(&mut out, "Message-ID", letter.message_id);
     for field in &content.headers {
-        if is_field_name(&field.name) && !is_reserved(&field.name) {
+        let replaced = letter.unsubscribe.is_some() && headers::unsubscribes(&field.name);
+        if is_field_name(&field.name) && !is_reserved(&field.name) && !replaced {
             headers::custom(&mut out, &field.name, &field.value);
         }
+    }
+    if let Some(unsubscribe) = letter.unsubscribe {
+        headers::unsubscribe(&mut out, unsubscribe);
     }
     out.extend_from_slice(b"MIME-Version: 1.0\r\n");
     body::write(&mut out, letter);

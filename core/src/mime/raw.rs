@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
+use super::Unsubscribe;
 use super::encode::lines;
 use super::headers;
 use super::inspect::{Fields, RawError};
@@ -40,6 +41,18 @@ pub fn prepare(raw: &[u8], missing: Missing<'_>) -> Result<Vec<u8>, RawError> {
     Ok(out)
 }
 
+/// A message with CRLF line ends with these unsubscribe fields in place of its own.
+pub fn with_unsubscribe(message: &[u8], unsubscribe: &Unsubscribe) -> Result<Vec<u8>, RawError> {
+    let fields = Fields::parse(message)?;
+    let mut out = Vec::with_capacity(message.len() + 256);
+    for field in fields.iter().filter(|field| !headers::unsubscribes(field.name)) {
+        out.extend_from_slice(field.bytes);
+    }
+    headers::unsubscribe(&mut out, unsubscribe);
+    out.extend_from_slice(fields.body_with_blank_line());
+    Ok(out)
+}
+
 /// Whether the field talks to this system and must not leave it.
 pub fn is_private(name: &str) -> bool {
     let start = name.get(..PRIVATE_PREFIX.len());
@@ -52,7 +65,7 @@ fn is_hidden(name: &str) -> bool {
 
 /// The message with CRLF line ends, ended by one; borrowed when it is so already, as nearly all mail
 /// is. NUL is refused: no server takes it.
-pub(super) fn normalise(raw: &[u8]) -> Result<Cow<'_, [u8]>, RawError> {
+pub(crate) fn normalise(raw: &[u8]) -> Result<Cow<'_, [u8]>, RawError> {
     if memchr(0, raw).is_some() {
         return Err(RawError::Nul);
     }

@@ -37,6 +37,7 @@ fn build(content: &Content, subject: &str, html: &str, text: &str) -> String {
         html,
         text,
         message_id: "id.1@example.org",
+        unsubscribe: None,
         date_ms: DATE_MS,
         boundary_seed: 7,
     });
@@ -250,7 +251,7 @@ proptest! {
         let to = mailbox(&subject, "bob@example.net");
         let mail = compose(&Letter {
             content: &content, to: &to, subject: &subject, html: &html, text: &text,
-            message_id: &id, date_ms: DATE_MS, boundary_seed: 7,
+            message_id: &id, unsubscribe: None, date_ms: DATE_MS, boundary_seed: 7,
         });
         assert_clean(&mail);
         let parsed = MessageParser::default().parse(&mail).unwrap();

@@ -3,6 +3,7 @@
 //! without rewriting what is stored.
 
 use bytes::Bytes;
+use postern_proto::v1::{TrackingOptions, UnsubscribeOptions};
 
 /// A mailbox whose address was checked at acceptance: ASCII, or UTF-8 in the local part, with the
 /// domain as A-labels.
@@ -92,6 +93,52 @@ pub struct Content {
     /// The envelope sender; empty for the null reverse-path.
     #[prost(string, tag = "15")]
     pub envelope_from: String,
+    /// What is put into the mail for tracking and unsubscribing; none when that is nothing.
+    #[prost(message, optional, tag = "16")]
+    pub tracking: Option<Tracking>,
+}
+
+/// What is put into a mail, as it was decided at acceptance.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Tracking {
+    /// The pixel.
+    #[prost(bool, tag = "1")]
+    pub opens: bool,
+    /// Links of html parts are rewritten.
+    #[prost(bool, tag = "2")]
+    pub html_clicks: bool,
+    /// Links of text parts are rewritten.
+    #[prost(bool, tag = "3")]
+    pub text_clicks: bool,
+    /// A footer with an unsubscribe link.
+    #[prost(bool, tag = "4")]
+    pub footer: bool,
+    /// List-Unsubscribe alone (RFC 2369).
+    #[prost(bool, tag = "5")]
+    pub unsubscribe_header: bool,
+    /// List-Unsubscribe and List-Unsubscribe-Post (RFC 8058).
+    #[prost(bool, tag = "6")]
+    pub one_click: bool,
+    /// Links of the campaign manager's own tracker stay.
+    #[prost(bool, tag = "7")]
+    pub keep_campaign_links: bool,
+    /// A link that people cannot see.
+    #[prost(bool, tag = "8")]
+    pub honeypot: bool,
+    /// How many links of the mail are rewritten at most.
+    #[prost(uint32, tag = "9")]
+    pub links_max: u32,
+}
+
+/// What a message or a credential asks for, before it is decided.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Wishes {
+    /// What is to be seen of the recipient.
+    #[prost(message, optional, tag = "1")]
+    pub tracking: Option<TrackingOptions>,
+    /// How the recipient can unsubscribe.
+    #[prost(message, optional, tag = "2")]
+    pub unsubscribe: Option<UnsubscribeOptions>,
 }
 
 /// The part of an address behind the last `@`, in lower case; empty when there is none.

@@ -5,6 +5,8 @@ use postern_proto::ids::{
     DomainId, KeyId, MessageId, SinkId, SmtpCredentialId, SuppressionId, TemplateId,
 };
 
+use super::content::Wishes;
+
 /// An API key. The secret itself is nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
@@ -30,6 +32,8 @@ pub struct ApiKey {
     pub create_ms: i64,
     /// When it was revoked.
     pub revoke_ms: Option<i64>,
+    /// What its messages ask for when they do not say.
+    pub wishes: Wishes,
 }
 
 /// An SMTP credential. The password itself is nowhere.
@@ -59,6 +63,8 @@ pub struct SmtpCredential {
     pub create_ms: i64,
     /// When it was revoked.
     pub revoke_ms: Option<i64>,
+    /// What its messages ask for when they do not say.
+    pub wishes: Wishes,
 }
 
 impl std::fmt::Debug for SmtpCredential {
@@ -82,6 +88,7 @@ impl SmtpCredential {
             hint: self.username.clone(),
             create_ms: self.create_ms,
             revoke_ms: self.revoke_ms,
+            wishes: self.wishes,
         }
     }
 }

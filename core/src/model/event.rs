@@ -3,6 +3,8 @@
 
 use postern_proto::ids::{EventId, MessageId, RecipientId};
 
+pub use postern_proto::v1::Engagement;
+
 use super::delivery::Reply;
 
 macro_rules! event_types {
@@ -59,6 +61,53 @@ event_types! {
     Canceled = 9, "message.canceled";
     /// Its attempt was under way when its node died; it is tried again.
     Recovered = 10, "message.recovered";
+    /// The pixel was loaded.
+    Opened = 11, "message.opened";
+    /// A link was followed.
+    Clicked = 12, "message.clicked";
+    /// The recipient wants no more mail.
+    Unsubscribed = 13, "message.unsubscribed";
+    /// The recipient wants mail again.
+    Resubscribed = 14, "message.resubscribed";
+}
+
+/// What is counted by hour and campaign. The numbers are stored; those of event types are theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Counter {
+    /// Events of this type.
+    Events(EventType),
+    /// Recipients who opened, each once, bots left out.
+    UniqueOpens,
+    /// Recipients who clicked, each once, bots left out.
+    UniqueClicks,
+    /// Opens by bots.
+    BotOpens,
+    /// Clicks by bots.
+    BotClicks,
+}
+
+impl Counter {
+    /// The stored number.
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Events(kind) => kind as i64,
+            Self::UniqueOpens => 101,
+            Self::UniqueClicks => 102,
+            Self::BotOpens => 103,
+            Self::BotClicks => 104,
+        }
+    }
+
+    /// The counter with this number.
+    pub fn from_number(number: i64) -> Option<Self> {
+        match number {
+            101 => Some(Self::UniqueOpens),
+            102 => Some(Self::UniqueClicks),
+            103 => Some(Self::BotOpens),
+            104 => Some(Self::BotClicks),
+            other => EventType::from_number(other).map(Self::Events),
+        }
+    }
 }
 
 /// An event to be written.
@@ -95,6 +144,8 @@ pub struct EventRow {
     pub sequence: i64,
     /// The event.
     pub event: NewEvent,
+    /// What the recipient did, for the types that are about that.
+    pub engagement: Option<Engagement>,
     /// The recipient's address.
     pub recipient: String,
     /// The client's own id of the message.

@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq as _;
 use tonic::metadata::MetadataMap;
 
 use crate::directory::Directory;
+use crate::model::content::Wishes;
 use crate::model::directory::ApiKey;
 
 use super::session::{Kind, Session, Sessions, fingerprint};
@@ -200,5 +201,6 @@ fn inbox_key() -> ApiKey {
         hint: String::new(),
         create_ms: 0,
         revoke_ms: None,
+        wishes: Wishes::default(),
     }
 }

@@ -8,9 +8,9 @@ use postern_proto::time::{millis, timestamp};
 use postern_proto::v1;
 use prost_types::{Struct, Timestamp, Value, value::Kind as JsonKind};
 
-use crate::intake::draft::{Draft, DraftRecipient, Labels};
+use crate::intake::draft::{Draft, DraftRecipient, Faults, Labels};
 use crate::intake::limits::VARIABLES_BYTES_MAX;
-use crate::model::content::{Attachment, HeaderField, Mailbox};
+use crate::model::content::{Attachment, HeaderField, Mailbox, Wishes};
 use crate::model::delivery::{Kind, Reply, State};
 use crate::model::event::EventRow;
 use crate::model::message::{DeliveryRow, MessageRow, Priority};
@@ -55,6 +55,36 @@ pub fn recipient(field: &str, from: v1::Recipient) -> Result<DraftRecipient, Fai
     })
 }
 
+/// What a message or a credential asks for. `before` stands before the names of the fields.
+pub fn wishes(
+    before: &str,
+    tracking: Option<v1::TrackingOptions>,
+    unsubscribe: Option<v1::UnsubscribeOptions>,
+    faults: &mut Faults,
+) -> Wishes {
+    let mut unknown = |field: &str| {
+        let text = "is not one of the values of its enum";
+        faults.add(Reason::InvalidValue, format!("{before}{field}"), text);
+    };
+    if tracking.is_some_and(|one| v1::ClickTracking::try_from(one.clicks).is_err()) {
+        unknown("tracking.clicks");
+    }
+    if unsubscribe.is_some_and(|one| v1::UnsubscribeMode::try_from(one.mode).is_err()) {
+        unknown("unsubscribe.mode");
+    }
+    Wishes { tracking, unsubscribe }
+}
+
+/// What a message asks for.
+pub fn message_wishes(
+    tracking: Option<v1::TrackingOptions>,
+    unsubscribe: Option<v1::UnsubscribeOptions>,
+) -> Result<Wishes, Failure> {
+    let mut faults = Faults::default();
+    let wishes = wishes("", tracking, unsubscribe, &mut faults);
+    faults.into_result().map(|()| wishes)
+}
+
 /// A message of a request.
 pub fn draft(message: v1::OutgoingMessage) -> Result<Draft, Failure> {
     let to = message.to.into_iter().enumerate();
@@ -91,6 +121,7 @@ pub fn draft(message: v1::OutgoingMessage) -> Result<Draft, Failure> {
         attachments: message.attachments.into_iter().map(attachment).collect(),
         headers: message.headers.into_iter().map(header).collect(),
         shared,
+        wishes: message_wishes(message.tracking, message.unsubscribe)?,
         labels: Labels {
             tags: message.tags,
             metadata: message.metadata,
@@ -237,6 +268,6 @@ pub fn event(row: EventRow) -> v1::Event {
         possible_duplicate: event.possible_duplicate,
         test: row.test,
         next_attempt_time: event.next_ms.map(timestamp),
-        engagement: None,
+        engagement: row.engagement,
     }
 }

@@ -170,6 +170,7 @@ fn checked(
         faults.add(Reason::InvalidValue, "never_expires", "contradicts api_key.expire_time");
     }
     check_expiry("api_key.expire_time", asked_ms, now_ms, &mut faults);
+    let wishes = convert::wishes("api_key.", asked.tracking, asked.unsubscribe, &mut faults);
     faults.into_result()?;
     let secret = credential::generate(asked.test || caller.test);
     let expire_ms = asked_ms.or((!request.never_expires).then_some(now_ms + LIFE_MS));
@@ -185,6 +186,7 @@ fn checked(
         hint: credential::hint(&secret),
         create_ms: now_ms,
         revoke_ms: None,
+        wishes,
     };
     Ok((key, secret))
 }
@@ -269,7 +271,7 @@ fn shown(key: ApiKey) -> v1::ApiKey {
         hint: key.hint,
         create_time: Some(timestamp(key.create_ms)),
         revoke_time: key.revoke_ms.map(timestamp),
-        tracking: None,
-        unsubscribe: None,
+        tracking: key.wishes.tracking,
+        unsubscribe: key.wishes.unsubscribe,
     }
 }

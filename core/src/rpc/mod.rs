@@ -21,6 +21,8 @@ pub mod smtp_credentials;
 pub mod check_password;
 pub mod settings;
 pub mod tracking;
+pub mod hits;
+pub mod subscriptions;
 pub mod server;
 
 use std::sync::Arc;
@@ -30,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::directory::Directory;
 use crate::intake::Intake;
-use crate::store::{Database, Queue};
+use crate::store::{Database, Queue, Tracking};
 
 use self::auth::Gate;
 use self::check_password::Checker;
@@ -47,6 +49,8 @@ pub struct Context {
     pub directory: Arc<Directory>,
     /// Canceling and counting.
     pub queue: Arc<dyn Queue>,
+    /// What recipients do.
+    pub tracking: Arc<dyn Tracking>,
     /// Everything else that is stored.
     pub db: Arc<dyn Database>,
     /// Password checks of gateways.

@@ -111,6 +111,7 @@ pub async fn send_raw(
         envelope_from: request.envelope_from,
         recipients: request.recipients,
         labels,
+        wishes: convert::message_wishes(request.tracking, request.unsubscribe)?,
         message_id,
         test: request.test,
     };

@@ -161,6 +161,8 @@ fn checked(
     }
     let expire_ms = convert::time("smtp_credential.expire_time", asked.expire_time)?;
     check_expiry("smtp_credential.expire_time", expire_ms, now_ms, &mut faults);
+    let wishes =
+        convert::wishes("smtp_credential.", asked.tracking, asked.unsubscribe, &mut faults);
     faults.into_result()?;
     Ok(SmtpCredential {
         id: SmtpCredentialId::generate(),
@@ -175,6 +177,7 @@ fn checked(
         test: asked.test || caller.test,
         create_ms: now_ms,
         revoke_ms: None,
+        wishes,
     })
 }
 
@@ -191,7 +194,7 @@ fn shown(credential: SmtpCredential) -> v1::SmtpCredential {
         test: credential.test,
         create_time: Some(timestamp(credential.create_ms)),
         revoke_time: credential.revoke_ms.map(timestamp),
-        tracking: None,
-        unsubscribe: None,
+        tracking: credential.wishes.tracking,
+        unsubscribe: credential.wishes.unsubscribe,
     }
 }

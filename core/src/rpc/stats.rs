@@ -7,7 +7,7 @@ use postern_proto::v1;
 use postern_proto::v1::stats_service_server::StatsService;
 use tonic::{Request, Response, Status};
 
-use crate::model::event::EventType;
+use crate::model::event::{Counter, EventType};
 use crate::store::ledger;
 
 use super::{Context, convert};
@@ -66,15 +66,22 @@ async fn query(
         if buckets.last().is_none_or(|last| last.start_time != start_time) {
             buckets.push(v1::StatsBucket { start_time, counts: Some(v1::Counts::default()) });
         }
-        add(&mut total, count.kind, count.count);
+        add(&mut total, count.counter, count.count);
         if let Some(counts) = buckets.last_mut().and_then(|last| last.counts.as_mut()) {
-            add(counts, count.kind, count.count);
+            add(counts, count.counter, count.count);
         }
     }
     Ok(v1::QueryStatsResponse { total: Some(total), buckets })
 }
 
-fn add(counts: &mut v1::Counts, kind: EventType, count: i64) {
+fn add(counts: &mut v1::Counts, counter: Counter, count: i64) {
+    let kind = match counter {
+        Counter::Events(kind) => kind,
+        Counter::UniqueOpens => return counts.opened += count,
+        Counter::UniqueClicks => return counts.clicked += count,
+        Counter::BotOpens => return counts.bot_opens += count,
+        Counter::BotClicks => return counts.bot_clicks += count,
+    };
     match kind {
         EventType::Accepted | EventType::Scheduled => counts.accepted += count,
         EventType::Suppressed => {
@@ -86,6 +93,10 @@ fn add(counts: &mut v1::Counts, kind: EventType, count: i64) {
         EventType::Bounced => counts.bounced += count,
         EventType::Failed | EventType::Expired => counts.failed += count,
         EventType::Canceled => counts.canceled += count,
+        EventType::Opened => counts.opens += count,
+        EventType::Clicked => counts.clicks += count,
+        EventType::Unsubscribed => counts.unsubscribed += count,
+        EventType::Resubscribed => counts.resubscribed += count,
         EventType::Recovered => {}
     }
 }

@@ -4,7 +4,9 @@
 //! memory is old.
 
 use postern_proto::ids::{DomainId, KeyId, SuppressionId};
+use prost::Message as _;
 
+use crate::model::content::Wishes;
 use crate::model::directory::{
     ApiKey, DkimAlgorithm, DkimKey, Domain, Suppression, SuppressionReason,
 };
@@ -28,13 +30,13 @@ pub async fn version(db: &dyn Database) -> Result<String, Error> {
 }
 
 const KEY: &str = "SELECT id, hash, display_name, scopes, sender_domains, daily_limit, expire_ms, \
-    test, hint, create_ms, revoke_ms FROM api_keys";
+    test, hint, create_ms, revoke_ms, tracking FROM api_keys";
 
 /// Stores a key.
 pub async fn create_key(db: &dyn Database, key: &ApiKey) -> Result<(), Error> {
     let sql = "INSERT INTO api_keys (id, hash, display_name, scopes, sender_domains, daily_limit, \
-               expire_ms, test, hint, create_ms, revoke_ms) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+               expire_ms, test, hint, create_ms, revoke_ms, tracking) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     let insert = Statement::new(
         sql,
         vec![
@@ -49,6 +51,7 @@ pub async fn create_key(db: &dyn Database, key: &ApiKey) -> Result<(), Error> {
             key.hint.as_str().into(),
             key.create_ms.into(),
             key.revoke_ms.into(),
+            key.wishes.encode_to_vec().into(),
         ],
     );
     db.write(vec![insert, raise_version()]).await.map(|_| ())
@@ -108,7 +111,13 @@ fn key(row: &Row) -> Result<ApiKey, Error> {
         hint: row.text(8)?,
         create_ms: row.int(9)?,
         revoke_ms: row.int_or_null(10)?,
+        wishes: wishes(row, 11)?,
     })
+}
+
+/// What a credential asks for; nothing when it was stored before that could be said.
+pub(super) fn wishes(row: &Row, column: usize) -> Result<Wishes, Error> {
+    Wishes::decode(&*row.blob(column)?).map_err(|error| Error::Corrupt(error.to_string()))
 }
 
 /// Stores a domain with its keys.

@@ -7,7 +7,7 @@ use postern_proto::ids::{EventId, MessageId, RecipientId};
 use prost::Message as _;
 
 use crate::model::delivery::Reply;
-use crate::model::event::{EventFilter, EventRow, EventType, NewEvent};
+use crate::model::event::{Counter, Engagement, EventFilter, EventRow, EventType, NewEvent};
 
 use super::Error;
 use super::db::{Database, Statement, Where};
@@ -15,7 +15,7 @@ use super::value::{Row, Value};
 
 const COLUMNS: &str = "SELECT e.sequence, e.id, e.type, e.create_ms, e.message_id, e.delivery_id, \
     e.attempt, e.reason, e.reply, e.possible_duplicate, e.next_ms, m.campaign_id, m.external_id, \
-    m.test, d.email FROM events e JOIN messages m ON m.id = e.message_id \
+    m.test, d.email, e.detail FROM events e JOIN messages m ON m.id = e.message_id \
     JOIN deliveries d ON d.id = e.delivery_id";
 
 /// Events behind `after` that fit, oldest first.
@@ -58,13 +58,13 @@ pub async fn tail(db: &dyn Database) -> Result<i64, Error> {
     rows.first().map_or(Ok(0), |row| row.int(0))
 }
 
-/// An hour's count of one type of event.
+/// An hour's count of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
     /// The start of the hour.
     pub hour_ms: i64,
-    /// The type.
-    pub kind: EventType,
+    /// What was counted.
+    pub counter: Counter,
     /// How many.
     pub count: i64,
 }
@@ -86,9 +86,9 @@ pub async fn stats(
     let rest = "GROUP BY hour_ms, type ORDER BY hour_ms, type";
     let rows = db.read(conditions.statement(select, rest)).await?;
     let counted = rows.iter().map(|row| {
-        let kind = EventType::from_number(row.int(1)?);
-        let kind = kind.ok_or_else(|| Error::Corrupt("unknown event type".to_owned()))?;
-        Ok(Counted { hour_ms: row.int(0)?, kind, count: row.int(2)? })
+        let counter = Counter::from_number(row.int(1)?);
+        let counter = counter.ok_or_else(|| Error::Corrupt("unknown counter".to_owned()))?;
+        Ok(Counted { hour_ms: row.int(0)?, counter, count: row.int(2)? })
     });
     counted.collect()
 }
@@ -110,10 +110,19 @@ fn event(row: &Row) -> Result<EventRow, Error> {
             possible_duplicate: row.bool(9)?,
             next_ms: row.int_or_null(10)?,
         },
+        engagement: engagement(row, 15)?,
         recipient: row.text(14)?,
         external_id: row.text(12)?,
         test: row.bool(13)?,
     })
+}
+
+fn engagement(row: &Row, column: usize) -> Result<Option<Engagement>, Error> {
+    let bytes = row.blob(column)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Engagement::decode(&*bytes).map(Some).map_err(|error| Error::Corrupt(error.to_string()))
 }
 
 /// A stored reply; none when there is none.

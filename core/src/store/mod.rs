@@ -1,6 +1,6 @@
 //! PERSIST: the only place that speaks SQL. A method is a transaction with a domain name.
 //!
-//! The hot paths ([`Intake`], [`Queue`]) are traits with an implementation for each backend, because
+//! The hot paths ([`Intake`], [`Queue`], [`Tracking`]) are traits with an implementation for each backend, because
 //! speed needs each database's own dialect. What is asked for rarely ([`ledger`], [`directory`],
 //! [`inbox`]) is written once over [`db::Database`], so the two backends cannot drift apart.
 //!
@@ -21,6 +21,8 @@ pub mod directory;
 pub mod smtp_credentials;
 pub mod settings;
 pub mod templates;
+pub mod tracking;
+pub mod addressees;
 pub mod inbox;
 pub mod group;
 pub mod embedded;
@@ -34,6 +36,7 @@ pub use db::Database;
 pub use error::Error;
 pub use intake::Intake;
 pub use queue::Queue;
+pub use tracking::Tracking;
 
 /// One backend, as the rest of the core sees it.
 #[derive(Clone)]
@@ -42,6 +45,8 @@ pub struct Stores {
     pub intake: Arc<dyn Intake>,
     /// Claiming and finishing.
     pub queue: Arc<dyn Queue>,
+    /// What recipients do.
+    pub tracking: Arc<dyn Tracking>,
     /// Everything else.
     pub db: Arc<dyn Database>,
 }

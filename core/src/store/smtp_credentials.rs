@@ -1,6 +1,7 @@
 //! SMTP credentials. Every change raises the version of the directory, as in [`super::directory`].
 
 use postern_proto::ids::SmtpCredentialId;
+use prost::Message as _;
 
 use crate::model::directory::SmtpCredential;
 
@@ -9,14 +10,14 @@ use super::value::{Row, json};
 use super::{Error, directory};
 
 const CREDENTIAL: &str = "SELECT id, username, password_hash, display_name, sender_domains, \
-    rate_limit, daily_limit, header_aliases, expire_ms, test, create_ms, revoke_ms \
+    rate_limit, daily_limit, header_aliases, expire_ms, test, create_ms, revoke_ms, tracking \
     FROM smtp_credentials";
 
 /// Stores a credential. [`Error::Conflict`] when the user name is taken.
 pub async fn create(db: &dyn Database, credential: &SmtpCredential) -> Result<(), Error> {
     let sql = "INSERT INTO smtp_credentials (id, username, password_hash, display_name, \
                sender_domains, rate_limit, daily_limit, header_aliases, expire_ms, test, create_ms, \
-               revoke_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+               revoke_ms, tracking) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     let insert = Statement::new(
         sql,
         vec![
@@ -32,6 +33,7 @@ pub async fn create(db: &dyn Database, credential: &SmtpCredential) -> Result<()
             credential.test.into(),
             credential.create_ms.into(),
             credential.revoke_ms.into(),
+            credential.wishes.encode_to_vec().into(),
         ],
     );
     db.write(vec![insert, directory::raise_version()]).await.map(|_| ())
@@ -91,5 +93,6 @@ fn credential(row: &Row) -> Result<SmtpCredential, Error> {
         test: row.bool(9)?,
         create_ms: row.int(10)?,
         revoke_ms: row.int_or_null(11)?,
+        wishes: directory::wishes(row, 12)?,
     })
 }

@@ -25,6 +25,7 @@ use crate::queue::state::{Transition, step};
 use crate::store::group::Group;
 use crate::store::queue::{Begun, Finish};
 use crate::store::{Error, Queue};
+use crate::track::{self, Tracker};
 use crate::transport::Transports;
 
 use super::{Job, Prepared};
@@ -45,6 +46,8 @@ pub struct Lab {
     pub finish: Group<Finish, bool>,
     /// Signers, and compiling.
     pub directory: Arc<Directory>,
+    /// How tracking links are made; none without keys.
+    pub tracker: Option<Arc<Tracker>>,
     /// Where mail goes.
     pub transports: Transports,
     /// When to try again.
@@ -136,17 +139,19 @@ async fn mail(
     let content = &prepared.content;
     let from_domain = content.from.as_ref().map(|from| domain_of(&from.email)).unwrap_or_default();
     let signers = lab.directory.now().signer(&from_domain);
+    let tracker = lab.tracker.clone().filter(|_| content.tracking.is_some());
     let envelope_from = content.envelope_from.clone();
     let date_ms = claimed.date_ms;
     let job = claimed.clone();
     let bytes = if signers.is_none() && content.encoded_len() <= INLINE_BYTES_MAX {
-        build(&prepared, &job, date_ms, None)
+        build(&prepared, &job, tracker.as_deref(), date_ms, None)
     } else {
         // Signing costs up to a millisecond of a processor, and so does a large mail: not on the
         // threads that wait for sockets.
         let slot = lab.builders.clone().acquire_owned().await;
         let build = move || {
-            let bytes = build(&prepared, &job, date_ms, signers.as_deref().map(Vec::as_slice));
+            let signers = signers.as_deref().map(Vec::as_slice);
+            let bytes = build(&prepared, &job, tracker.as_deref(), date_ms, signers);
             drop(slot);
             bytes
         };
@@ -179,13 +184,22 @@ async fn load(lab: &Lab, claimed: &Claimed) -> Result<Arc<Prepared>, Outcome> {
 fn build(
     prepared: &Prepared,
     job: &Claimed,
+    tracker: Option<&Tracker>,
     date_ms: i64,
     signers: Option<&[dkim::Signer]>,
 ) -> Result<Vec<u8>, String> {
     let content = &prepared.content;
     let message_id = job.rfc_message_id.as_str();
+    let tracked = tracker.zip(content.tracking.as_ref());
+    let mut tracking = tracked.map(|(tracker, wanted)| track::Job::new(tracker, wanted, job.id));
     let bytes = if content.raw.is_empty() {
-        let rendered = prepared.render(&job.variables).map_err(|error| error.to_string())?;
+        let mut rendered = prepared.render(&job.variables).map_err(|error| error.to_string())?;
+        let mut unsubscribe = None;
+        if let Some(tracking) = &mut tracking {
+            rendered.html = tracking.html(&rendered.html, true).unwrap_or(rendered.html);
+            rendered.text = tracking.text(&rendered.text).unwrap_or(rendered.text);
+            unsubscribe = tracking.unsubscribe();
+        }
         mime::compose(&mime::Letter {
             content,
             to: &job.mailbox,
@@ -193,12 +207,17 @@ fn build(
             html: &rendered.html,
             text: &rendered.text,
             message_id,
+            unsubscribe: unsubscribe.as_ref(),
             date_ms,
             boundary_seed: job.id.uuid().as_u128(),
         })
     } else {
         let missing = mime::Missing { message_id, date_ms };
-        mime::prepare(&content.raw, missing).map_err(|error| error.to_string())?
+        let bytes = mime::prepare(&content.raw, missing).map_err(|error| error.to_string())?;
+        match tracking {
+            Some(tracking) => track::message(tracking, &bytes),
+            None => bytes,
+        }
     };
     let Some(signers) = signers else {
         return Ok(bytes);

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use postern_kit::clock::Clock;
 use postern_proto::ids::RecipientId;
+use postern_proto::settings::TRACKING_HIT_RETENTION;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::store::{Database, Error, Queue, inbox, leases};
+use crate::directory::Directory;
+use crate::store::{Database, Error, Queue, addressees, inbox, leases};
 
 use super::Handle;
 
@@ -42,6 +44,8 @@ pub struct Keeper {
     pub queue: Arc<dyn Queue>,
     /// The inbox.
     pub db: Arc<dyn Database>,
+    /// How long hits are known again.
+    pub directory: Arc<Directory>,
     /// This node.
     pub node: Uuid,
     /// The time.
@@ -71,11 +75,13 @@ impl Keeper {
         }
     }
 
-    /// Drops contents, idempotency keys and caught mails that have had their time.
+    /// Drops contents, idempotency keys, ids of hits and caught mails that have had their time.
     pub async fn purge(&self) -> Result<(), Error> {
         let now_ms = self.clock.now_ms();
         let before_ms = now_ms - self.retention.content.as_millis() as i64;
         while self.queue.purge(before_ms, now_ms).await? > 0 {}
+        let known_for = self.directory.now().settings().get(&TRACKING_HIT_RETENTION);
+        addressees::forget_hits(&*self.db, now_ms - known_for).await?;
         inbox::trim(&*self.db, self.retention.inbox).await
     }
 

@@ -52,7 +52,8 @@ fn present(message: &DynamicMessage, field: &FieldDescriptor) -> Option<Json> {
     let value = message.get_field(field);
     match (&*value, field.kind()) {
         (Value::List(_) | Value::Map(_), _) => {}
-        (Value::Message(_), _) if !message.has_field(field) => return None,
+        // Messages, and what the contract marks as optional.
+        _ if field.supports_presence() && !message.has_field(field) => return None,
         (Value::EnumNumber(0), _) => return None,
         (Value::Bytes(bytes), _) if bytes.is_empty() => return None,
         // The end of a list is told by an empty token, so that one is always written.

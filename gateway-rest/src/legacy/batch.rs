@@ -17,7 +17,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::send::{
-    content, free_fields, object, or_else, read_keyed, text, unknown_template, verbatim,
+    content, free_fields, object, or_else, read_keyed, text, track, unknown_template, untrack,
+    verbatim,
 };
 use super::{Refusal, rules};
 use crate::edge::Context;
@@ -160,6 +161,9 @@ async fn call(
 ) -> Result<Vec<BatchResult>, Refusal> {
     let mut message = content(body)?;
     message.campaign_id = or_else(text(body, "campaign_id"), || "unknown".to_owned());
+    if !text(body, "campaign_id").is_empty() {
+        track(&mut message);
+    }
     if message.template.is_none() {
         fall_back(&mut message, body);
     }
@@ -177,6 +181,9 @@ async fn call(
             Ok(answer) => return Ok(answer.into_inner().results),
             Err(status) => {
                 let failure = Fault::from(status).0;
+                if untrack(&failure, &mut message) {
+                    continue;
+                }
                 if !templated || !unknown_template(&failure) {
                     return Err(Refusal::Core(failure, UNEXPECTED));
                 }

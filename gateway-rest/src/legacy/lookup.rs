@@ -19,7 +19,7 @@ use postern_proto::v1::message_service_client::MessageServiceClient;
 use postern_proto::v1::stats_service_client::StatsServiceClient;
 use postern_proto::v1::{
     Event, GetMessageRequest, ListEventsRequest, ListMessagesRequest, Message, QueryStatsRequest,
-    QueryStatsResponse, RecipientState,
+    QueryStatsResponse, RecipientState, Verdict,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -118,10 +118,21 @@ fn old_event(event: &Event) -> Option<Value> {
     let kind = match event.r#type.as_str() {
         "message.delivered" => "delivered",
         "message.bounced" => "bounce",
+        "message.opened" => "open",
+        "message.clicked" => "click",
+        "message.unsubscribed" => "unsubscribe",
         _ => return None,
     };
     let timestamp = event.create_time.as_ref().and_then(second);
-    Some(json!({"type": kind, "timestamp": timestamp, "ip": null, "user_agent": null}))
+    let client = event.engagement.as_ref();
+    // Bots were never shown.
+    if client.is_some_and(|client| client.verdict() == Verdict::Bot) {
+        return None;
+    }
+    let known = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let ip = client.and_then(|client| known(&client.client_ip));
+    let user_agent = client.and_then(|client| known(&client.user_agent));
+    Some(json!({"type": kind, "timestamp": timestamp, "ip": ip, "user_agent": user_agent}))
 }
 
 #[derive(Serialize)]
@@ -180,10 +191,11 @@ fn summary(
     found: &QueryStatsResponse,
 ) -> Stats {
     let total = found.total.unwrap_or_default();
-    let rate = |part: i64| match total.accepted {
+    let share = |part: i64, whole: i64| match whole {
         0 => 0.0,
-        all => (part as f64 * 10_000.0 / all as f64).round() / 100.0,
+        whole => (part as f64 * 10_000.0 / whole as f64).round() / 100.0,
     };
+    let rate = |part: i64| share(part, total.accepted);
     let mut hours = [(0i64, 0i64); 24];
     for bucket in &found.buckets {
         let hour = bucket.start_time.as_ref().map_or(0, |t| t.seconds.rem_euclid(86_400) / 3600);
@@ -201,11 +213,13 @@ fn summary(
         date_to,
         summary: json!({
             "total_sent": total.accepted, "delivered": total.delivered, "bounced": total.bounced,
-            "failed": total.failed + total.suppressed, "opened": 0, "clicked": 0, "complained": 0,
+            "failed": total.failed + total.suppressed, "opened": total.opened,
+            "clicked": total.clicked, "complained": 0,
         }),
         rates: json!({
             "delivery_rate": rate(total.delivered), "bounce_rate": rate(total.bounced),
-            "open_rate": 0.0, "click_rate": 0.0, "complaint_rate": 0.0,
+            "open_rate": share(total.opened, total.delivered),
+            "click_rate": share(total.clicked, total.delivered), "complaint_rate": 0.0,
         }),
         hourly: hourly.collect(),
     }

@@ -13,8 +13,8 @@ use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use postern_proto::v1::message_service_client::MessageServiceClient;
 use postern_proto::v1::{
-    EmailAddress, MissingVariables, OutgoingMessage, Priority, Recipient, SendMessageRequest,
-    TemplateRef,
+    ClickTracking, EmailAddress, MissingVariables, OutgoingMessage, Priority, Recipient,
+    SendMessageRequest, TemplateRef, TrackingOptions, UnsubscribeMode, UnsubscribeOptions,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -93,6 +93,9 @@ async fn queue(
     message.to = vec![Recipient { email: recipient, ..Recipient::default() }];
     message.external_id = or_else(text(&tracking, "message_id"), || super::own_id(&request_id, 0));
     message.campaign_id = or_else(text(&tracking, "campaign_id"), || "unknown".to_owned());
+    if ["message_id", "campaign_id"].iter().all(|name| !text(&tracking, name).is_empty()) {
+        track(&mut message);
+    }
     let external_message_id = message.external_id.clone();
     let due = message.send_time;
     let sent = send_or_fall_back(app, context, message, body, request_id).await?;
@@ -126,6 +129,11 @@ async fn send_or_fall_back(
             Ok(sent) => return Ok(sent.into_inner().message.unwrap_or_default().id),
             Err(status) => {
                 let failure = Fault::from(status).0;
+                if let Some(message) = &mut message
+                    && untrack(&failure, message)
+                {
+                    continue;
+                }
                 if !templated || !unknown_template(&failure) {
                     return Err(Refusal::Core(failure, UNEXPECTED));
                 }
@@ -138,6 +146,25 @@ async fn send_or_fall_back(
             }
         }
     }
+}
+
+/// Asks for what the old system did to every mail of a campaign: pixel, links, a way to leave.
+pub(super) fn track(message: &mut OutgoingMessage) {
+    message.tracking = Some(TrackingOptions {
+        opens: Some(true),
+        clicks: ClickTracking::Html.into(),
+        keep_campaign_links: false,
+    });
+    let mode = UnsubscribeMode::OneClick.into();
+    message.unsubscribe = Some(UnsubscribeOptions { mode, footer: None });
+}
+
+/// Takes that back where the core cannot do it: the client did not ask for it in words. Tells
+/// whether that was why the core refused.
+pub(super) fn untrack(failure: &Failure, message: &mut OutgoingMessage) -> bool {
+    let impossible = failure.reason == Reason::TrackingNotConfigured
+        || failure.violations.iter().any(|one| one.reason == Reason::TrackingNotConfigured);
+    impossible && message.tracking.take().is_some() | message.unsubscribe.take().is_some()
 }
 
 /// The core does not know this template, or its name cannot be one of its.

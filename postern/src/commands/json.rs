@@ -56,7 +56,28 @@ pub(super) fn event(event: &v1::Event) -> Value {
         "reason": event.reason,
         "possible_duplicate": event.possible_duplicate,
         "reply": event.reply.as_ref().map(reply),
+        "engagement": event.engagement.as_ref().map(engagement),
     })
+}
+
+fn engagement(engagement: &v1::Engagement) -> Value {
+    let v1::Engagement { reasons, first, url, link_index, client_ip, .. } = engagement;
+    json!({
+        "verdict": verdict(engagement),
+        "reasons": reasons,
+        "first": first,
+        "url": url,
+        "link_index": link_index,
+        "client_ip": client_ip,
+        "user_agent": engagement.user_agent,
+        "source": engagement.source,
+        "scope": engagement.scope,
+    })
+}
+
+/// A verdict as in the REST API: `human`.
+pub(super) fn verdict(engagement: &v1::Engagement) -> String {
+    engagement.verdict().as_str_name().trim_start_matches("VERDICT_").to_ascii_lowercase()
 }
 
 /// A key without its secret.

@@ -7,6 +7,7 @@ mod keys;
 mod smtp_credentials;
 mod settings;
 mod domains;
+mod legacy_links;
 mod json;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         Some(Command::Core) => roles::core(&env).await?,
         Some(Command::Rest) => roles::rest(&env).await?,
         Some(Command::Smtp) => roles::smtp(&env).await?,
+        Some(Command::Tracker) => roles::tracker(&env).await?,
         Some(Command::Send(args)) => send::send(args, &env).await?,
         Some(Command::Status(args)) => status::status(&args, &env).await?,
         Some(Command::Watch(args)) => watch::watch(args, &env).await?,
@@ -32,6 +34,7 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Settings(command)) => settings::settings(command, &env).await?,
         Some(Command::Domains(command)) => domains::domains(command, &env).await?,
+        Some(Command::LegacyLinks(command)) => legacy_links::legacy_links(command, &env).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

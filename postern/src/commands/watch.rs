@@ -38,8 +38,19 @@ pub(super) async fn watch(args: Watch, env: &Env) -> anyhow::Result<()> {
             let time = shown::time(event.create_time.as_ref());
             let time = time.as_str().unwrap_or_default().to_owned();
             let (id, to, reason) = (&event.message_id, &event.recipient, &event.reason);
-            line(&format!("{time}  {:<18} {id}  {to}  {reason}", event.r#type));
+            let detail = event.engagement.as_ref().map(engaged).unwrap_or_default();
+            line(&format!("{time}  {:<18} {id}  {to}  {reason}{detail}", event.r#type));
         }
     }
     Ok(())
+}
+
+/// Who did it, and to what.
+fn engaged(engagement: &v1::Engagement) -> String {
+    let what = match engagement.url.as_str() {
+        "" => &engagement.scope,
+        url => url,
+    };
+    let again = if engagement.first { "" } else { " again" };
+    format!("{}{again}  {what}", shown::verdict(engagement))
 }

@@ -4,8 +4,11 @@ use postern_proto::ids::{
     DomainId, KeyId, MessageId, RecipientId, SinkId, SuppressionId, TemplateId,
 };
 
+use postern_proto::v1::TrackingOptions;
+
 use super::build::NOW;
 use super::promises;
+use crate::model::content::Wishes;
 use crate::model::directory::{
     ApiKey, DkimAlgorithm, DkimKey, Domain, SinkMail, Suppression, SuppressionReason, Template,
     Variable,
@@ -36,6 +39,10 @@ fn key(hash: u8) -> ApiKey {
         hint: "pst_test_abcd…".to_owned(),
         create_ms: NOW,
         revoke_ms: None,
+        wishes: Wishes {
+            tracking: Some(TrackingOptions { opens: Some(true), ..Default::default() }),
+            unsubscribe: None,
+        },
     }
 }
 

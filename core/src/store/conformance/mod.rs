@@ -7,6 +7,7 @@ mod queue;
 mod feed;
 mod directory;
 mod restore;
+mod tracking;
 
 use std::future::Future;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use super::build::{NOW, accept, begun, events, finish, message, node, state, suppress};
 use super::promises;
 use crate::model::delivery::State;
-use crate::model::event::{EventFilter, EventType};
+use crate::model::event::{Counter, EventFilter, EventType};
 use crate::model::message::Priority;
 use crate::store::queue::Begun;
 use crate::store::{Stores, ledger, messages};
@@ -82,8 +82,9 @@ async fn a_result_counts_once(stores: Stores) {
     assert_eq!(events[1].event.reply.as_ref().unwrap().text, "fine");
     assert_eq!(events[1].recipient, "ann@example.net");
     let stats = ledger::stats(&*stores.db, NOW, NOW + 1, "spring").await.unwrap();
-    let counts: Vec<_> = stats.iter().map(|count| (count.kind, count.count)).collect();
-    assert_eq!(counts, [(EventType::Accepted, 1), (EventType::Delivered, 1)]);
+    let counts: Vec<_> = stats.iter().map(|count| (count.counter, count.count)).collect();
+    let of = |kind| (Counter::Events(kind), 1);
+    assert_eq!(counts, [of(EventType::Accepted), of(EventType::Delivered)]);
 }
 
 async fn a_result_of_an_older_attempt_changes_nothing(stores: Stores) {

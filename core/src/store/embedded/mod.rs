@@ -8,6 +8,7 @@ mod writer;
 mod database;
 mod intake;
 mod queue;
+mod tracking;
 mod error;
 
 pub use open::{Embedded, OpenError};

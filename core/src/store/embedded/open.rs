@@ -84,7 +84,8 @@ impl Embedded {
             events: watch::Sender::new(0),
             _lock: lock,
         });
-        Ok(Stores { intake: store.clone(), queue: store.clone(), db: store })
+        let (intake, queue, tracking) = (store.clone(), store.clone(), store.clone());
+        Ok(Stores { intake, queue, tracking, db: store })
     }
 
     /// Runs a read on a thread that may block.

@@ -10,6 +10,7 @@ mod columns;
 mod events;
 mod intake;
 mod queue;
+mod tracking;
 mod error;
 
 pub use pool::{OpenError, Postgres, PostgresConfig};

@@ -74,7 +74,8 @@ impl Postgres {
         });
         store.check_durable().await?;
         store.migrate().await?;
-        Ok(Stores { intake: store.clone(), queue: store.clone(), db: store })
+        let (intake, queue, tracking) = (store.clone(), store.clone(), store.clone());
+        Ok(Stores { intake, queue, tracking, db: store })
     }
 
     /// A connection. Fails with [`Error::Unavailable`] within the configured time.

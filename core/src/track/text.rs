@@ -1,0 +1,53 @@
+//! Links in plain text, as mail programs make them clickable.
+
+use std::ops::Range;
+
+/// Where the http and https urls of a text stand.
+pub(super) fn links(text: &str) -> Vec<Range<usize>> {
+    let mut links = Vec::new();
+    let mut at = 0;
+    while let Some(colon) = text[at..].find("://").map(|n| at + n) {
+        let end = colon + 3;
+        at = end;
+        let Some(start) = scheme(&text[..colon]) else { continue };
+        let length = text[end..].find(ends_url).unwrap_or(text.len() - end);
+        let url = trimmed(&text[start..end + length]);
+        if url.len() > end - start {
+            links.push(start..start + url.len());
+            at = start + url.len();
+        }
+    }
+    links
+}
+
+/// Where the scheme before a colon begins, when it is http or https and a word of its own.
+fn scheme(before: &str) -> Option<usize> {
+    ["https", "http"].iter().find_map(|name| {
+        let start = before.len().checked_sub(name.len())?;
+        let fits = before.get(start..)?.eq_ignore_ascii_case(name);
+        let alone = !before[..start].ends_with(|c: char| c.is_alphanumeric());
+        (fits && alone).then_some(start)
+    })
+}
+
+fn ends_url(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || "<>\"`".contains(c)
+}
+
+/// Without the punctuation of the sentence around it. A closing bracket stays when the url opens it.
+fn trimmed(mut url: &str) -> &str {
+    loop {
+        let Some(last) = url.chars().next_back() else { return url };
+        let opening = match last {
+            ')' => '(',
+            ']' => '[',
+            '}' => '{',
+            '.' | ',' | ';' | ':' | '!' | '?' | '\'' | '*' | '_' | '»' | '”' | '’' => '\0',
+            _ => return url,
+        };
+        if opening != '\0' && url.matches(opening).count() >= url.matches(last).count() {
+            return url;
+        }
+        url = &url[..url.len() - last.len_utf8()];
+    }
+}
