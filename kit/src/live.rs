@@ -2,6 +2,7 @@
 //! hold; a crash costs nothing, since they are asked for at once after a start.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,12 +21,13 @@ pub struct Live {
     core: CoreClient,
     prefix: &'static str,
     current: Arc<ArcSwap<Settings>>,
+    read: Arc<AtomicBool>,
 }
 
 impl Live {
     /// Begins with the defaults. Only settings whose names begin with `prefix` are asked for.
     pub fn new(core: CoreClient, prefix: &'static str) -> Self {
-        Self { core, prefix, current: Arc::default() }
+        Self { core, prefix, current: Arc::default(), read: Arc::default() }
     }
 
     /// What holds now.
@@ -33,22 +35,28 @@ impl Live {
         self.current.load_full()
     }
 
+    /// Whether the core has told its settings since the start; the defaults hold until then.
+    pub fn is_read(&self) -> bool {
+        self.read.load(Ordering::Acquire)
+    }
+
     /// Asks the core again and again until told to stop.
     pub async fn follow(self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut reached, mut known) = (true, false);
+        let mut reached = true;
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             match self.ask().await {
                 Ok(settings) => {
                     reached = true;
                     if settings != **self.current.load() {
                         // What was set before the start is no change.
-                        if std::mem::replace(&mut known, true) {
+                        if self.is_read() {
                             tracing::info!("settings changed");
                         }
                         self.current.store(Arc::new(settings));
                     }
+                    self.read.store(true, Ordering::Release);
                 }
                 Err(error) => {
                     if std::mem::take(&mut reached) {

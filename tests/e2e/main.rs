@@ -31,3 +31,4 @@ mod smtp_logins;
 mod smtp_limits;
 mod smtp_core;
 mod smtp_tls;
+mod tracking_edge;

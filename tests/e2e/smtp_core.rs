@@ -1,7 +1,7 @@
 //! The SMTP gateway apart from its core: what it says when the core is away, slow, or silent.
 
 use postern_tests::proxy::Proxy;
-use postern_tests::role::{SmtpGateway, TOKEN};
+use postern_tests::role::{Role, TOKEN};
 use postern_tests::smtp_client::SmtpClient;
 use postern_tests::stack::Stack;
 use postern_tests::wait;
@@ -18,7 +18,7 @@ async fn a_core_that_is_away_or_silent_means_try_again_and_never_two_mails() {
     let stack = Stack::start(&[("POSTERN_GATEWAY_TOKEN", TOKEN)]).await.unwrap();
     let proxy = Proxy::start(&stack.grpc).await.unwrap();
     let vars = [("POSTERN_SMTP_CORE_TIMEOUT", "1s")];
-    let gateway = SmtpGateway::start(&proxy.addr.to_string(), &vars).await.unwrap();
+    let gateway = Role::smtp(&proxy.addr.to_string(), &vars).await.unwrap();
     let mut client = SmtpClient::login(gateway.port, "u", &stack.key).await.unwrap();
 
     // Silent: the core accepts, but its answer does not come.
@@ -77,7 +77,7 @@ async fn an_idempotency_key_makes_one_mail_of_two_and_holds_across_doors() {
 #[tokio::test]
 async fn a_stop_lets_a_message_that_has_begun_end() {
     let stack = Stack::start(&[("POSTERN_GATEWAY_TOKEN", TOKEN)]).await.unwrap();
-    let gateway = SmtpGateway::start(&stack.grpc, &[]).await.unwrap();
+    let gateway = Role::smtp(&stack.grpc, &[]).await.unwrap();
     let mut busy = SmtpClient::login(gateway.port, "u", &stack.key).await.unwrap();
     let mut idle = SmtpClient::connect(gateway.port).await.unwrap();
     busy.ask("MAIL FROM:<hi@shop.test>\r\n").await.unwrap();

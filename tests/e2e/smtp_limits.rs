@@ -2,7 +2,7 @@
 
 use postern_kit::env::Env;
 use postern_tests::proxy::Proxy;
-use postern_tests::role::{SmtpGateway, TOKEN};
+use postern_tests::role::{Role, TOKEN};
 use postern_tests::smtp_client::SmtpClient;
 use postern_tests::stack::Stack;
 use postern_tests::wait;
@@ -77,8 +77,8 @@ async fn gateways_share_limits_through_redis_and_do_without_it_when_it_is_gone()
     let (user, password) = two_an_hour(&stack).await;
     let redis_url = format!("redis://{}", redis.addr);
     let vars = [("REDIS_URL", redis_url.as_str()), ("POSTERN_REDIS_TIMEOUT", "5s")];
-    let first = SmtpGateway::start(&stack.grpc, &vars).await.unwrap();
-    let second = SmtpGateway::start(&stack.grpc, &vars).await.unwrap();
+    let first = Role::smtp(&stack.grpc, &vars).await.unwrap();
+    let second = Role::smtp(&stack.grpc, &vars).await.unwrap();
     for port in [first.port, second.port] {
         let mut client = SmtpClient::login(port, &user, &password).await.unwrap();
         assert!(client.mail(MAIL).await.unwrap().starts_with("250 2.0.0 "));
@@ -108,8 +108,8 @@ async fn a_redis_that_comes_late_is_used_all_the_same() {
     let stack = Stack::start(&[("POSTERN_GATEWAY_TOKEN", TOKEN)]).await.unwrap();
     let redis_url = format!("redis://{}", redis.addr);
     let vars = [("REDIS_URL", redis_url.as_str())];
-    let first = SmtpGateway::start(&stack.grpc, &vars).await.unwrap();
-    let second = SmtpGateway::start(&stack.grpc, &vars).await.unwrap();
+    let first = Role::smtp(&stack.grpc, &vars).await.unwrap();
+    let second = Role::smtp(&stack.grpc, &vars).await.unwrap();
     let shared = async || {
         let (user, password) = so_many_an_hour(&stack, 1).await;
         let mut client = SmtpClient::login(first.port, &user, &password).await?;

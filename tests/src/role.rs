@@ -1,5 +1,6 @@
 //! One role of the system in a process of its own, for what must be seen without the others.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
@@ -9,28 +10,65 @@ use tokio::process::{Child, Command};
 use crate::stack::binary;
 use crate::wait;
 
-/// The gateway token that core and gateway share in tests.
+/// The gateway token that core and gateways share in tests.
 pub const TOKEN: &str = "a-gateway-token-of-tests-0123456789abcdef";
+/// The keys of tracking links that core and edge share in tests.
+pub const TRACKING_KEYS: &str =
+    "1:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
-/// A running SMTP gateway. Dropping it kills the process.
+/// A running gateway. Dropping it kills the process.
 #[derive(Debug)]
-pub struct SmtpGateway {
-    /// Its port with STARTTLS.
+pub struct Role {
+    /// Its port.
     pub port: u16,
     child: Child,
 }
 
-impl SmtpGateway {
-    /// Starts `postern smtp` against the core at `host:port` with further variables.
-    pub async fn start(core: &str, vars: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let mut child = Command::new(binary())
-            .arg("smtp")
-            .env_clear()
+impl Role {
+    /// Starts `postern smtp` against the core at `host:port` with further variables; its port is the
+    /// one with STARTTLS.
+    pub async fn smtp(core: &str, vars: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary());
+        command.arg("smtp").env_clear();
+        let own = [
+            ("POSTERN_SMTP_LISTEN", "127.0.0.1:0"),
+            ("POSTERN_SMTPS_LISTEN", "off"),
+            ("POSTERN_SMTP_PLAIN_AUTH", "on"),
+        ];
+        Self::start(command, core, &[&own, vars].concat()).await
+    }
+
+    /// Starts `postern tracker` against the core at `host:port`, with its journal in a folder.
+    pub async fn tracker(core: &str, data: &Path, vars: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary());
+        command.arg("tracker").env_clear().env("POSTERN_TRACKER_DATA", data);
+        Self::start(command, core, &[&edge(), vars].concat()).await
+    }
+
+    /// The same on a disk of `octets` that nobody else uses: a file system in memory, in a mount
+    /// namespace of the process's own.
+    pub async fn tracker_on_small_disk(
+        core: &str,
+        data: &Path,
+        octets: usize,
+        vars: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let script = "mount -t tmpfs -o size=$1 tmpfs \"$2\" && exec \"$3\" tracker";
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+        command.arg(octets.to_string()).arg(data).arg(binary()).env_clear();
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("POSTERN_TRACKER_DATA", data);
+        Self::start(command, core, &[&edge(), vars].concat()).await
+    }
+
+    async fn start(
+        mut command: Command,
+        core: &str,
+        vars: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let mut child = command
             .env("POSTERN_GATEWAY_TOKEN", TOKEN)
             .env("POSTERN_CORE_URL", format!("http://{core}"))
-            .env("POSTERN_SMTP_LISTEN", "127.0.0.1:0")
-            .env("POSTERN_SMTPS_LISTEN", "off")
-            .env("POSTERN_SMTP_PLAIN_AUTH", "on")
             .env("POSTERN_LOG_FORMAT", "json")
             .envs(vars.iter().copied())
             .stdin(Stdio::null())
@@ -38,7 +76,7 @@ impl SmtpGateway {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .context("cannot start postern smtp")?;
+            .context("cannot start a role of postern")?;
         let log = child.stderr.take().context("stderr is piped")?;
         let mut lines = BufReader::new(log).lines();
         let listening = async {
@@ -57,6 +95,11 @@ impl SmtpGateway {
         Ok(Self { port, child })
     }
 
+    /// Kills the process as a power cut would and waits until it is gone.
+    pub async fn kill_9(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("cannot kill it")
+    }
+
     /// Asks the process to stop and waits until it has.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         let id = self.child.id().context("it is not running")?;
@@ -64,4 +107,8 @@ impl SmtpGateway {
         tokio::time::timeout(wait::LIMIT, self.child.wait()).await??;
         Ok(())
     }
+}
+
+fn edge() -> [(&'static str, &'static str); 2] {
+    [("POSTERN_TRACKER_LISTEN", "127.0.0.1:0"), ("POSTERN_TRACKING_KEYS", TRACKING_KEYS)]
 }

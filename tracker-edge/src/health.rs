@@ -23,6 +23,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let body = json!({
         "status": if is_shipping && lost == 0 && refused == 0 { "ok" } else { "degraded" },
         "core": if is_shipping { "reached" } else { "away" },
+        "settings": if app.live.is_read() { "read" } else { "defaults" },
         "journal_octets": app.journal.octets(),
         "hits_shipped": app.shipping.shipped(),
         "hits_lost": lost,
