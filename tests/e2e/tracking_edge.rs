@@ -135,7 +135,9 @@ async fn nobody_is_sent_anywhere_that_was_not_in_a_mail() {
     let click = link("/c/");
     // Every changed character breaks the signature.
     let tampered = format!("{}x{}", &click[..20], &click[21..]);
-    for path in [tampered.as_str(), "/c/", "/c/x", "/c/AAAA", "/o/x/y", "/%2e%2e/", "//evil.example/"] {
+    for path in
+        [tampered.as_str(), "/c/", "/c/x", "/c/AAAA", "/o/x/y", "/%2e%2e/", "//evil.example/"]
+    {
         let answer = get(&format!("{}{path}", stack.tracker)).await;
         assert_eq!(answer.status(), 404, "{path}");
         assert_eq!(header(&answer, "location"), "", "{path}");
@@ -195,7 +197,10 @@ async fn links_of_the_old_system_keep_their_answers() {
         "",
     ] {
         let answer = get(&path(query)).await;
-        assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (404, "Not found"));
+        assert_eq!(
+            (answer.status().as_u16(), answer.text().await.unwrap().as_str()),
+            (404, "Not found")
+        );
     }
     assert_eq!(engagements(&stack, &id, "message.opened", 2).await.len(), 2);
     let unknown = get(&format!("{}/t/o/nobody-knows-it.gif", stack.tracker)).await;
@@ -337,7 +342,8 @@ async fn a_full_disk_costs_hits_and_never_an_answer() {
     let base = format!("http://127.0.0.1:{}", edge.port);
     ready(&base).await;
     proxy.cut();
-    let health = async || -> Value { get(&format!("{base}/health/ready")).await.json().await.unwrap() };
+    let health =
+        async || -> Value { get(&format!("{base}/health/ready")).await.json().await.unwrap() };
     let mut answered = 0;
     while health().await["hits_lost"] == 0 {
         assert_eq!(get(&format!("{base}{}", link("/c/"))).await.status(), 302);
@@ -351,6 +357,13 @@ async fn a_full_disk_costs_hits_and_never_an_answer() {
     wait::until("the journal is shipped", async || {
         let told = health().await;
         Ok((told["hits_shipped"].as_u64() >= Some(answered - 1)).then_some(()))
+    })
+    .await
+    .unwrap();
+    wait::until("there is room again", async || {
+        let before = health().await["hits_lost"].clone();
+        get(&format!("{base}{}", link("/c/"))).await;
+        Ok((health().await["hits_lost"] == before).then_some(()))
     })
     .await
     .unwrap();
@@ -377,7 +390,10 @@ async fn limits_hold_for_an_address_and_for_all() {
     let refused = from("192.0.2.1").await.unwrap();
     let wait: u64 = header(&refused, "retry-after").parse().unwrap();
     assert!(refused.status() == 429 && (1..=1200).contains(&wait), "{wait}");
-    assert_eq!(from("192.0.2.2").await.unwrap().text().await.unwrap(), "User-agent: *\nDisallow: /\n");
+    assert_eq!(
+        from("192.0.2.2").await.unwrap().text().await.unwrap(),
+        "User-agent: *\nDisallow: /\n"
+    );
 }
 
 #[tokio::test]

@@ -67,8 +67,9 @@ struct Writing {
     written: Ticket,
     /// Closed segments that have not been synced.
     closed: Vec<Arc<File>>,
-    /// The segment has a torn record at its end that could not be taken back.
-    torn: bool,
+    /// The segment is not written to any more: its end could not be mended, a sync of it failed, or
+    /// the disk is full and its octets are wanted back as soon as they are shipped.
+    spent: bool,
 }
 
 impl Journal {
@@ -90,7 +91,7 @@ impl Journal {
             octets,
             written: Ticket(0),
             closed: Vec::new(),
-            torn: false,
+            spent: false,
         };
         let journal = Self {
             folder: folder.to_owned(),
@@ -172,7 +173,7 @@ impl Journal {
             tracing::error!(%error, "the journal was not synced; a power cut could lose hits");
             // After a failed sync the kernel may have dropped what it held (fsyncgate): what comes
             // next goes into a file of its own.
-            self.writing().torn = true;
+            self.writing().spent = true;
         }
         self.synced.send_replace(ticket);
     }
@@ -189,12 +190,13 @@ impl Writing {
         if self.octets + len > max {
             return Err(JournalError::Full(self.octets));
         }
-        if self.torn || self.position.offset + len > SEGMENT_OCTETS {
+        if self.spent || self.position.offset + len > SEGMENT_OCTETS {
             self.begin_segment(folder)?;
         }
         if let Err(error) = (&*self.file).write_all(bytes) {
             // Half a record must not stand before the next one.
-            self.torn = self.file.set_len(self.position.offset).is_err();
+            let mended = self.file.set_len(self.position.offset);
+            self.spent = mended.is_err() || self.position.offset > 0;
             return Err(error.into());
         }
         self.position.offset += len;
@@ -208,7 +210,7 @@ impl Writing {
         let file = Arc::new(segment::create(folder, number)?);
         self.closed.push(std::mem::replace(&mut self.file, file));
         self.position = Position { segment: number, offset: 0 };
-        self.torn = false;
+        self.spent = false;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
-//! Reads the journal from where the core last acknowledged. The place is kept in the file `shipped`;
-//! a crash before it is written means that some records are shipped twice, and the core knows them
-//! by their ids.
+//! Reads the journal from where the core last acknowledged. The place is kept in the file `shipped`,
+//! which is written over in place, because a full disk has no room for a new one just when shipping
+//! would make some. A crash before it is written means that some records are shipped twice, and the
+//! core knows them by their ids.
 
 use std::fs::File;
 use std::io;
@@ -27,22 +28,32 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) struct Reader {
     folder: PathBuf,
+    place: File,
     position: Position,
 }
 
 impl Reader {
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        let text = match std::fs::read_to_string(folder.join(PLACE)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
-        };
+        let mut options = File::options();
+        let path = folder.join(PLACE);
+        let place = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut bytes = [0; 64];
+        let read = place.read_at(&mut bytes, 0)?;
+        let text = String::from_utf8_lossy(&bytes[..read]);
         // A place that cannot be read means the beginning: records known already do no harm.
-        let place = text.trim().split_once(' ').and_then(|(segment, offset)| {
+        let found = text.trim().split_once(' ').and_then(|(segment, offset)| {
             Some(Position { segment: segment.parse().ok()?, offset: offset.parse().ok()? })
         });
-        let position = place.unwrap_or(Position { segment: 0, offset: 0 });
-        Ok(Self { folder: folder.to_owned(), position })
+        let position = found.unwrap_or(Position { segment: 0, offset: 0 });
+        let reader = Self { folder: folder.to_owned(), place, position };
+        // Now, while there is room.
+        reader.note_down(position)?;
+        Ok(reader)
+    }
+
+    /// All numbers have the same width, so that each place covers the one before.
+    fn note_down(&self, Position { segment, offset }: Position) -> io::Result<()> {
+        self.place.write_all_at(format!("{segment:020} {offset:020}\n").as_bytes(), 0)
     }
 
     /// How far the core has acknowledged.
@@ -72,9 +83,7 @@ impl Reader {
 
     /// The core has everything before `next`. Returns the bytes of the segments that were deleted.
     pub(crate) fn acknowledge(&mut self, next: Position) -> io::Result<u64> {
-        let (new, place) = (self.folder.join("shipped.new"), self.folder.join(PLACE));
-        std::fs::write(&new, format!("{} {}\n", next.segment, next.offset))?;
-        std::fs::rename(new, place)?;
+        self.note_down(next)?;
         self.position = next;
         let mut deleted = 0;
         for (number, octets) in segment::list(&self.folder)? {

@@ -62,7 +62,7 @@ fn segments_follow_one_another_and_go_when_they_are_shipped() {
     for n in 0..20 {
         journal.append(&hit(n), MAX).unwrap();
         if n % 6 == 0 {
-            journal.writing().torn = true;
+            journal.writing().spent = true;
         }
     }
     assert!(segment::list(folder.path()).unwrap().len() > 3);
