@@ -240,7 +240,8 @@ async fn hits_reach_the_timeline_the_statistics_and_the_feed() {
         ("message.clicked".to_owned(), "VERDICT_HUMAN", true),
     ];
     let mut got: Vec<_> = seen.iter().map(shown).collect();
-    (got.sort(), expected.sort());
+    got.sort();
+    expected.sort();
     assert_eq!(got, expected);
     assert!(seen.iter().any(|event| event.id[4..] == open.id[4..]), "the event takes the id over");
 
