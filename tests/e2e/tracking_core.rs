@@ -193,6 +193,30 @@ async fn a_key_asks_for_its_messages() {
     }
 }
 
+/// The four hits as the feed brings them, in any order.
+async fn check_feed(feed: &mut tonic::Streaming<v1::WatchEventsResponse>, open: &v1::Hit) {
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        seen.extend(feed.message().await.unwrap().unwrap().event);
+    }
+    let shown = |event: &v1::Event| {
+        let engagement = event.engagement.clone().unwrap();
+        (event.r#type.clone(), engagement.verdict().as_str_name(), engagement.first)
+    };
+    let opened = |verdict, first| ("message.opened".to_owned(), verdict, first);
+    let mut expected = vec![
+        opened("VERDICT_BOT", true),
+        opened("VERDICT_HUMAN", true),
+        opened("VERDICT_HUMAN", false),
+        ("message.clicked".to_owned(), "VERDICT_HUMAN", true),
+    ];
+    let mut got: Vec<_> = seen.iter().map(shown).collect();
+    got.sort();
+    expected.sort();
+    assert_eq!(got, expected);
+    assert!(seen.iter().any(|event| event.id[4..] == open.id[4..]), "the event takes the id over");
+}
+
 #[tokio::test]
 async fn hits_reach_the_timeline_the_statistics_and_the_feed() {
     let stack = tracking(&[]).await;
@@ -224,27 +248,7 @@ async fn hits_reach_the_timeline_the_statistics_and_the_feed() {
     let again = edge(&stack).report_hits(asked(batch.clone())).await.unwrap().into_inner();
     assert_eq!((again.recorded, again.repeated, again.unknown), (0, 4, 1));
 
-    let mut seen = Vec::new();
-    while seen.len() < 4 {
-        seen.extend(feed.message().await.unwrap().unwrap().event);
-    }
-    let shown = |event: &v1::Event| {
-        let engagement = event.engagement.clone().unwrap();
-        (event.r#type.clone(), engagement.verdict().as_str_name(), engagement.first)
-    };
-    let opened = |verdict, first| ("message.opened".to_owned(), verdict, first);
-    let mut expected = vec![
-        opened("VERDICT_BOT", true),
-        opened("VERDICT_HUMAN", true),
-        opened("VERDICT_HUMAN", false),
-        ("message.clicked".to_owned(), "VERDICT_HUMAN", true),
-    ];
-    let mut got: Vec<_> = seen.iter().map(shown).collect();
-    got.sort();
-    expected.sort();
-    assert_eq!(got, expected);
-    assert!(seen.iter().any(|event| event.id[4..] == open.id[4..]), "the event takes the id over");
-
+    check_feed(&mut feed, &open).await;
     let events = stack.events(&id).await.unwrap();
     let click = events.iter().find(|event| event["type"] == "message.clicked").unwrap();
     let engagement = json!({"verdict": "human", "reasons": ["image_proxy"], "first": true, "link_index": 0,

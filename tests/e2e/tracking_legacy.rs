@@ -3,6 +3,7 @@
 use postern_proto::link::Kind;
 use postern_proto::v1;
 use postern_proto::v1::link_reference::Reference;
+use postern_tests::smtp_receiver::Receiver;
 use postern_tests::stack::Stack;
 use serde_json::json;
 
@@ -68,6 +69,27 @@ async fn the_all_in_one_makes_keys_of_its_own() {
     let caught = stack.caught("ann@good.test").await.unwrap();
     assert!(caught.contains("http://127.0.0.1:8081/o/"), "{caught}");
     assert!(stack.folder().join("tracking-keys").exists());
+}
+
+#[tokio::test]
+async fn mail_that_leaves_the_machine_gets_no_links_that_nobody_can_reach() {
+    let receiver = Receiver::start().await.unwrap();
+    let url = receiver.relay_url();
+    let vars = [
+        ("POSTERN_TRANSPORT", "relay"),
+        ("POSTERN_RELAY_URL", url.as_str()),
+        ("POSTERN_SENDER_POLICY", "any"),
+    ];
+    let stack = Stack::start(&vars).await.unwrap();
+    let mail = json!({"from": "hi@shop.test", "to": "ann@good.test", "subject": "x", "html": "<p>x",
+                      "campaign_id": "spring", "tracking": {"opens": true}});
+    let refused = stack.post("/v1/messages", &mail).await.unwrap();
+    assert_eq!((refused.status, refused.text("code")), (409, "tracking_not_configured"));
+    // The old contract never asked in words, so it is not refused.
+    sent_by_the_old_contract(&stack).await;
+    let arrived = receiver.mails_to("ann@good.test").unwrap().remove(0).text();
+    assert!(arrived.contains("https://shop.example/?a=1&amp;b=2"), "{arrived}");
+    assert!(!arrived.contains("127.0.0.1:8081"), "{arrived}");
 }
 
 #[tokio::test]
