@@ -99,7 +99,8 @@ impl CoreConfig {
     /// Reads the environment.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let transport_choice = TransportChoice::from_env(env)?;
-        let policy = policy(env, transport_choice.is_local())?;
+        let stays_local = transport_choice.is_local();
+        let policy = policy(env, stays_local)?;
         let listen = ListenAddr::from_env(env, "POSTERN_GRPC_LISTEN", "127.0.0.1:50051")?;
         Ok(Self {
             store: store(env)?,
@@ -124,14 +125,14 @@ impl CoreConfig {
             drain: env.duration("POSTERN_DRAIN", Duration::from_secs(25))?,
             settings: settings(env)?,
             inbox_open: env.switch("POSTERN_INBOX", listen.addr.ip().is_loopback())?,
-            tracker: tracker(env)?,
+            tracker: tracker(env, stays_local)?,
             listen,
         })
     }
 }
 
-/// Links can be made when there are keys to sign them with.
-fn tracker(env: &Env) -> Result<Option<Arc<Tracker>>, EnvError> {
+/// Links can be made when there are keys to sign them with, and recipients can reach them.
+fn tracker(env: &Env, stays_local: bool) -> Result<Option<Arc<Tracker>>, EnvError> {
     let (keys, url) = ("POSTERN_TRACKING_KEYS", "POSTERN_TRACKING_URL");
     let base = env.text(url, "http://127.0.0.1:8081");
     let base = base.trim_end_matches('/');
@@ -147,6 +148,12 @@ fn tracker(env: &Env) -> Result<Option<Arc<Tracker>>, EnvError> {
         ));
     }
     let Some(text) = env.get(keys) else { return Ok(None) };
+    if env.get(url).is_none() && !stays_local {
+        tracing::warn!(
+            "no tracking and no unsubscribe fields: set {url} to what recipients can reach"
+        );
+        return Ok(None);
+    }
     let keys = text.parse().map_err(|bad: BadKeys| EnvError::new(keys, bad.to_string()))?;
     Ok(Some(Arc::new(Tracker { keys, base: base.to_owned() })))
 }

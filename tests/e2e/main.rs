@@ -15,6 +15,8 @@ mod crash;
 mod mx;
 mod transports;
 mod watch;
+mod tracking_core;
+mod tracking_legacy;
 mod legacy;
 mod bad_rest;
 mod bad_grpc;

@@ -74,10 +74,14 @@ async fn smtplib_sends_several_messages_in_a_session_and_every_byte_survives() {
         let sent = String::from_utf8(output.stderr).unwrap();
         for recipient in ["ann", "hidden"] {
             let mail = stack.caught(&format!("{recipient}@good.test")).await.unwrap();
-            // Campaign and program are dropped, Date and Message-ID added; the rest is as it was.
+            // Campaign and program are dropped, Date, Message-ID and a way to unsubscribe added; the
+            // rest is as it was.
             let kept = mail.find("From: ").unwrap();
             let expected = sent.replace("X-ID-mail: [777]\r\n", "");
-            assert_eq!(mail[kept..], expected[..], "{mode} {recipient}");
+            let (before, added) = mail[kept..].split_once("List-Unsubscribe: <http").unwrap();
+            let post = "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n";
+            let (_, behind) = added.split_once(post).unwrap();
+            assert_eq!(format!("{before}{behind}"), expected, "{mode} {recipient}");
             assert!(mail[..kept].contains("Date: ") && mail[..kept].contains("Message-ID: <msg_"));
         }
         stack.caught("next@good.test").await.unwrap();

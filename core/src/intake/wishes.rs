@@ -30,7 +30,7 @@ impl Intake {
             if !message.needs_links() {
                 return Ok(None);
             }
-            let text = "needs keys to sign links with; set POSTERN_TRACKING_KEYS on the core";
+            let text = "needs POSTERN_TRACKING_KEYS and POSTERN_TRACKING_URL, which are not set on the core";
             return Err(Failure::field(Reason::TrackingNotConfigured, "tracking", text));
         }
         let in_campaign = !labels.campaign_id.is_empty();

@@ -111,9 +111,8 @@ impl<'a> Job<'a> {
     fn is_tracked(&self, url: &str) -> bool {
         // Links of our own begin with the base; a path that merely begins alike is somebody else's.
         let own = url.strip_prefix(&self.tracker.base).is_some_and(|rest| rest.starts_with('/'));
-        !own && is_safe_target(url)
-            && !unsubscribes(url)
-            && !(self.wanted.keep_campaign_links && is_campaign_link(url))
+        let kept = self.wanted.keep_campaign_links && is_campaign_link(url);
+        !own && !kept && !unsubscribes(url) && is_safe_target(url)
     }
 
     /// What goes before the end of the last html body.

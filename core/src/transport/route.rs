@@ -1,9 +1,11 @@
 //! Which servers take the mail of a domain (RFC 5321 §5.1, RFC 7505), remembered by TTL.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use postern_proto::link::target::is_public;
 
 use super::dns::{Dns, DnsError, MxRecord};
 use super::judge::Peer;
@@ -86,6 +88,7 @@ impl Router {
             Ok(addresses) => addresses,
             Err(error) => return Err(failed(host, &error)),
         };
+        // Whoever controls a domain chooses its addresses, and must not make us talk to our own network.
         if !self.allow_private {
             addresses.retain(|address| is_public(*address));
         }
@@ -160,43 +163,4 @@ fn failed(name: &str, error: &DnsError) -> Outcome {
 
 fn peer(host: &str) -> Peer {
     Peer { host: host.to_owned(), tls: "" }
-}
-
-/// Whether mail for strangers may be sent there. Whoever controls a domain chooses its addresses,
-/// and must not make us talk to our own network.
-pub(super) fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => {
-            let segments = v6.segments();
-            let embedded = Ipv4Addr::from((u32::from(segments[6]) << 16) | u32::from(segments[7]));
-            match segments {
-                // Mapped, compatible (loopback and unspecified among them) and NAT64.
-                [0, 0, 0, 0, 0, 0xffff | 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
-                    is_public_v4(embedded)
-                }
-                // 6to4 holds its IPv4 address behind the prefix.
-                [0x2002, high, low, ..] => {
-                    is_public_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
-                }
-                [0x2001, 0xdb8 | 0, ..] => false,
-                // Only this eighth is global unicast.
-                [first, ..] => first & 0xe000 == 0x2000,
-            }
-        }
-    }
-}
-
-fn is_public_v4(v4: Ipv4Addr) -> bool {
-    let [a, b, c, _] = v4.octets();
-    !(v4.is_private()
-        || v4.is_loopback()
-        || v4.is_link_local()
-        || v4.is_documentation()
-        || v4.is_multicast()
-        || a == 0
-        || a >= 240
-        || (a == 100 && (b & 0xc0) == 64)
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 198 && (b & 0xfe) == 18))
 }

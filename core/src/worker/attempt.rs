@@ -139,7 +139,7 @@ async fn mail(
     let content = &prepared.content;
     let from_domain = content.from.as_ref().map(|from| domain_of(&from.email)).unwrap_or_default();
     let signers = lab.directory.now().signer(&from_domain);
-    let tracker = lab.tracker.clone().filter(|_| content.tracking.is_some());
+    let tracker = content.tracking.and_then(|_| lab.tracker.clone());
     let envelope_from = content.envelope_from.clone();
     let date_ms = claimed.date_ms;
     let job = claimed.clone();

@@ -164,7 +164,11 @@ pub(super) fn track(message: &mut OutgoingMessage) {
 pub(super) fn untrack(failure: &Failure, message: &mut OutgoingMessage) -> bool {
     let impossible = failure.reason == Reason::TrackingNotConfigured
         || failure.violations.iter().any(|one| one.reason == Reason::TrackingNotConfigured);
-    impossible && message.tracking.take().is_some() | message.unsubscribe.take().is_some()
+    if !impossible || (message.tracking.is_none() && message.unsubscribe.is_none()) {
+        return false;
+    }
+    (message.tracking, message.unsubscribe) = (None, None);
+    true
 }
 
 /// The core does not know this template, or its name cannot be one of its.

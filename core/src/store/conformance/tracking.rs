@@ -255,9 +255,8 @@ async fn old_links_are_imported_once(stores: Stores) {
     assert_eq!(addressees::import(db, &other).await.unwrap(), 1);
     let whole = addressees::links_by_token(db, "abcdefghijklmnop").await.unwrap();
     assert_eq!(whole, [links[1].clone()], "a whole token comes before the beginning of one");
-    let [long] = &links[..1] else { panic!() };
-    let found = addressees::links_by_token(db, &long.token).await.unwrap();
-    assert_eq!(found, [long.clone()]);
+    let found = addressees::links_by_token(db, &links[0].token).await.unwrap();
+    assert_eq!(found, links[..1]);
     assert!(addressees::links_by_token(db, "abcdefghijklmno").await.unwrap().is_empty());
     assert_eq!(addressees::links_of(db, &claim).await.unwrap().len(), 3);
     let elsewhere = Claim { campaign_id: "78".to_owned(), ..claim };

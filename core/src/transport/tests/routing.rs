@@ -8,10 +8,10 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::super::dns::{Dns, DnsError, MxAnswer, MxRecord};
-use super::super::route::is_public;
 use super::server::{CLOSE, GREETING, SILENCE, Script};
 use super::*;
 use crate::transport::Mx;
+use postern_proto::link::target::is_public;
 
 type Answer<T> = Result<Vec<T>, DnsError>;
 
