@@ -34,3 +34,4 @@ mod smtp_limits;
 mod smtp_core;
 mod smtp_tls;
 mod tracking_edge;
+mod tracking_journal;
