@@ -129,6 +129,13 @@ impl CoreConfig {
             listen,
         })
     }
+
+    /// Where tracking links lead, for an edge in the same process whose port is known only now.
+    pub fn lead_links_to(&mut self, base: String) {
+        if let Some(tracker) = &self.tracker {
+            self.tracker = Some(Arc::new(Tracker { keys: tracker.keys.clone(), base }));
+        }
+    }
 }
 
 /// Links can be made when there are keys to sign them with, and recipients can reach them.

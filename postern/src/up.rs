@@ -30,11 +30,10 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
     let tracker_config = TrackerConfig::from_env(&env)?;
     // Ports first: a taken one is the likeliest mistake, and nothing has to be undone.
     let tracker = tracker_config.listen.bind().await?;
-    // Links lead to the edge that was just opened, unless somebody knows better.
-    let own = format!("http://{}", tracker.local_addr()?);
-    let url = env.text("POSTERN_TRACKING_URL", &own);
-    let env = env.with("POSTERN_TRACKING_URL", url.as_str());
-    let core_config = CoreConfig::from_env(&env)?;
+    let mut core_config = CoreConfig::from_env(&env)?;
+    if env.get("POSTERN_TRACKING_URL").is_none() {
+        core_config.lead_links_to(format!("http://{}", tracker.local_addr()?));
+    }
     let rest_config = RestConfig::from_env(&env)?;
     let smtp_config = smtp_config(&env, &core_config, &data)?;
     let grpc = core_config.listen.bind().await?;

@@ -174,7 +174,8 @@ async fn a_key_asks_for_its_messages() {
         tracking: Some(v1::TrackingOptions { opens: Some(true), ..Default::default() }),
         ..v1::ApiKey::default()
     };
-    let request = v1::CreateApiKeyRequest { api_key: Some(api_key), never_expires: false };
+    let request =
+        v1::CreateApiKeyRequest { api_key: Some(api_key), ..v1::CreateApiKeyRequest::default() };
     let mut keys =
         v1::credential_service_client::CredentialServiceClient::new(stack.channel.clone());
     let made = keys.create_api_key(stack.request(request).unwrap()).await.unwrap().into_inner();

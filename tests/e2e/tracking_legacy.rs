@@ -67,7 +67,8 @@ async fn the_all_in_one_makes_keys_of_its_own() {
     let stack = Stack::start(&[]).await.unwrap();
     sent_by_the_old_contract(&stack).await;
     let caught = stack.caught("ann@good.test").await.unwrap();
-    assert!(caught.contains("http://127.0.0.1:8081/o/"), "{caught}");
+    let own = format!("{}/o/", stack.tracker);
+    assert!(caught.replace("=\r\n", "").contains(&own), "{caught}");
     assert!(stack.folder().join("tracking-keys").exists());
 }
 
@@ -89,7 +90,7 @@ async fn mail_that_leaves_the_machine_gets_no_links_that_nobody_can_reach() {
     sent_by_the_old_contract(&stack).await;
     let arrived = receiver.mails_to("ann@good.test").unwrap().remove(0).text();
     assert!(arrived.contains("https://shop.example/?a=1&amp;b=2"), "{arrived}");
-    assert!(!arrived.contains("127.0.0.1:8081"), "{arrived}");
+    assert!(!arrived.contains("127.0.0.1"), "{arrived}");
 }
 
 #[tokio::test]

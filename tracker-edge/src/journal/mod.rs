@@ -113,10 +113,12 @@ impl Journal {
         let mut bytes = Vec::with_capacity(512);
         record.write(&mut bytes);
         let result = self.writing().append(&self.folder, &bytes, octets_max);
-        match &result {
-            Ok(_) => self.unsynced.notify_one(),
-            Err(_) => drop(self.lost.fetch_add(1, Ordering::Relaxed)),
+        if result.is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
+        // After a failure too: a segment that is closed must not be kept open, or a full disk would
+        // get nothing back when it is deleted.
+        self.unsynced.notify_one();
         result
     }
 
