@@ -35,3 +35,4 @@ mod smtp_core;
 mod smtp_tls;
 mod tracking_edge;
 mod tracking_journal;
+mod tracking_browser;
