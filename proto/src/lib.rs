@@ -21,6 +21,7 @@ pub mod v1 {
 pub mod ids;
 pub mod reason;
 pub mod status;
+pub mod strict;
 pub mod metadata;
 pub mod settings;
 pub mod time;
