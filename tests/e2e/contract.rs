@@ -142,6 +142,26 @@ async fn of_two_who_change_one_version_the_second_is_refused() {
 }
 
 #[tokio::test]
+async fn of_two_who_change_one_setting_the_second_is_refused() {
+    let stack = Stack::start(&[]).await.unwrap();
+    let list = stack.get("/v1/settings?prefix=smtp.recipients_max").await.unwrap();
+    let seen = list.body["settings"][0]["etag"].as_str().unwrap().to_owned();
+    let put = async |etag: &str, value: &str| {
+        let url = format!("{}/v1/settings/smtp.recipients_max", stack.rest);
+        let put = reqwest::Client::new().put(url).bearer_auth(&stack.key);
+        let put = put.header("if-match", format!("\"{etag}\"")).json(&json!({"value": value}));
+        Answer::read(put.send().await.unwrap()).await.unwrap()
+    };
+    let won = put(&seen, "7").await;
+    assert_eq!((won.status, won.text("value")), (200, "7"), "{won:?}");
+    assert_eq!(won.header("etag"), format!("\"{}\"", won.text("etag")));
+    let lost = put(&seen, "8").await;
+    assert_eq!((lost.status, lost.text("code")), (412, "etag_mismatch"), "{lost:?}");
+    let reset = put(won.text("etag"), "").await;
+    assert_eq!((reset.status, reset.text("etag")), (200, seen.as_str()), "{reset:?}");
+}
+
+#[tokio::test]
 async fn a_page_of_large_messages_ends_early_and_loses_nothing() {
     let stack = Stack::start(&[]).await.unwrap();
     let mut sent = Vec::new();
