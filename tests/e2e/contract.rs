@@ -162,6 +162,18 @@ async fn of_two_who_change_one_setting_the_second_is_refused() {
 }
 
 #[tokio::test]
+async fn waiting_for_a_mail_may_take_longer_than_other_calls() {
+    let stack = Stack::start(&[("POSTERN_RPC_TIMEOUT", "1s")]).await.unwrap();
+    let mut mail = mail_to("late@good.test");
+    let later = jiff::Timestamp::now().checked_add(jiff::SignedDuration::from_secs(3)).unwrap();
+    mail["send_time"] = json!(later.to_string());
+    stack.send(&mail).await.unwrap();
+    let found = stack.get("/v1/sink/wait?recipient=late@good.test&timeout=30s").await.unwrap();
+    assert_eq!((found.status, found.text("envelope_to")), (200, "late@good.test"), "{found:?}");
+    assert!(jiff::Timestamp::now() >= later, "it was waited for");
+}
+
+#[tokio::test]
 async fn a_page_of_large_messages_ends_early_and_loses_nothing() {
     let stack = Stack::start(&[]).await.unwrap();
     let mut sent = Vec::new();

@@ -149,7 +149,7 @@ async fn names_in_other_scripts_are_one_address_at_both_doors() {
         let status = error.downcast::<Status>().unwrap();
         assert_eq!(reason(&status), "INVALID_ADDRESS", "{bad}");
     }
-    let names: Vec<Value> = vec![json!("ann@good.test\u{2028}"), json!("ann\u{85}@good.test")];
+    let names: Vec<Value> = vec![json!("ann@go\u{2028}od.test"), json!("ann\u{85}@good.test")];
     for name in names {
         let mut mail = mail_to("x");
         mail["to"] = name;

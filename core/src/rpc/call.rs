@@ -1,11 +1,13 @@
 //! What every call has in common: an id and a trace, under which stands all that the core logs on
-//! its account, and an answer that names the id and, when it is a refusal, always says why.
+//! its account, a time limit, and an answer that names the id and, when it is a refusal, always says
+//! why.
 //!
 //! No state; a call that a crash cuts off was not answered.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use postern_kit::trace::Trace;
 use postern_proto::ids::RequestId;
@@ -28,21 +30,32 @@ const KEYED: [&str; 3] = [
     "/postern.v1.MessageService/BatchSendMessages",
 ];
 
+/// The method that waits on purpose, and how long it may take whatever the limit is: the contract's
+/// 60 s and some more to answer.
+const WAITING: (&str, Duration) =
+    ("/postern.v1.SinkService/WaitForSinkMessage", Duration::from_secs(65));
+
 /// Puts [`Call`] around the services.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Calls;
+pub(super) struct Calls {
+    /// How long a call may take until it is answered, or its stream begins.
+    pub(super) limit: Duration,
+}
 
 impl<S> Layer<S> for Calls {
     type Service = Call<S>;
 
     fn layer(&self, inner: S) -> Call<S> {
-        Call(inner)
+        Call { inner, limit: self.limit }
     }
 }
 
-/// A service whose calls have ids and traces.
+/// A service whose calls have ids, traces and a time limit.
 #[derive(Debug, Clone)]
-pub(super) struct Call<S>(S);
+pub(super) struct Call<S> {
+    inner: S,
+    limit: Duration,
+}
 
 type Answer<R, E> = Pin<Box<dyn Future<Output = Result<Response<R>, E>> + Send>>;
 
@@ -58,7 +71,7 @@ where
     type Future = Answer<R, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(context)
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
@@ -72,13 +85,22 @@ where
         let trace = trace(request.headers());
         let span =
             tracing::info_span!("call", rpc.method = path, request.id = id, trace.id = trace.id());
-        let answer = self.0.call(request).instrument(span);
+        let limit = if path == WAITING.0 { self.limit.max(WAITING.1) } else { self.limit };
+        let answer = self.inner.call(request).instrument(span);
         Box::pin(async move {
-            let mut response = answer.await?;
+            let mut response = match tokio::time::timeout(limit, answer).await {
+                Ok(answer) => answer?,
+                Err(_) => late().into_http(),
+            };
             sign(response.headers_mut(), &id);
             Ok(response)
         })
     }
+}
+
+fn late() -> Status {
+    let text = "it took too long; what was accepted by then stays accepted";
+    Failure::new(Reason::DeadlineExceeded, text).into()
 }
 
 /// The id under which a gateway, or the client, has the request; a new one without it.
@@ -175,6 +197,23 @@ mod tests {
         }
         let (status, _) = refusal(&Status::not_found("unknown service"));
         assert_eq!(status.code(), Code::NotFound, "health has its own codes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_answer_is_a_deadline_unless_waiting_is_the_purpose() {
+        let never = tower::service_fn(async |_: Request<()>| {
+            std::future::pending::<Result<Response<()>, std::convert::Infallible>>().await
+        });
+        let mut called = Calls { limit: Duration::from_secs(30) }.layer(never);
+        for (path, seconds) in [("/postern.v1.MessageService/GetMessage", 30), (WAITING.0, 65)] {
+            let began = tokio::time::Instant::now();
+            let request = Request::builder().uri(path).body(()).unwrap();
+            let response = called.call(request).await.unwrap();
+            let status = Status::from_header_map(response.headers()).unwrap();
+            assert_eq!(status.code(), Code::DeadlineExceeded);
+            assert!(status.get_details_error_info().is_some());
+            assert_eq!(began.elapsed().as_secs(), seconds);
+        }
     }
 
     #[test]

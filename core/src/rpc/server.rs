@@ -81,14 +81,13 @@ pub async fn services(
         .add_service(v1::credential_service_server::CredentialServiceServer::new(Credentials(
             context,
         )));
-    let called = routes.routes().into_axum_router().layer(Calls);
+    let called = routes.routes().into_axum_router().layer(Calls { limit: limits.timeout });
     Ok((Routes::from(called), reporter))
 }
 
 /// A server of these services.
 pub fn router(services: Routes, limits: &ServerLimits) -> Router {
     Server::builder()
-        .timeout(limits.timeout)
         .tcp_nodelay(true)
         .max_concurrent_streams(limits.concurrent_streams)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
