@@ -23,10 +23,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     // `compile_fds` does not write this file itself.
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    let mut names = tonic_prost_build::Config::new();
+    names.enable_type_names();
     tonic_prost_build::configure()
         .bytes(".")
         .btree_map(".")
         .extern_path(".google.rpc.Status", "::tonic_types::pb::Status")
-        .compile_fds(descriptors)?;
+        .codec_path("crate::strict::Strict")
+        .compile_fds_with_config(descriptors, names)?;
     Ok(())
 }

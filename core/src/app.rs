@@ -151,7 +151,7 @@ impl Core {
 
     /// The way to this core for gateways in the same process. They have to be done before it stops.
     pub fn channel(&self) -> CoreChannel {
-        CoreChannel::Local(Local::new(self.services.clone(), self.config.server.timeout))
+        CoreChannel::Local(Local::new(self.services.clone()))
     }
 
     /// Serves until `stop`, then drains.

@@ -21,6 +21,7 @@ use postern_kit::core_client::Caller;
 use postern_kit::net::is_in;
 use postern_kit::trace::Trace;
 use postern_proto::ids::RequestId;
+use postern_proto::metadata;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use tokio::sync::OwnedSemaphorePermit;
@@ -49,7 +50,6 @@ pub(crate) struct Turn(
 pub(crate) struct Context {
     pub(crate) caller: Caller,
     pub(crate) time_limit: Duration,
-    trace: Trace,
     asked: Arc<AtomicBool>,
 }
 
@@ -89,18 +89,20 @@ pub(crate) async fn edge(
     if let Ok(id) = HeaderValue::try_from(&context.caller.request_id) {
         headers.insert("request-id", id);
     }
-    if let Some(id) = client_request_id {
+    if let Some(id) = client_request_id.clone() {
         headers.insert("x-request-id", id);
     }
-    let trace = context.trace.response().and_then(|text| HeaderValue::try_from(text).ok());
-    if let Some(trace) = trace {
-        headers.insert("traceresponse", trace);
+    let trace = context.caller.trace;
+    let told = trace.and_then(|trace| trace.response());
+    if let Some(told) = told.and_then(|text| HeaderValue::try_from(text).ok()) {
+        headers.insert("traceresponse", told);
     }
     headers.insert("postern-version", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     tracing::debug!(
         request.id = %context.caller.request_id,
-        trace.id = %context.trace.id(),
+        trace.id = trace.map(|trace| trace.id()),
+        client.request.id = client_request_id.as_ref().and_then(|id| id.to_str().ok()),
         http.path = %path,
         http.status = response.status().as_u16(),
         "answered"
@@ -197,15 +199,16 @@ fn context(app: &App, request: &Request, path: &str) -> Context {
     if path == "/v1/sink/wait" {
         time_limit = time_limit.max(Duration::from_secs(WAIT_SECONDS_MAX));
     }
+    let mut traces = request.headers().get_all(metadata::TRACEPARENT).iter();
+    let trace = traces.next().filter(|_| traces.next().is_none());
+    let trace = Trace::continuing(trace.and_then(|trace| trace.to_str().ok()));
     let caller = Caller {
         authorization: authorization(request.headers()),
         client_ip: peer.map(|peer| client_ip(peer, request.headers(), &app.config.trusted_proxies)),
         request_id: RequestId::generate().to_string(),
+        trace: Some(trace),
     };
-    let mut traces = request.headers().get_all("traceparent").iter();
-    let trace = traces.next().filter(|_| traces.next().is_none());
-    let trace = Trace::continuing(trace.and_then(|trace| trace.to_str().ok()));
-    Context { caller, time_limit, trace, asked: Arc::default() }
+    Context { caller, time_limit, asked: Arc::default() }
 }
 
 /// The credential as `Bearer <key>`. Basic brings the key as its password, and the old contract

@@ -27,7 +27,8 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, Fault> {
     }
 }
 
-/// Puts the key into the request, where the method has one.
+/// Puts the key into the request. A key that nobody would keep is refused, because the caller relies
+/// on it.
 pub(crate) fn apply(
     message: &mut DynamicMessage,
     headers: &HeaderMap,
@@ -44,7 +45,10 @@ pub(crate) fn apply(
             message.set_field_by_name("request_id", Value::String(key.clone()));
             Ok(Some(key))
         }
-        None => Ok(None),
+        None => {
+            let text = "is not kept for this call; leave it out";
+            Err(Failure::field(Reason::UnknownField, "Idempotency-Key", text).into())
+        }
     }
 }
 

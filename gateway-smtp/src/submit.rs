@@ -62,6 +62,7 @@ impl Submitter {
             authorization: handover.identity.authorization.to_string(),
             client_ip: Some(client_ip),
             request_id: request_id.clone(),
+            trace: None,
         };
         match self.call(message, &caller).await {
             Ok(accepted) => {

@@ -11,6 +11,7 @@ use tonic::transport::Endpoint;
 
 use crate::env::{Env, EnvError};
 use crate::in_process::CoreChannel;
+use crate::trace::Trace;
 
 /// HTTP/2 windows, set on purpose: the protocol's 64 KiB would stop a batch half way.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -58,6 +59,8 @@ pub struct Caller {
     pub client_ip: Option<IpAddr>,
     /// The id of the request.
     pub request_id: String,
+    /// The trace it belongs to; none lets the core begin one.
+    pub trace: Option<Trace>,
 }
 
 /// A connection to the core for one gateway.
@@ -110,6 +113,9 @@ impl CoreClient {
         }
         if !caller.request_id.is_empty() {
             insert(metadata::REQUEST_ID, &caller.request_id);
+        }
+        if let Some(trace) = &caller.trace {
+            insert(metadata::TRACEPARENT, &trace.parent());
         }
         if let Some(ip) = caller.client_ip {
             insert(metadata::CLIENT_IP, &ip.to_string());

@@ -15,6 +15,9 @@ use tonic::service::Routes;
 use tonic::transport::{self, Channel};
 use tower::Service;
 
+/// How long a call waits whose caller names no limit: longer than any service takes.
+const PATIENCE_MAX: Duration = Duration::from_secs(3600);
+
 /// The way to the core, for service clients to be built on.
 #[derive(Debug, Clone)]
 pub enum CoreChannel {
@@ -28,14 +31,13 @@ pub enum CoreChannel {
 #[derive(Debug, Clone)]
 pub struct Local {
     services: Routes,
-    time_max: Duration,
 }
 
 impl Local {
-    /// Calls of these services are answered, or the beginning of a stream is, within `time_max` or
-    /// what the caller allows, whichever is shorter; DEADLINE_EXCEEDED otherwise.
-    pub fn new(services: Routes, time_max: Duration) -> Self {
-        Self { services: services.prepare(), time_max }
+    /// Calls of these services, which have limits of their own, are answered, or the beginning of a
+    /// stream is, within the time that the caller allows; DEADLINE_EXCEEDED otherwise.
+    pub fn new(services: Routes) -> Self {
+        Self { services: services.prepare() }
     }
 }
 
@@ -58,8 +60,7 @@ impl Service<Request<Body>> for CoreChannel {
         match self {
             Self::Remote(channel) => Box::pin(channel.call(request)),
             Self::Local(local) => {
-                let limit =
-                    timeout(request.headers()).unwrap_or(local.time_max).min(local.time_max);
+                let limit = timeout(request.headers()).unwrap_or(PATIENCE_MAX);
                 let answer = local.services.call(request);
                 Box::pin(async move {
                     match tokio::time::timeout(limit, answer).await {
@@ -142,7 +143,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_is_answered_and_a_late_one_is_a_deadline() {
         let services = Routes::new(Slow);
-        let mut channel = CoreChannel::Local(Local::new(services, Duration::from_secs(30)));
+        let mut channel = CoreChannel::Local(Local::new(services));
         let mut ask = async |path: &str| {
             let request = Request::builder().uri(path).header("grpc-timeout", "5S");
             let response = channel.call(request.body(Body::empty()).unwrap()).await.unwrap();

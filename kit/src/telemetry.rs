@@ -3,16 +3,28 @@
 //! Messages are lowercase and stand alone; ids travel as fields. Secrets, bodies and full addresses
 //! are never logged. A crash loses at most the line being written.
 
+use std::io::IsTerminal as _;
+
 use crate::env::{Env, EnvError};
 use tracing_subscriber::EnvFilter;
 
+/// What is logged when nobody says otherwise. The steps of a migration are no news when all is well.
+const FILTER: &str = "info,refinery_core=warn";
+
 /// Starts logging to standard error. `POSTERN_LOG` is the filter (default `info`),
-/// `POSTERN_LOG_FORMAT` is `text` or `json`.
+/// `POSTERN_LOG_FORMAT` is `text` or `json`. Colours are for terminals only.
 pub fn init(env: &Env) -> Result<(), EnvError> {
-    let wanted = env.text("POSTERN_LOG", "info");
+    let wanted = env.text("POSTERN_LOG", FILTER);
     let filter =
         EnvFilter::try_new(&wanted).map_err(|e| EnvError::new("POSTERN_LOG", e.to_string()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal() && env.text("NO_COLOR", "").is_empty();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        // A log that cannot be written, on a full disk, must not take the program down: the report
+        // of it would panic.
+        .log_internal_errors(false)
+        .with_writer(std::io::stderr);
     // A second start in the same process, as in tests, keeps the first subscriber.
     let _already_started = match env.text("POSTERN_LOG_FORMAT", "text").as_str() {
         "text" => builder.try_init(),

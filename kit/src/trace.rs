@@ -1,8 +1,6 @@
 //! W3C Trace Context: to which distributed trace a request belongs, and what the caller is told
 //! about it. Pure, but for the ids that are drawn.
 
-use std::fmt::Write as _;
-
 /// The part that one request has in a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace {
@@ -26,10 +24,13 @@ impl Trace {
 
     /// The value of `traceresponse`; none when the caller does not record this trace.
     pub fn response(&self) -> Option<String> {
-        let mut text = String::with_capacity(55);
-        // Writing to a string cannot fail.
-        let _infallible = write!(text, "00-{:032x}-{:016x}-01", self.trace_id, self.span_id);
-        self.sampled.then_some(text)
+        self.sampled.then(|| self.parent())
+    }
+
+    /// The value of `traceparent` for whom we call next.
+    pub fn parent(&self) -> String {
+        let (trace, span, flags) = (self.trace_id, self.span_id, u8::from(self.sampled));
+        format!("00-{trace:032x}-{span:016x}-{flags:02x}")
     }
 }
 
@@ -85,6 +86,8 @@ mod tests {
     fn what_nobody_records_is_not_told() {
         let trace = Trace::continuing(Some(&format!("00-{ID}-00f067aa0ba902b7-00")));
         assert_eq!((trace.id().as_str(), trace.response()), (ID, None));
+        let next = Trace::continuing(Some(&trace.parent()));
+        assert_eq!((next.id().as_str(), next.response()), (ID, None), "nor by whom we call");
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod v1 {
 pub mod ids;
 pub mod reason;
 pub mod status;
+pub mod strict;
 pub mod metadata;
 pub mod link;
 pub mod settings;

@@ -16,8 +16,13 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
 /// Until when the answer to a request with an idempotency key is kept: RFC 3339, in UTC.
 pub const IDEMPOTENCY_EXPIRE_TIME: &str = "idempotency-expire-time";
-/// The id that names one request in logs and error answers.
+/// The id that names one request in logs and error answers. A direct caller may choose it; 1 to 128
+/// letters, digits and `.`, `_`, `-`.
 pub const REQUEST_ID: &str = "x-request-id";
+/// The same id, on every answer.
+pub const ANSWERED_REQUEST_ID: &str = "request-id";
+/// The trace that the request belongs to (W3C Trace Context).
+pub const TRACEPARENT: &str = "traceparent";
 
 /// Every scope an API key can have; `*` means all of them.
 pub const SCOPES: [&str; 16] = [

@@ -24,6 +24,15 @@ pub struct Meaning {
     pub title: &'static str,
 }
 
+impl Meaning {
+    /// The kind of resource that is missing or in the way, for example `smtp_credential`.
+    pub fn resource(&self) -> Option<String> {
+        let kind =
+            self.name.strip_suffix("_NOT_FOUND").or_else(|| self.name.strip_suffix("_EXISTS"))?;
+        Some(kind.to_ascii_lowercase())
+    }
+}
+
 macro_rules! reasons {
     ($($variant:ident, $name:literal, $grpc:ident, $http:literal, $smtp:literal $enhanced:literal,
        $retryable:literal, $title:literal;)*) => {
@@ -56,6 +65,7 @@ macro_rules! reasons {
 
 reasons! {
     MalformedJson, "MALFORMED_JSON", InvalidArgument, 400, 501 "5.5.4", false, "The body is not valid JSON";
+    MalformedRequest, "MALFORMED_REQUEST", InvalidArgument, 400, 501 "5.5.4", false, "The request cannot be decoded";
     UnknownField, "UNKNOWN_FIELD", InvalidArgument, 400, 501 "5.5.4", false, "A field is unknown";
     WrongType, "WRONG_TYPE", InvalidArgument, 400, 501 "5.5.4", false, "A value has the wrong type";
     BadPageToken, "BAD_PAGE_TOKEN", InvalidArgument, 400, 501 "5.5.4", false, "The page token is not valid for this request";

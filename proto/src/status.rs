@@ -145,6 +145,15 @@ impl From<Failure> for Status {
         if let Some(policy) = metadata.get("policy") {
             details.add_quota_failure_violation(policy, failure.message.clone());
         }
+        if let Some(kind) = meaning.resource() {
+            let name = metadata.get("name").map_or("", String::as_str);
+            details.set_resource_info(kind, name, "", failure.message.clone());
+        }
+        if meaning.grpc == Code::FailedPrecondition {
+            let subject = metadata.get("name").map_or("", String::as_str);
+            let text = failure.message.clone();
+            details.add_precondition_failure_violation(meaning.name, subject, text);
+        }
         details.set_error_info(meaning.name, ERROR_DOMAIN, metadata);
         for violation in &failure.violations {
             // FieldViolation has no reason of its own in this version of the type, so the
@@ -203,6 +212,21 @@ mod tests {
         let details = Status::from(failure.clone()).get_error_details();
         assert_eq!(details.quota_failure().unwrap().violations[0].subject, "send");
         assert_eq!(Failure::from_status(&Status::from(failure.clone())), failure);
+    }
+
+    #[test]
+    fn what_is_missing_is_a_resource_and_what_stands_in_the_way_a_precondition() {
+        let missing = Failure::new(Reason::TemplateNotFound, "no").with("name", "welcome");
+        let details = Status::from(missing.clone()).get_error_details();
+        let resource = details.resource_info().unwrap();
+        assert_eq!((&*resource.resource_type, &*resource.resource_name), ("template", "welcome"));
+        assert_eq!(Failure::from_status(&Status::from(missing.clone())), missing);
+        let late = Failure::new(Reason::MessageNotCancelable, "late").with("name", "msg_1");
+        let details = Status::from(late).get_error_details();
+        let violation = &details.precondition_failure().unwrap().violations[0];
+        assert_eq!((&*violation.r#type, &*violation.subject), ("MESSAGE_NOT_CANCELABLE", "msg_1"));
+        let other = Status::from(Failure::new(Reason::RateLimited, "slow")).get_error_details();
+        assert!(other.resource_info().is_none() && other.precondition_failure().is_none());
     }
 
     #[test]

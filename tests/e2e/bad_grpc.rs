@@ -26,7 +26,7 @@ const CASES: &[Case] = &[
     ("CRLF in a header", |m| m.headers = vec![header("X-A", "b\r\nc")], "FORBIDDEN_CHARACTER"),
     ("a header of ours", |m| m.headers = vec![header("To", "x@evil.test")], "HEADER_NOT_ALLOWED"),
     ("CRLF in an address", |m| m.to[0].email = "a@b.test\r\nx".into(), "INVALID_ADDRESS"),
-    ("NUL in an address", |m| m.to[0].email = "a\0@b.test".into(), "INVALID_ADDRESS"),
+    ("NUL in an address", |m| m.to[0].email = "a\0@b.test".into(), "FORBIDDEN_CHARACTER"),
     ("no address", |m| m.to[0].email.clear(), "MISSING_FIELD"),
     ("no sender", |m| m.from = None, "MISSING_FIELD"),
     ("no body", |m| m.text.clear(), "MISSING_FIELD"),

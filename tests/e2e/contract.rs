@@ -142,6 +142,38 @@ async fn of_two_who_change_one_version_the_second_is_refused() {
 }
 
 #[tokio::test]
+async fn of_two_who_change_one_setting_the_second_is_refused() {
+    let stack = Stack::start(&[]).await.unwrap();
+    let list = stack.get("/v1/settings?prefix=smtp.recipients_max").await.unwrap();
+    let seen = list.body["settings"][0]["etag"].as_str().unwrap().to_owned();
+    let put = async |etag: &str, value: &str| {
+        let url = format!("{}/v1/settings/smtp.recipients_max", stack.rest);
+        let put = reqwest::Client::new().put(url).bearer_auth(&stack.key);
+        let put = put.header("if-match", format!("\"{etag}\"")).json(&json!({"value": value}));
+        Answer::read(put.send().await.unwrap()).await.unwrap()
+    };
+    let won = put(&seen, "7").await;
+    assert_eq!((won.status, won.text("value")), (200, "7"), "{won:?}");
+    assert_eq!(won.header("etag"), format!("\"{}\"", won.text("etag")));
+    let lost = put(&seen, "8").await;
+    assert_eq!((lost.status, lost.text("code")), (412, "etag_mismatch"), "{lost:?}");
+    let reset = put(won.text("etag"), "").await;
+    assert_eq!((reset.status, reset.text("etag")), (200, seen.as_str()), "{reset:?}");
+}
+
+#[tokio::test]
+async fn waiting_for_a_mail_may_take_longer_than_other_calls() {
+    let stack = Stack::start(&[("POSTERN_RPC_TIMEOUT", "1s")]).await.unwrap();
+    let mut mail = mail_to("late@good.test");
+    let later = jiff::Timestamp::now().checked_add(jiff::SignedDuration::from_secs(3)).unwrap();
+    mail["send_time"] = json!(later.to_string());
+    stack.send(&mail).await.unwrap();
+    let found = stack.get("/v1/sink/wait?recipient=late@good.test&timeout=30s").await.unwrap();
+    assert_eq!((found.status, found.text("envelope_to")), (200, "late@good.test"), "{found:?}");
+    assert!(jiff::Timestamp::now() >= later, "it was waited for");
+}
+
+#[tokio::test]
 async fn a_page_of_large_messages_ends_early_and_loses_nothing() {
     let stack = Stack::start(&[]).await.unwrap();
     let mut sent = Vec::new();

@@ -85,3 +85,34 @@ async fn a_token_is_good_after_a_crash_and_the_stream_then_follows_new_events() 
     seen.extend(take(&mut stream, 2 * EVENTS_EACH).await.0);
     assert_eq!(seen, listed(&stack).await);
 }
+
+fn tomorrow() -> String {
+    let day = jiff::SignedDuration::from_hours(24);
+    jiff::Timestamp::now().checked_add(day).unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_client_that_is_behind_does_not_hold_up_a_stop() {
+    let mut stack = Stack::start(&[]).await.unwrap();
+    let items: Vec<_> =
+        (0..1000).map(|n| serde_json::json!({"to": format!("r{n}@good.test")})).collect();
+    let mut mail = postern_tests::stack::mail_to("");
+    mail.as_object_mut().unwrap().remove("to");
+    mail["send_time"] = tomorrow().into();
+    let batch = serde_json::json!({"message": mail, "items": items});
+    for _ in 0..3 {
+        let answer = stack.post("/v1/messages/batch", &batch).await.unwrap();
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    let mut stream = watch(&stack, "").await;
+    take(&mut stream, 1).await;
+    stack.sigterm().await.unwrap();
+    let mut told = 1;
+    // The end is an error that says why, or just the end when there was no room for it.
+    while let Ok(Some(response)) = stream.message().await {
+        told += usize::from(response.event.is_some());
+    }
+    assert!(told < 3000, "it was told everything before the stop");
+    let exit = stack.wait_exit(std::time::Duration::from_secs(15)).await.unwrap();
+    assert_eq!(exit.code(), Some(0), "{exit}");
+}

@@ -105,6 +105,16 @@ impl Stack {
         Ok(())
     }
 
+    /// Takes the disk away from the process, as far as it would write to it, or gives it back.
+    pub async fn fill_disk(&self, full: bool) -> anyhow::Result<()> {
+        let id = self.child.id().context("postern is not running")?.to_string();
+        // No file may have a byte: the soft limit, which can be raised again.
+        let limit = if full { "--fsize=0:" } else { "--fsize=unlimited:" };
+        let set = Command::new("prlimit").args(["--pid", &id, limit]).status();
+        ensure!(set.await?.success(), "prlimit failed");
+        Ok(())
+    }
+
     /// Waits until the process ends.
     pub async fn wait_exit(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
         let exit = tokio::time::timeout(limit, self.child.wait()).await;
@@ -303,8 +313,12 @@ fn connect(grpc: &str) -> anyhow::Result<Channel> {
 async fn spawn(vars: &[(String, String)], data: &Path) -> anyhow::Result<(Child, Addresses)> {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("test-log"))?;
     let binary = binary();
-    let mut child = Command::new(&binary)
+    // With the signal ignored, a write over the limit of `fill_disk` fails as on a full disk.
+    let mut child = Command::new("env")
+        .arg("--ignore-signal=XFSZ")
+        .arg(&binary)
         .env_clear()
+        .env("PATH", Env::process().text("PATH", "/usr/bin:/bin"))
         .env("POSTERN_GRPC_LISTEN", "127.0.0.1:0")
         .env("POSTERN_REST_LISTEN", "127.0.0.1:0")
         .env("POSTERN_TRACKER_LISTEN", "127.0.0.1:0")

@@ -19,6 +19,7 @@ use postern_proto::ids::MessageId;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use prost::Message as _;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use crate::directory::Directory;
@@ -119,7 +120,8 @@ impl Intake {
         ready: Ready,
     ) -> Result<Vec<Result<Answer, Failure>>, Failure> {
         let (intake, key) = (self.clone(), key.clone());
-        let task = tokio::spawn(async move { intake.store(&key, ready).await });
+        let storing = async move { intake.store(&key, ready).await };
+        let task = tokio::spawn(storing.in_current_span());
         task.await.unwrap_or_else(|error| {
             tracing::error!(%error, "acceptance panicked");
             Err(Failure::new(Reason::Internal, "something went wrong on our side"))
@@ -147,9 +149,16 @@ impl Intake {
             self.quota.refund(&limits, recipients as i64, now_ms).await;
             return Err(stored.map(|_| ()).expect_err("it is not Ok").into());
         };
-        let unused = ready.messages.iter().zip(&accepted);
-        let unused = unused.filter(|(_, accepted)| !matches!(accepted, Accepted::New(_)));
-        let unused: usize = unused.map(|(message, _)| message.recipients.len()).sum();
+        let mut unused = 0;
+        for (message, accepted) in ready.messages.iter().zip(&accepted) {
+            let recipients = message.recipients.len();
+            match accepted {
+                Accepted::New(_) => {
+                    tracing::debug!(message.id = %message.row.id, recipients, "accepted");
+                }
+                Accepted::Replayed { .. } | Accepted::KeyReused => unused += recipients,
+            }
+        }
         if unused > 0 {
             self.quota.refund(&limits, unused as i64, now_ms).await;
         }
@@ -247,7 +256,7 @@ fn jobs(ready: &Ready, accepted: &[Accepted]) -> Vec<Job> {
                 sender: row.from.email.clone(),
                 suppressed: None,
             };
-            jobs.push(Job { claimed, prepared: kept.clone() });
+            jobs.push(Job { claimed, prepared: kept.clone(), span: Span::current() });
         }
     }
     jobs

@@ -105,7 +105,8 @@ impl Domains {
         let found = directory::domain(&*self.0.db, &name, id).await?;
         let text: String = text.chars().take(253).collect();
         found.ok_or_else(|| {
-            Failure::new(Reason::DomainNotFound, format!("there is no domain '{text}'"))
+            let message = format!("there is no domain '{text}'");
+            Failure::new(Reason::DomainNotFound, message).with("name", text)
         })
     }
 }
@@ -140,7 +141,7 @@ fn internal(error: &dyn std::fmt::Display) -> Failure {
 }
 
 fn exists(name: &str) -> Failure {
-    Failure::new(Reason::DomainExists, format!("the domain {name} exists"))
+    Failure::new(Reason::DomainExists, format!("the domain {name} exists")).with("name", name)
 }
 
 /// A domain changes with its keys.

@@ -98,6 +98,8 @@ fn filter(message: &str, types: &[String], campaign_id: String) -> Result<EventF
     Ok(EventFilter { message_id, kinds, campaign_id, since_ms: None, until_ms: None })
 }
 
+type Sender = mpsc::Sender<Result<v1::WatchEventsResponse, Status>>;
+
 /// Follows the feed for one client.
 struct Follower {
     context: Context,
@@ -130,7 +132,22 @@ impl Follower {
         Ok(Self { context, filter, after, heartbeat, signal })
     }
 
-    async fn run(mut self, sender: mpsc::Sender<Result<v1::WatchEventsResponse, Status>>) {
+    /// Follows until the client goes away or the process stops, however much is still to be told.
+    async fn run(self, sender: Sender) {
+        let draining = self.context.draining.clone();
+        tokio::select! {
+            () = self.follow(&sender) => {}
+            () = sender.closed() => {}
+            () = draining.cancelled() => {
+                let text = "the server is shutting down; reconnect with your last token";
+                let failure = Failure::new(Reason::Draining, text);
+                // A client that is behind only finds that the stream ends.
+                let _full_or_gone = sender.try_send(Err(failure.into()));
+            }
+        }
+    }
+
+    async fn follow(mut self, sender: &Sender) {
         let mut quiet_since = Instant::now();
         // The first answer tells a client from where it watches, before anything happens.
         if sender.send(Ok(self.response(None))).await.is_err() {
@@ -173,12 +190,6 @@ impl Follower {
                 // Closed or not, the poll goes on.
                 _ = self.signal.changed() => {}
                 () = tokio::time::sleep(POLL.min(self.heartbeat)) => {}
-                () = sender.closed() => return,
-                () = self.context.draining.cancelled() => {
-                    let failure = Failure::new(Reason::Draining, "the server is shutting down; reconnect");
-                    let _gone = sender.send(Err(failure.into())).await;
-                    return;
-                }
             }
         }
     }

@@ -90,7 +90,7 @@ async fn cancel(
     };
     if canceled == 0 {
         let text = "every recipient has been sent to, is being sent to, or has ended";
-        return Err(Failure::new(Reason::MessageNotCancelable, text));
+        return Err(Failure::new(Reason::MessageNotCancelable, text).with("name", request.id));
     }
     let canceled_count = canceled as i32;
     Ok(v1::CancelMessageResponse { message: Some(message), canceled_count })
@@ -118,18 +118,19 @@ fn marked<T>(sent: Sent<T>) -> Response<T> {
 
 /// An id of a message; what is none cannot be found.
 pub(super) fn parse_id(text: &str) -> Result<MessageId, Failure> {
-    text.parse().map_err(|_| {
-        let text = format!("there is no message '{}'", text.chars().take(64).collect::<String>());
-        Failure::new(Reason::MessageNotFound, text)
-    })
+    text.parse().map_err(|_| missing(&text.chars().take(64).collect::<String>()))
 }
 
 async fn find(context: &Context, text: &str) -> Result<v1::Message, Failure> {
     let id = parse_id(text)?;
     let found = messages::message(&*context.db, id).await?;
-    let missing = || Failure::new(Reason::MessageNotFound, format!("there is no message '{id}'"));
-    let (row, deliveries) = found.ok_or_else(missing)?;
+    let (row, deliveries) = found.ok_or_else(|| missing(text))?;
     Ok(convert::message(row, deliveries))
+}
+
+fn missing(id: &str) -> Failure {
+    let text = format!("there is no message '{id}'");
+    Failure::new(Reason::MessageNotFound, text).with("name", id)
 }
 
 async fn list(

@@ -2,6 +2,7 @@
 //! elsewhere.
 
 pub mod auth;
+mod call;
 pub mod page;
 pub mod etag;
 pub mod convert;

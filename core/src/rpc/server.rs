@@ -8,6 +8,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 
 use super::Context;
+use super::call::Calls;
 use super::credentials::Credentials;
 use super::domains::Domains;
 use super::events::Events;
@@ -56,6 +57,8 @@ pub async fn services(
         builder
             .register_encoded_file_descriptor_set(postern_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // The details of errors, so that grpcurl can show them.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let v1_reflection = reflection(tonic_reflection::server::Builder::configure()).build_v1()?;
     let alpha = reflection(tonic_reflection::server::Builder::configure()).build_v1alpha()?;
@@ -82,13 +85,13 @@ pub async fn services(
         .add_service(v1::credential_service_server::CredentialServiceServer::new(Credentials(
             context,
         )));
-    Ok((routes.routes(), reporter))
+    let called = routes.routes().into_axum_router().layer(Calls { limit: limits.timeout });
+    Ok((Routes::from(called), reporter))
 }
 
 /// A server of these services.
 pub fn router(services: Routes, limits: &ServerLimits) -> Router {
     Server::builder()
-        .timeout(limits.timeout)
         .tcp_nodelay(true)
         .max_concurrent_streams(limits.concurrent_streams)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

@@ -143,7 +143,8 @@ fn parse_id(text: &str) -> Result<SuppressionId, Failure> {
 }
 
 fn missing(id: SuppressionId) -> Failure {
-    Failure::new(Reason::SuppressionNotFound, format!("there is no suppression '{id}'"))
+    let text = format!("there is no suppression '{id}'");
+    Failure::new(Reason::SuppressionNotFound, text).with("name", id.to_string())
 }
 
 fn shown(entry: Suppression) -> v1::Suppression {

@@ -262,14 +262,15 @@ impl Templates {
 
 fn missing(name: &str) -> Failure {
     let name: String = name.chars().take(ALIAS_MAX).collect();
-    Failure::new(Reason::TemplateNotFound, format!("there is no template '{name}'"))
+    let text = format!("there is no template '{name}'");
+    Failure::new(Reason::TemplateNotFound, text).with("name", name)
 }
 
 fn taken(error: Error, alias: &str) -> Failure {
     match error {
         Error::Conflict(_) => {
             let text = format!("there is a template '{alias}' already; update it instead");
-            Failure::new(Reason::TemplateExists, text)
+            Failure::new(Reason::TemplateExists, text).with("name", alias)
         }
         other => other.into(),
     }

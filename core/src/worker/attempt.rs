@@ -251,7 +251,10 @@ async fn record(lab: &Lab, claimed: &Claimed, attempt: u32, next: Transition) ->
     let finish = Finish { id: claimed.id, attempt, state: next.state, due_ms: next.due_ms, event };
     for tries in 0.. {
         match lab.finish.call(finish.clone()).await {
-            Ok(true) => return Attempted::Ended(next.state),
+            Ok(true) => {
+                log(&finish, claimed);
+                return Attempted::Ended(next.state);
+            }
             Ok(false) => {
                 tracing::warn!(message.id = %claimed.message_id, "lease lost; result not recorded");
                 return Attempted::NotOurs;
@@ -267,4 +270,16 @@ async fn record(lab: &Lab, claimed: &Claimed, attempt: u32, next: Transition) ->
         }
     }
     Attempted::NotOurs
+}
+
+/// Who wants to follow mail in the log finds each result here; the event feed has them in any case.
+fn log(finish: &Finish, claimed: &Claimed) {
+    tracing::debug!(
+        message.id = %claimed.message_id,
+        recipient.id = %claimed.id,
+        event = finish.event.kind.name(),
+        attempt = finish.attempt,
+        reason = finish.event.reason,
+        "attempt ended"
+    );
 }

@@ -18,6 +18,7 @@ use postern_proto::ids::RecipientId;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use crate::model::content::domain_of;
@@ -42,6 +43,8 @@ pub struct Job {
     pub claimed: Claimed,
     /// The content.
     pub prepared: Option<Arc<Prepared>>,
+    /// The call that it was accepted in, under which its attempt is logged; none after a restart.
+    pub span: Span,
 }
 
 /// Room for deliveries that are about to be handed over. Dropping it gives the room back.
@@ -204,10 +207,12 @@ impl Worker {
         while let Some((lane, job)) = lanes.pop() {
             let (lab, ended, handle) = (self.lab.clone(), ended.clone(), self.handle.clone());
             let under_way = UnderWay { handle, id: job.claimed.id, ended, lane };
-            tasks.spawn(async move {
+            let span = job.span.clone();
+            let attempting = async move {
                 let _given_back = under_way;
                 attempt(&lab, job).await;
-            });
+            };
+            tasks.spawn(attempting.instrument(span));
         }
     }
 
@@ -226,7 +231,7 @@ impl Worker {
                 }
                 self.handle.held.fetch_add(claimed.len(), Ordering::AcqRel);
                 self.handle.known().extend(claimed.iter().map(|claimed| claimed.id));
-                let job = |claimed| Job { claimed, prepared: None };
+                let job = |claimed| Job { claimed, prepared: None, span: Span::none() };
                 self.enqueue(lanes, claimed.into_iter().map(job).collect());
             }
             Err(error) => tracing::warn!(%error, "nothing claimed"),

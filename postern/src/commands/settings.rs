@@ -39,7 +39,7 @@ async fn update(
     env: &Env,
 ) -> anyhow::Result<()> {
     let client = Client::new(connection, env)?;
-    let request = v1::UpdateSettingRequest { name, value, validate_only: false };
+    let request = v1::UpdateSettingRequest { name, value, ..Default::default() };
     let response = service(&client).update_setting(client.request(request)).await?.into_inner();
     show(&response.setting.unwrap_or_default(), connection.json);
     Ok(())

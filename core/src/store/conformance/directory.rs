@@ -15,6 +15,7 @@ use crate::model::directory::{
 };
 use crate::store::directory::{self, SuppressionFilter};
 use crate::store::inbox::{self, InboxFilter};
+use crate::store::settings::{self, Expected};
 use crate::store::{Error, Stores, templates};
 
 promises![
@@ -24,6 +25,7 @@ promises![
     a_suppression_is_made_once,
     a_daily_limit_is_never_passed,
     the_inbox_catches_a_delivery_once,
+    a_setting_changes_only_from_what_was_expected,
 ];
 
 fn key(hash: u8) -> ApiKey {
@@ -191,4 +193,27 @@ async fn the_inbox_catches_a_delivery_once(stores: Stores) {
     inbox::trim(db, 1).await.unwrap();
     assert_eq!(inbox::list(db, &InboxFilter::default(), 10).await.unwrap().len(), 1);
     assert_eq!(inbox::delete(db, None).await.unwrap(), 1);
+}
+
+async fn a_setting_changes_only_from_what_was_expected(stores: Stores) {
+    let db = &*stores.db;
+    let now = async || settings::changed(db).await.unwrap();
+    let set = |value: &str| vec![("smtp.x".to_owned(), value.to_owned())];
+    let put = async |value, expected| settings::put(db, "smtp.x", value, expected).await.unwrap();
+    let reset = async |expected| settings::reset(db, "smtp.x", expected).await.unwrap();
+    let default = Some(Expected { value: "1", is_default: true });
+    let other = |value| Some(Expected { value, is_default: false });
+    assert!(!put("2", other("7")).await, "it has its default");
+    assert!(put("2", default).await);
+    assert!(!put("3", default).await && !put("3", other("7")).await, "it is 2");
+    assert_eq!(now().await, set("2"));
+    let before = directory::version(db).await.unwrap();
+    assert!(put("3", other("2")).await);
+    assert_ne!(directory::version(db).await.unwrap(), before, "other nodes must notice");
+    assert!(!reset(other("2")).await && reset(other("3")).await);
+    assert_eq!(now().await, []);
+    assert!(reset(default).await && reset(None).await, "it has its default");
+    assert!(put("4", None).await && put("1", None).await, "a row may hold the default, too");
+    assert!(put("5", default).await);
+    assert_eq!(now().await, set("5"));
 }
