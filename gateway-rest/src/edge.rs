@@ -3,7 +3,7 @@
 //!
 //! State: a semaphore. What a crash cuts off was not answered, so the client knows nothing of it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,8 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ipnet::IpNet;
 use postern_kit::core_client::Caller;
-use postern_kit::net::is_in;
+use postern_kit::http_server::Peer;
+use postern_kit::net;
 use postern_kit::trace::Trace;
 use postern_proto::ids::RequestId;
 use postern_proto::metadata;
@@ -34,10 +35,6 @@ use crate::{inbox, legacy};
 /// Waiting for a mail may take the contract's 60 s, whatever the limit for other requests is.
 const WAIT_SECONDS_MAX: u64 = 65;
 const CLIENT_REQUEST_ID_MAX: usize = 128;
-
-/// The other end of the connection; set by the listener.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// One of the requests that may be under way; an answer that is still being made keeps it.
 #[derive(Debug, Clone)]
@@ -235,19 +232,10 @@ fn authorization(headers: &HeaderMap) -> String {
     format!("Bearer {}", key.unwrap_or_default())
 }
 
-/// The client's address. Each trusted proxy vouches for the address left of its own.
+/// The client's address, proxies considered.
 fn client_ip(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let mut client = peer.to_canonical();
     let lines = headers.get_all("x-forwarded-for").into_iter().filter_map(|v| v.to_str().ok());
-    let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
-    for hop in hops.into_iter().rev() {
-        if !is_in(trusted, client) {
-            break;
-        }
-        let Ok(ip) = hop.parse::<IpAddr>() else { break };
-        client = ip.to_canonical();
-    }
-    client
+    net::client(peer, lines, trusted)
 }
 
 fn client_request_id(headers: &HeaderMap) -> Option<HeaderValue> {

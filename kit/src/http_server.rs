@@ -1,18 +1,20 @@
 //! Serves HTTP/1.1 and HTTP/2 connections, with or without TLS, until told to stop; then lets
-//! requests under way finish. Connections, the time for a request's head and the time for a TLS
-//! handshake are bounded; what a request may weigh and take is the service's business.
+//! requests under way finish. Connections, the time for a request's head, the time for a TLS handshake
+//! and the time a connection may be idle are bounded; what a request may weigh and take is the
+//! service's business.
 //!
 //! A crash closes every connection: no answer means that the client cannot know.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -26,6 +28,9 @@ use tower::{Service, ServiceExt as _};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long an idle HTTP/2 connection goes without a sign of life.
 const PING_EVERY: Duration = Duration::from_secs(30);
+/// How long a connection stays on which nothing is asked any more. HTTP/1.1 connections end earlier:
+/// the time for a head begins when the answer before it is out.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// The other end of the connection, in the extensions of each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +41,8 @@ pub struct Peer(pub SocketAddr);
 pub struct Bounds {
     /// How many may be open; further ones wait.
     pub connections_max: usize,
-    /// The longest time for the head of a request, and for a TLS handshake.
+    /// The longest time for the head of a request, and for a TLS handshake. A connection on which
+    /// nothing was asked for as long is closed.
     pub header_timeout: Duration,
     /// The longest time to finish requests after `stop`.
     pub drain_timeout: Duration,
@@ -136,24 +142,141 @@ async fn conversation<I, S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let service = service.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        request
+    let activity = Arc::new(Activity::new());
+    let service = service_fn({
+        let activity = activity.clone();
+        move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            let under_way = activity.begin();
+            let answer = service.clone().oneshot(request);
+            async move {
+                let answer = answer.await;
+                drop(under_way);
+                answer
+            }
+        }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limit);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING_EVERY);
-    let connection =
-        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    let enough = async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = activity.idle(limit) => {}
+        }
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
+        () = enough => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// What is asked on a connection. hyper bounds the time for the head of an HTTP/1.1 request, but
+/// neither the wait for the first octets, by which it tells the versions apart, nor an HTTP/2
+/// connection on which nothing is asked.
+struct Activity {
+    since: Instant,
+    /// When a request last began or was answered, in milliseconds; [`NEVER`] before the first.
+    last_ms: AtomicU64,
+    under_way: AtomicUsize,
+}
+
+const NEVER: u64 = u64::MAX;
+
+/// A request that is not answered yet.
+struct UnderWay(Arc<Activity>);
+
+impl Activity {
+    fn new() -> Self {
+        Self { since: Instant::now(), last_ms: NEVER.into(), under_way: 0.into() }
+    }
+
+    fn begin(self: &Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.touch();
+        UnderWay(self.clone())
+    }
+
+    fn touch(&self) {
+        let now_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(NEVER - 1);
+        self.last_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Returns when nothing was asked for too long.
+    async fn idle(&self, first: Duration) {
+        loop {
+            let (last, limit) = match self.last_ms.load(Ordering::Relaxed) {
+                NEVER => (Duration::ZERO, first),
+                last_ms => (Duration::from_millis(last_ms), IDLE_TIME_MAX),
+            };
+            let left = (last + limit).saturating_sub(self.since.elapsed());
+            let is_busy = self.under_way.load(Ordering::Relaxed) > 0;
+            match (is_busy, left.is_zero()) {
+                (false, true) => return,
+                (false, false) => tokio::time::sleep(left).await,
+                (true, _) => tokio::time::sleep(limit).await,
+            }
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// Far more than any of it takes.
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// What a server answers to these octets until it closes the connection.
+    async fn answered(sent: &[u8]) -> Vec<u8> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let bounds = Bounds {
+            connections_max: 1,
+            header_timeout: Duration::from_millis(200),
+            drain_timeout: Duration::ZERO,
+        };
+        let service = tower::service_fn(async |request: Request<Incoming>| {
+            let peer = request.extensions().get::<Peer>().copied().unwrap();
+            Ok(Response::new(format!("hello {}", peer.0.ip())))
+        });
+        let serving = tokio::spawn(serve(listener, None, service, bounds, stop.clone()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(sent).await.unwrap();
+        let mut all = Vec::new();
+        let read = tokio::time::timeout(LIMIT, stream.read_to_end(&mut all)).await;
+        read.expect("the server closes").unwrap();
+        stop.cancel();
+        serving.await.unwrap();
+        all
+    }
+
+    #[tokio::test]
+    async fn who_asks_is_answered_and_who_asks_nothing_is_sent_away() {
+        let text = answered(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains("hello 127.0.0.1"), "{text}");
+        assert_eq!(answered(b"").await, b"");
+        // The beginning of both versions, a head that never ends, HTTP/2 without a request.
+        assert_eq!(answered(b"P").await, b"");
+        answered(b"GET / HTTP/1.1\r\nhost: ").await;
+        answered(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     }
 }

@@ -46,7 +46,9 @@ impl Live {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut reached = true;
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            match self.ask().await {
+            // A core that says nothing must not hold up a stop.
+            let Some(answer) = stop.run_until_cancelled(self.ask()).await else { return };
+            match answer {
                 Ok(settings) => {
                     reached = true;
                     if settings != **self.current.load() {

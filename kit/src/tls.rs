@@ -108,13 +108,15 @@ impl ResolvesServerCert for CertStore {
 }
 
 /// TLS 1.2 and 1.3 with the first of these certificates that is good for the name the client asks for
-/// (RFC 6066 §3); with the very first one when none is, or none was asked for.
-pub fn by_name(stores: &[Arc<CertStore>]) -> Result<Arc<ServerConfig>, TlsError> {
+/// (RFC 6066 §3); with the very first one when none is, or none was asked for. Clients may choose
+/// between HTTP/2 and HTTP/1.1 (RFC 7301, RFC 9113 §3.2).
+pub fn https_by_name(stores: &[Arc<CertStore>]) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(ByName(stores.to_vec())));
+    config.alpn_protocols = [&b"h2"[..], b"http/1.1"].map(<[u8]>::to_vec).to_vec();
     Ok(Arc::new(config))
 }
 
@@ -223,5 +225,68 @@ mod tests {
         std::fs::copy(&others.key, &files.key).unwrap();
         store.reload().unwrap();
         assert_ne!(before.cert, store.current.load().cert);
+    }
+
+    /// What a client that trusts these certificates is shown when it asks for a name: the certificate,
+    /// and the protocol that was agreed on.
+    async fn handshake(
+        server: &Arc<ServerConfig>,
+        trusted: &[CertFiles],
+        name: &'static str,
+        sni: bool,
+    ) -> std::io::Result<(CertificateDer<'static>, Option<Vec<u8>>)> {
+        let mut roots = rustls::RootCertStore::empty();
+        for files in trusted {
+            roots.add(CertificateDer::from_pem_file(&files.cert).unwrap()).unwrap();
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut client = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        client.enable_sni = sni;
+        client.alpn_protocols = vec![b"h2".to_vec()];
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let accepting = tokio_rustls::TlsAcceptor::from(server.clone()).accept(far);
+        let name = ServerName::try_from(name).unwrap();
+        let connecting = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, near);
+        let (connected, _accepted) = tokio::join!(connecting, accepting);
+        let connected = connected?;
+        let session = connected.get_ref().1;
+        let shown = session.peer_certificates().unwrap()[0].clone();
+        Ok((shown, session.alpn_protocol().map(<[u8]>::to_vec)))
+    }
+
+    #[tokio::test]
+    async fn each_name_is_shown_its_own_certificate() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let made = |n: usize, names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            self_signed(folders[n].path(), &names).unwrap()
+        };
+        let files = [made(0, &["t.one.test"]), made(1, &["t.two.test", "*.three.test"])];
+        let stores = files.clone().map(|files| CertStore::open(files).unwrap());
+        let server = https_by_name(&stores).unwrap();
+        let certificate = |n: usize| CertificateDer::from_pem_file(&files[n].cert).unwrap();
+        for (name, n) in [("t.one.test", 0), ("t.two.test", 1), ("any.three.test", 1)] {
+            let (shown, protocol) = handshake(&server, &files, name, true).await.unwrap();
+            assert_eq!((shown, protocol.as_deref()), (certificate(n), Some(&b"h2"[..])), "{name}");
+        }
+        // Nobody is told that there is no certificate: the first one has to do.
+        let (shown, _) = handshake(&server, &files, "t.one.test", false).await.unwrap();
+        assert_eq!(shown, certificate(0));
+        for (name, sni) in [("t.two.test", false), ("t.four.test", true)] {
+            let refused = handshake(&server, &files, name, sni).await.unwrap_err();
+            assert!(refused.to_string().contains("not valid for name"), "{refused}");
+        }
+        // An exchanged certificate counts by its own names.
+        let other = tempfile::tempdir().unwrap();
+        let other = self_signed(other.path(), &["t.four.test".to_owned()]).unwrap();
+        std::fs::copy(&other.cert, &files[1].cert).unwrap();
+        std::fs::copy(&other.key, &files[1].key).unwrap();
+        stores[1].reload().unwrap();
+        let (shown, _) = handshake(&server, &files, "t.four.test", true).await.unwrap();
+        assert_eq!(shown, certificate(1));
     }
 }
