@@ -1,7 +1,6 @@
 // A person with a real browser: looks at a mail in the inbox, reads it where images are shown, follows
 // its link and unsubscribes with the button. Prints what was seen as JSON; leaves screenshots.
 //   node reader.cjs INBOX_PAGE MAIL_FILE UNSUBSCRIBE_URL SCREENSHOT_FOLDER
-const fs = require('fs');
 const path = require('path');
 const puppeteer = require('puppeteer-core');
 
@@ -31,9 +30,8 @@ async function main(browser) {
   await shot('inbox');
 
   // Not over the inbox, whose policy shows no remote images.
-  await page.goto('about:blank');
-  await page.setContent(fs.readFileSync(mail, 'utf8'), { waitUntil: 'networkidle0' });
-  seen.pixel = await page.$eval('img', (image) => image.complete && image.naturalWidth);
+  await page.goto(`file://${mail}`, { waitUntil: 'networkidle0' });
+  seen.pixel = await page.$eval('img', (image) => image.decode().then(() => image.naturalWidth));
   await shot('mail');
   const left = page.waitForRequest((request) => request.url().startsWith('https://'));
   await page.click('a');

@@ -25,10 +25,9 @@ pub(crate) async fn open(
     OriginalUri(uri): OriginalUri,
 ) -> Response {
     let Some((whose, _)) = claim(uri.query()) else { return pages::plain_not_found() };
-    match app.resolver.is_known(&whose).await {
-        Ok(false) => return pages::plain_not_found(),
-        // While the core is away everything is believed: it will count what it knows.
-        Ok(true) | Err(_) => {}
+    // While the core is away everything is believed: it will count what it knows.
+    if let Ok(false) = app.resolver.is_known(&whose).await {
+        return pages::plain_not_found();
     }
     record(&app, &visitor, Happened::open(Whose::Claimed(whose))).await;
     Pixel::Png.answer(StatusCode::OK)

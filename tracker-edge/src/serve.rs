@@ -43,7 +43,7 @@ pub(crate) async fn serve(
     };
     let acceptor = match certificates.is_empty() {
         true => None,
-        false => match tls::by_name(&certificates) {
+        false => match tls::https_by_name(&certificates) {
             Ok(config) => Some(TlsAcceptor::from(config)),
             Err(error) => return tracing::error!(%error, "there is no TLS"),
         },

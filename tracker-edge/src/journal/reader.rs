@@ -136,7 +136,7 @@ fn split(bytes: &[u8], max: usize, records: &mut Vec<Record>) -> usize {
     while records.len() < max
         && let Read::Record(record, len) = Record::read(&bytes[taken..])
     {
-        records.push(record);
+        records.push(*record);
         taken += len;
     }
     taken
