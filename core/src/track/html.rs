@@ -32,8 +32,9 @@ pub(super) struct Scan {
     pub(super) links: Vec<LinkAt>,
     /// The attributes by which links asked to be left alone: they are not for the recipient.
     pub(super) opt_outs: Vec<Range<usize>>,
-    /// Before the last `</body>`, or else the last `</html>`, or else the end. None where the document
-    /// ends within a tag, or within an element that shows tags as text.
+    /// Before the last `</body>`, or else the last `</html>`, unless more of the document follows; or
+    /// else the end: what comes behind can not change what was there. None where the document ends
+    /// within a tag, or within an element that shows tags as text.
     pub(super) tail_at: Option<usize>,
 }
 
@@ -45,6 +46,7 @@ pub(super) fn scan(source: &str) -> Option<Scan> {
     let as_text = RefCell::new(None);
     let ends = end_tags(source);
     let read_to = Cell::new(0);
+    let shown_to = Cell::new(0);
     let cover = |range: Range<usize>| {
         read_to.set(range.end);
         if !ends.is_empty() {
@@ -54,6 +56,7 @@ pub(super) fn scan(source: &str) -> Option<Scan> {
     let on_element = |element: &mut Element<'_, '_>| {
         let tag = element.source_location().bytes();
         cover(tag.clone());
+        shown_to.set(tag.end);
         let name = element.tag_name();
         if matches!(name.as_str(), "a" | "area") {
             scan.borrow_mut().add(source, element);
@@ -65,7 +68,11 @@ pub(super) fn scan(source: &str) -> Option<Scan> {
     let settings = Settings::new()
         .append_element_content_handler(element!("*", on_element))
         .append_document_content_handler(doc_text!(|text| {
-            cover(text.source_location().bytes());
+            let range = text.source_location().bytes();
+            if !text.as_str().trim_matches(is_blank).is_empty() {
+                shown_to.set(range.end);
+            }
+            cover(range);
             Ok(())
         }))
         .append_document_content_handler(doc_comments!(|comment| {
@@ -83,7 +90,8 @@ pub(super) fn scan(source: &str) -> Option<Scan> {
     let (mut scan, covered) = (scan.into_inner(), covered.into_inner());
     let open = as_text.into_inner().is_some_and(|(name, end)| !is_closed(&source[end..], &name));
     let open = open || is_inside_a_tag(&source[read_to.get()..]);
-    scan.tail_at = (!open).then(|| tail(source, &ends, &covered));
+    let tail = || tail(&ends, &covered).filter(|at| *at >= shown_to.get());
+    scan.tail_at = (!open).then(|| tail().unwrap_or(source.len()));
     Some(scan)
 }
 
@@ -174,7 +182,8 @@ fn is_inside_a_tag(mut rest: &str) -> bool {
     false
 }
 
-fn tail(source: &str, ends: &[(usize, bool)], covered: &[Range<usize>]) -> usize {
+/// The last end tag of body, or else of html.
+fn tail(ends: &[(usize, bool)], covered: &[Range<usize>]) -> Option<usize> {
     // The ranges are in the order of the document and do not overlap.
     let is_real = |at: usize| {
         let behind = covered.partition_point(|range| range.end <= at);
@@ -183,7 +192,7 @@ fn tail(source: &str, ends: &[(usize, bool)], covered: &[Range<usize>]) -> usize
     let last = |of_body: bool| {
         ends.iter().rev().find(|(at, body)| *body == of_body && is_real(*at)).map(|(at, _)| *at)
     };
-    last(true).or_else(|| last(false)).unwrap_or(source.len())
+    last(true).or_else(|| last(false))
 }
 
 /// Replacements in a text.

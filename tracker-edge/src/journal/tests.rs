@@ -1,3 +1,5 @@
+//! What the journal promises over restarts, damage and full disks. A crash fails the test.
+
 use postern_proto::v1;
 
 use super::*;
