@@ -1,5 +1,6 @@
 //! Every knob of the core, read once and checked before a port opens.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use postern_kit::listen::ListenAddr;
 use postern_proto::link::BadKeys;
 use postern_proto::settings::{self, Settings};
 
-use crate::intake::{Policy, SenderPolicy};
+use crate::intake::{Policy, SenderPolicy, address};
 use crate::queue::lanes::LaneLimits;
 use crate::queue::schedule::RetryPolicy;
 use crate::rpc::server::ServerLimits;
@@ -42,6 +43,7 @@ Environment (core):
   POSTERN_IDEMPOTENCY_REQUIRED  refuse to send without a key     [off]
   POSTERN_CONTENT_RETENTION  how long contents are kept          [3d]
   POSTERN_TRACKING_URL       where tracking links lead           [http://127.0.0.1:8081]
+  POSTERN_TRACKING_DOMAINS   elsewhere by sender domain: a.example=https://t.a.example,…
   POSTERN_TRACKING_KEYS      secrets that sign them: 1:<64 hex digits>,…; unset: no tracking
   POSTERN_INBOX_KEEP         mails kept in the local inbox       [10000]
   POSTERN_CONCURRENCY        attempts under way at once          [256]
@@ -133,7 +135,7 @@ impl CoreConfig {
     /// Where tracking links lead, for an edge in the same process whose port is known only now.
     pub fn lead_links_to(&mut self, base: String) {
         if let Some(tracker) = &self.tracker {
-            self.tracker = Some(Arc::new(Tracker { keys: tracker.keys.clone(), base }));
+            self.tracker = Some(Arc::new(Tracker { base, ..Tracker::clone(tracker) }));
         }
     }
 }
@@ -141,19 +143,8 @@ impl CoreConfig {
 /// Links can be made when there are keys to sign them with, and recipients can reach them.
 fn tracker(env: &Env, stays_local: bool) -> Result<Option<Arc<Tracker>>, EnvError> {
     let (keys, url) = ("POSTERN_TRACKING_KEYS", "POSTERN_TRACKING_URL");
-    let base = env.text(url, "http://127.0.0.1:8081");
-    let base = base.trim_end_matches('/');
-    let parsed = url::Url::parse(base).ok().filter(|parsed| {
-        let plain = parsed.query().is_none() && parsed.fragment().is_none();
-        matches!(parsed.scheme(), "http" | "https") && parsed.has_host() && plain
-    });
-    let ordinary = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/[]".contains(&b);
-    if parsed.is_none() || base.len() > 256 || !base.bytes().all(ordinary) {
-        return Err(EnvError::new(
-            url,
-            "needs the url of the tracking edge: https://t.example.com",
-        ));
-    }
+    let base = edge_url(url, &env.text(url, "http://127.0.0.1:8081"))?;
+    let by_sender = edge_urls_by_sender(env)?;
     let Some(text) = env.get(keys) else { return Ok(None) };
     if env.get(url).is_none() && !stays_local {
         tracing::warn!(
@@ -162,7 +153,40 @@ fn tracker(env: &Env, stays_local: bool) -> Result<Option<Arc<Tracker>>, EnvErro
         return Ok(None);
     }
     let keys = text.parse().map_err(|bad: BadKeys| EnvError::new(keys, bad.to_string()))?;
-    Ok(Some(Arc::new(Tracker { keys, base: base.to_owned() })))
+    Ok(Some(Arc::new(Tracker { keys, base, by_sender })))
+}
+
+/// Reads `POSTERN_TRACKING_DOMAINS`: sender domains whose links lead to a name of their own.
+fn edge_urls_by_sender(env: &Env) -> Result<BTreeMap<String, String>, EnvError> {
+    let name = "POSTERN_TRACKING_DOMAINS";
+    let mut by_sender = BTreeMap::new();
+    for entry in env.list(name) {
+        let wrong = |problem: String| EnvError::new(name, problem);
+        let (domain, url) = entry
+            .split_once('=')
+            .ok_or_else(|| wrong(format!("'{entry}' is not domain=url")))?;
+        let domain = address::parse_domain(domain.trim())
+            .map_err(|problem| wrong(format!("'{entry}' {problem}")))?;
+        if by_sender.insert(domain, edge_url(name, url.trim())?).is_some() {
+            return Err(wrong(format!("'{entry}' names a domain a second time")));
+        }
+    }
+    Ok(by_sender)
+}
+
+/// The url of a tracking edge, without a slash at its end.
+fn edge_url(name: &str, text: &str) -> Result<String, EnvError> {
+    let base = text.trim_end_matches('/');
+    let parsed = url::Url::parse(base).ok().filter(|parsed| {
+        let plain = parsed.query().is_none() && parsed.fragment().is_none();
+        matches!(parsed.scheme(), "http" | "https") && parsed.has_host() && plain
+    });
+    let ordinary = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/[]".contains(&b);
+    if parsed.is_none() || base.len() > 256 || !base.bytes().all(ordinary) {
+        let problem = format!("'{text}' is no url of a tracking edge: https://t.example.com");
+        return Err(EnvError::new(name, problem));
+    }
+    Ok(base.to_owned())
 }
 
 fn policy(env: &Env, stays_local: bool) -> Result<Policy, EnvError> {

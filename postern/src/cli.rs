@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Postern sends mail. Without a command it starts everything in one process, for development: the
 /// core, the REST gateway and a local inbox that catches all mail.
@@ -161,7 +161,51 @@ pub(crate) struct KeyCreate {
     #[arg(long)]
     pub(crate) never_expires: bool,
     #[command(flatten)]
+    pub(crate) wishes: Wishes,
+    #[command(flatten)]
     pub(crate) connection: Connection,
+}
+
+/// What messages of a credential get when they do not say; without these the settings decide.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Tracking, for messages that do not say")]
+pub(crate) struct Wishes {
+    /// A pixel in html parts.
+    #[arg(long, value_name = "on|off")]
+    pub(crate) track_opens: Option<Switch>,
+    /// Which links are rewritten.
+    #[arg(long, value_name = "none|html|text|all")]
+    pub(crate) track_clicks: Option<Clicks>,
+    /// Leave links of the campaign manager's own tracker (amsweb.php) as they are.
+    #[arg(long)]
+    pub(crate) keep_campaign_links: bool,
+    /// Unsubscribe header fields.
+    #[arg(long, value_name = "none|header|one-click")]
+    pub(crate) unsubscribe: Option<Unsubscribe>,
+    /// A footer with an unsubscribe link in html parts.
+    #[arg(long, value_name = "on|off")]
+    pub(crate) unsubscribe_footer: Option<Switch>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Clicks {
+    None,
+    Html,
+    Text,
+    All,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Unsubscribe {
+    None,
+    Header,
+    OneClick,
 }
 
 #[derive(Debug, Subcommand)]
@@ -195,6 +239,8 @@ pub(crate) struct SmtpCredentialArgs {
     /// Its mail goes to the local inbox only.
     #[arg(long)]
     pub(crate) test: bool,
+    #[command(flatten)]
+    pub(crate) wishes: Wishes,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }

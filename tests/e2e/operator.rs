@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Output;
 
 use postern_tests::stack::Stack;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn said(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
@@ -88,6 +88,26 @@ async fn a_key_works_until_it_is_revoked_and_is_listed_as_such() {
     let refused = stack.operator(&with_key).await.unwrap();
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(complained(&refused).contains("KEY_REVOKED"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_mail_of_a_credential_gets_is_said_on_the_command_line() {
+    let stack = Stack::start(&[]).await.unwrap();
+    let wishes = ["--track-opens", "on", "--track-clicks", "html", "--unsubscribe", "one-click"];
+    for (kind, list) in [("keys", "api_keys"), ("smtp-credentials", "smtp_credentials")] {
+        let mut create = vec![kind, "create", "newsletter", "--unsubscribe-footer", "off", "--json"];
+        create.extend(wishes);
+        let made: Value = run(&stack, &create).await.parse().unwrap();
+        let id = made["id"].as_str().unwrap();
+        let listed = stack.get(&format!("/v1/{kind}")).await.unwrap();
+        let mut all = listed.body[list].as_array().unwrap().iter();
+        let listed = all.find(|listed| listed["id"] == id).unwrap();
+        assert_eq!(listed["tracking"], json!({"opens": true, "clicks": "html"}), "{listed}");
+        let unsubscribe = json!({"mode": "one_click", "footer": false});
+        assert_eq!(listed["unsubscribe"], unsubscribe, "{listed}");
+    }
+    let bad = stack.operator(&["keys", "create", "x", "--track-clicks", "some"]).await.unwrap();
+    assert!(!bad.status.success() && complained(&bad).contains("possible values"), "{bad:?}");
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use postern_proto::ids::RecipientId;
 use postern_proto::link::target::is_safe_target;
 use postern_proto::link::{
@@ -18,7 +20,7 @@ use postern_proto::link::{
 };
 
 use crate::mime;
-use crate::model::content::Tracking;
+use crate::model::content::{Tracking, domain_of};
 
 pub use raw::{links_in_message, message};
 pub use wishes::Defaults;
@@ -30,12 +32,33 @@ pub struct Tracker {
     pub keys: Keys,
     /// The url of the tracking edge, without a slash at its end: `https://t.example.com`.
     pub base: String,
+    /// The same for sender domains (A-labels in lower case) that have a name of their own for it.
+    pub by_sender: BTreeMap<String, String>,
+}
+
+impl Tracker {
+    /// The url that links in mail from this address lead to.
+    fn base(&self, sender: &str) -> &str {
+        if self.by_sender.is_empty() {
+            return &self.base;
+        }
+        self.by_sender.get(&domain_of(sender)).unwrap_or(&self.base)
+    }
+
+    /// Whether a url leads to the edge, under whichever name.
+    fn is_own(&self, url: &str) -> bool {
+        // A path that merely begins alike is somebody else's.
+        let leads =
+            |base: &String| url.strip_prefix(&**base).is_some_and(|rest| rest.starts_with('/'));
+        leads(&self.base) || self.by_sender.values().any(leads)
+    }
 }
 
 /// What is to be done to the mail of one recipient.
 #[derive(Debug)]
 pub struct Job<'a> {
     tracker: &'a Tracker,
+    base: &'a str,
     wanted: &'a Tracking,
     delivery: RecipientId,
     /// How many links were rewritten so far, over all parts of the mail.
@@ -43,9 +66,14 @@ pub struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// Begins with the mail of a recipient.
-    pub fn new(tracker: &'a Tracker, wanted: &'a Tracking, delivery: RecipientId) -> Self {
-        Self { tracker, wanted, delivery, rewritten: 0 }
+    /// Begins with the mail of a recipient; `sender` is the address it comes from.
+    pub fn new(
+        tracker: &'a Tracker,
+        sender: &str,
+        wanted: &'a Tracking,
+        delivery: RecipientId,
+    ) -> Self {
+        Self { tracker, base: tracker.base(sender), wanted, delivery, rewritten: 0 }
     }
 
     /// The html body with what is wanted; none when nothing changes. `last` says that it is the last
@@ -109,10 +137,8 @@ impl<'a> Job<'a> {
     }
 
     fn is_tracked(&self, url: &str) -> bool {
-        // Links of our own begin with the base; a path that merely begins alike is somebody else's.
-        let own = url.strip_prefix(&self.tracker.base).is_some_and(|rest| rest.starts_with('/'));
         let kept = self.wanted.keep_campaign_links && is_campaign_link(url);
-        !own && !kept && !unsubscribes(url) && is_safe_target(url)
+        !self.tracker.is_own(url) && !kept && !unsubscribes(url) && is_safe_target(url)
     }
 
     /// What goes before the end of the last html body.
@@ -150,7 +176,7 @@ impl<'a> Job<'a> {
 
     fn url(&self, path: &str, kind: Kind, end: &str) -> String {
         let token = self.tracker.keys.sign(&Link { delivery: self.delivery, kind });
-        format!("{}{path}{token}{end}", self.tracker.base)
+        format!("{}{path}{token}{end}", self.base)
     }
 }
 

@@ -191,7 +191,8 @@ fn build(
     let content = &prepared.content;
     let message_id = job.rfc_message_id.as_str();
     let tracked = tracker.zip(content.tracking.as_ref());
-    let mut tracking = tracked.map(|(tracker, wanted)| track::Job::new(tracker, wanted, job.id));
+    let mut tracking =
+        tracked.map(|(tracker, wanted)| track::Job::new(tracker, &job.sender, wanted, job.id));
     let bytes = if content.raw.is_empty() {
         let mut rendered = prepared.render(&job.variables).map_err(|error| error.to_string())?;
         let mut unsubscribe = None;

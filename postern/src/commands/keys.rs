@@ -5,7 +5,7 @@ use postern_proto::v1;
 use postern_proto::v1::credential_service_client::CredentialServiceClient;
 use tonic::transport::Channel;
 
-use super::json;
+use super::{json, wishes};
 use crate::cli::{KeyCreate, Keys, ListArgs, Named};
 use crate::client::Client;
 use crate::output::line;
@@ -30,6 +30,8 @@ async fn create(args: KeyCreate, env: &Env) -> anyhow::Result<()> {
         sender_domains: args.domains,
         daily_limit: args.daily_limit,
         test: args.test,
+        tracking: wishes::tracking(&args.wishes),
+        unsubscribe: wishes::unsubscribe(&args.wishes),
         ..v1::ApiKey::default()
     };
     let request = v1::CreateApiKeyRequest {

@@ -8,6 +8,7 @@ mod smtp_credentials;
 mod settings;
 mod domains;
 mod legacy_links;
+mod wishes;
 mod json;
 
 use std::process::ExitCode;

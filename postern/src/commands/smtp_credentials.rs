@@ -8,7 +8,7 @@ use postern_proto::v1;
 use postern_proto::v1::credential_service_client::CredentialServiceClient;
 use tonic::transport::Channel;
 
-use super::json;
+use super::{json, wishes};
 use crate::cli::{ListArgs, Named, SmtpCredentialArgs, SmtpCredentialImport, SmtpCredentials};
 use crate::client::Client;
 use crate::output::line;
@@ -41,6 +41,8 @@ fn asked(args: &SmtpCredentialArgs) -> anyhow::Result<v1::SmtpCredential> {
         daily_limit: args.daily_limit,
         header_aliases: args.aliases.iter().map(alias).collect::<anyhow::Result<_>>()?,
         test: args.test,
+        tracking: wishes::tracking(&args.wishes),
+        unsubscribe: wishes::unsubscribe(&args.wishes),
         ..v1::SmtpCredential::default()
     })
 }

@@ -186,6 +186,11 @@ async fn an_unsubscription_is_made_once_and_holds(stores: Stores) {
     other.row.campaign_id = "autumn".to_owned();
     let other = new(accept(&stores, other, None).await);
     assert_eq!(other.recipients[0].state, State::Queued as u32);
+    // What tidies up leaves it alone, however old it is.
+    let later = NOW + 100 * 365 * 24 * 3_600_000;
+    stores.queue.purge(later, later).await.unwrap();
+    addressees::forget_hits(&*stores.db, later).await.unwrap();
+    assert_eq!(of_ann("spring").await.unwrap(), (false, true));
 }
 
 async fn resubscribing_takes_back_only_what_the_recipient_said(stores: Stores) {

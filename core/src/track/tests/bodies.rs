@@ -136,7 +136,7 @@ fn no_more_links_than_allowed_are_rewritten() {
 fn urls_in_text_are_rewritten_without_the_sentence_around_them() {
     let tracker = tracker();
     let wanted = everything();
-    let text = |source: &str| Job::new(&tracker, &wanted, delivery()).text(source);
+    let text = |source: &str| Job::new(&tracker, SENDER, &wanted, delivery()).text(source);
     let out = text(
         "See https://a.example/x?y=1. Or <HTTP://b.example>, (https://c.example/d_(e)) and\r\n\
          xhttps://no.example mailto:a@b.example https://u.example/unsubscribe «https://ф.example/ю»!",
@@ -152,6 +152,21 @@ fn urls_in_text_are_rewritten_without_the_sentence_around_them() {
     assert!(out.contains(">, (https://t.") && out.contains(") and\r\n") && out.ends_with("»!"));
     assert_eq!(text("nothing here"), None);
     assert_eq!(text("-----BEGIN PGP SIGNED MESSAGE-----\nhttps://a.example/"), None);
+}
+
+#[test]
+fn links_of_a_sender_domain_lead_to_its_own_name() {
+    let (tracker, wanted) = (tracker(), everything());
+    let source = format!(
+        "<a href='https://a.example/'>a</a><a href='{BASE}/c/x'>b</a><a href='{OWN_BASE}/c/x'>c</a>"
+    );
+    for (sender, base, other) in [(SENDER, BASE, OWN_BASE), ("Hi@Own.Example", OWN_BASE, BASE)] {
+        let mut job = Job::new(&tracker, sender, &wanted, delivery());
+        let out = job.html(&source, true).unwrap();
+        // Click and pixel; links of ours are left alone under every name.
+        assert_eq!(out.matches(base).count(), 3, "{out}");
+        assert_eq!(out.matches(other).count(), 1, "{out}");
+    }
 }
 
 #[test]
@@ -272,7 +287,7 @@ proptest! {
     fn no_text_makes_a_reader_panic(source in ".{0,60}") {
         let _ = html(&everything(), &source);
         let tracker = tracker();
-        let _ = Job::new(&tracker, &everything(), delivery()).text(&format!("http://{source}"));
+        let _ = Job::new(&tracker, SENDER, &everything(), delivery()).text(&format!("http://{source}"));
     }
 }
 

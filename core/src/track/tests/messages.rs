@@ -13,7 +13,7 @@ const HTML: &str = "<body><a href=\"https://a.example/\">Ж ü</a></body>\r\n";
 fn sent(wanted: &Tracking, raw: &[u8]) -> Vec<u8> {
     let tracker = tracker();
     let message = mime::normalise(raw).unwrap();
-    super::super::message(Job::new(&tracker, wanted, delivery()), &message)
+    super::super::message(Job::new(&tracker, SENDER, wanted, delivery()), &message)
 }
 
 fn parsed(mail: &[u8]) -> Message<'_> {

@@ -9,10 +9,16 @@ use postern_proto::link::{Keys, Kind, Link};
 use super::*;
 
 const BASE: &str = "https://t.example.org";
+const OWN_BASE: &str = "https://t.own.example";
+const SENDER: &str = "hi@shop.example";
 
 fn tracker() -> Tracker {
     let keys: Keys = format!("1:{}", "ab".repeat(32)).parse().unwrap();
-    Tracker { keys, base: BASE.to_owned() }
+    Tracker {
+        keys,
+        base: BASE.to_owned(),
+        by_sender: [("own.example".to_owned(), OWN_BASE.to_owned())].into(),
+    }
 }
 
 fn delivery() -> RecipientId {
@@ -36,7 +42,7 @@ fn clicks() -> Tracking {
 /// The html body as it goes out.
 fn html(wanted: &Tracking, source: &str) -> String {
     let tracker = tracker();
-    let mut job = Job::new(&tracker, wanted, delivery());
+    let mut job = Job::new(&tracker, SENDER, wanted, delivery());
     job.html(source, true).unwrap_or_else(|| source.to_owned())
 }
 
