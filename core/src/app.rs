@@ -16,6 +16,8 @@ use tonic::service::Routes;
 use tonic::transport::server::{Router, TcpIncoming};
 use uuid::Uuid;
 
+use crate::ams::{Ams, AmsError, Channel};
+use crate::campaign::Watcher;
 use crate::capture::Capture;
 use crate::config::{CoreConfig, StoreConfig};
 use crate::credential;
@@ -52,6 +54,9 @@ pub enum BuildError {
     /// The transport.
     #[error(transparent)]
     Transport(#[from] transport::SetupError),
+    /// The client of AMS.
+    #[error(transparent)]
+    Ams(#[from] AmsError),
     /// Reflection cannot read the contract.
     #[error("the contract cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -64,6 +69,8 @@ pub struct Core {
     health: tonic_health::server::HealthReporter,
     worker: Worker,
     keeper: Keeper,
+    campaigns: Watcher,
+    ams: Option<Channel>,
     config: CoreConfig,
 }
 
@@ -117,9 +124,10 @@ impl Core {
             clock,
             draining: CancellationToken::new(),
         };
+        let (campaigns, ams) = (watcher(&context, &config), channel(&context, &config, node)?);
         let (services, health) = server::services(context.clone(), &config.server).await?;
         let worker = Worker::new(Arc::new(lab), node, config.lanes, loop_ends);
-        Ok(Self { context, services, health, worker, keeper, config })
+        Ok(Self { context, services, health, worker, keeper, campaigns, ams, config })
     }
 
     /// Makes an API key that may do everything and never expires, if there is no key yet. Returns
@@ -160,7 +168,9 @@ impl Core {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { context, services, health, worker, keeper, config } = self;
+        let Self { context, services, health, worker, keeper, campaigns, ams, config } = self;
+        let watching = tokio::spawn(campaigns.run(stop.clone()));
+        let telling = ams.map(|channel| tokio::spawn(channel.run(stop.clone())));
         let follower = context.directory.clone();
         let follow = tokio::spawn({
             let stop = stop.clone();
@@ -191,7 +201,10 @@ impl Core {
         doors_closed.cancel();
         let _ended = working.await;
         emptied.cancel();
-        let _ended = tokio::join!(beating, keeping, follow, announce);
+        let _ended = tokio::join!(beating, keeping, follow, announce, watching);
+        if let Some(telling) = telling {
+            let _ended = telling.await;
+        }
         served
     }
 }
@@ -215,6 +228,30 @@ async fn serve(
             Ok(())
         }
     }
+}
+
+fn watcher(context: &Context, config: &CoreConfig) -> Watcher {
+    Watcher {
+        db: context.db.clone(),
+        directory: context.directory.clone(),
+        clock: context.clock.clone(),
+        has_ams: config.ams.is_some(),
+    }
+}
+
+fn channel(
+    context: &Context,
+    config: &CoreConfig,
+    node: Uuid,
+) -> Result<Option<Channel>, AmsError> {
+    let Some(ams) = config.ams.clone() else { return Ok(None) };
+    Ok(Some(Channel {
+        ams: Ams::new(ams)?,
+        db: context.db.clone(),
+        directory: context.directory.clone(),
+        node,
+        clock: context.clock.clone(),
+    }))
 }
 
 async fn open(config: &StoreConfig) -> Result<Stores, BuildError> {
@@ -286,6 +323,18 @@ fn lab(
             async move { queue.finish(node, &results, now_ms).await }
         },
     );
+    let (db, time) = (stores.db.clone(), clock.clone());
+    let park = Group::start(
+        limits,
+        |_| 1,
+        move |ids: Arc<Vec<_>>| {
+            let (db, now_ms) = (db.clone(), time.now_ms());
+            async move {
+                store::campaigns::park(&*db, node, &ids, now_ms).await?;
+                Ok(vec![(); ids.len()])
+            }
+        },
+    );
     let sink = Arc::new(Capture::new(stores.db.clone(), clock.clone()));
     let choice = &config.transport_choice;
     let transports = Transports::new(choice, &config.transport, sink, rand::random())?;
@@ -294,6 +343,7 @@ fn lab(
         queue: stores.queue.clone(),
         begin,
         finish,
+        park,
         directory: directory.clone(),
         tracker: config.tracker.clone(),
         transports,

@@ -12,6 +12,7 @@ use postern_kit::listen::ListenAddr;
 use postern_proto::link::BadKeys;
 use postern_proto::settings::{self, Settings};
 
+use crate::ams::AmsConfig;
 use crate::intake::{Policy, SenderPolicy, address};
 use crate::queue::lanes::LaneLimits;
 use crate::queue::schedule::RetryPolicy;
@@ -44,6 +45,8 @@ Environment (core):
   POSTERN_CONTENT_RETENTION  how long contents are kept          [3d]
   POSTERN_TRACKING_URL       where tracking links lead           [http://127.0.0.1:8081]
   POSTERN_TRACKING_DOMAINS   elsewhere by sender domain: a.example=https://t.a.example,…
+  POSTERN_AMS_URL            JSON-RPC API of AMS: https://ams.example/api/v1; unset: none
+  POSTERN_AMS_KEY, POSTERN_AMS_CERT_SHA256   its API key; the certificate it signed itself
   POSTERN_TRACKING_KEYS      secrets that sign them: 1:<64 hex digits>,…; unset: no tracking
   POSTERN_INBOX_KEEP         mails kept in the local inbox       [10000]
   POSTERN_CONCURRENCY        attempts under way at once          [256]
@@ -95,6 +98,8 @@ pub struct CoreConfig {
     pub inbox_open: bool,
     /// How tracking links are made; none without keys.
     pub tracker: Option<Arc<Tracker>>,
+    /// The campaign manager that is told what recipients did; none without its url.
+    pub ams: Option<AmsConfig>,
 }
 
 impl CoreConfig {
@@ -128,6 +133,7 @@ impl CoreConfig {
             settings: settings(env)?,
             inbox_open: env.switch("POSTERN_INBOX", listen.addr.ip().is_loopback())?,
             tracker: tracker(env, stays_local)?,
+            ams: AmsConfig::from_env(env)?,
             listen,
         })
     }

@@ -1,10 +1,10 @@
-//! Keys, SMTP credentials, signing domains, templates and settings in memory, so that no message
+//! Keys, SMTP credentials, signing domains, templates, settings and held campaigns in memory, so that no message
 //! asks the store for them.
 //!
 //! A snapshot is replaced as a whole. Changes made by this process are seen at once, those of others
 //! when the version is next looked at ([`POLL`]). A crash loses nothing: the store has it all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +39,7 @@ pub struct Snapshot {
     failure_cost: u32,
     settings: Settings,
     tracking: Defaults,
+    held_campaigns: HashSet<String>,
 }
 
 impl Snapshot {
@@ -70,6 +71,11 @@ impl Snapshot {
     /// The live settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether the mail of a campaign waits.
+    pub fn is_held(&self, campaign_id: &str) -> bool {
+        !self.held_campaigns.is_empty() && self.held_campaigns.contains(campaign_id)
     }
 
     /// What the settings say about tracking.
@@ -131,6 +137,7 @@ impl Directory {
         let templates = self.templates().await?;
         let smtp = self.smtp_credentials().await?;
         let settings = self.settings().await?;
+        let held_campaigns = store::campaigns::held(&*self.db).await?.into_iter().collect();
         let costs = smtp.values().filter_map(|one| password::bcrypt_cost(&one.password_hash));
         let failure_cost = costs.max().unwrap_or(password::FAILURE_COST);
         self.current.store(Arc::new(Snapshot {
@@ -144,6 +151,7 @@ impl Directory {
             failure_cost,
             tracking: Defaults::of(&settings),
             settings,
+            held_campaigns,
         }));
         Ok(())
     }

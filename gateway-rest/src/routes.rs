@@ -152,6 +152,31 @@ fn administration() -> Vec<Route> {
         get("/v1/domains", "DomainService.ListDomains", Whole),
         get("/v1/domains/{id}", "DomainService.GetDomain", Flat("domain")),
         delete("/v1/domains/{id}", "DomainService.DeleteDomain"),
+        get("/v1/campaigns/holds", "CampaignService.ListCampaignHolds", Whole),
+        Route {
+            id: "campaign_id",
+            ..get("/v1/campaigns/{id}/hold", "CampaignService.GetCampaignHold", Whole)
+        },
+        Route {
+            id: "campaign_id",
+            ..post(
+                "/v1/campaigns/{id}/hold",
+                "CampaignService.HoldCampaign",
+                All,
+                Flat("hold"),
+                200,
+            )
+        },
+        Route {
+            id: "campaign_id",
+            ..post(
+                "/v1/campaigns/{id}/resume",
+                "CampaignService.ResumeCampaign",
+                All,
+                Flat("hold"),
+                200,
+            )
+        },
         get("/v1/stats", "StatsService.QueryStats", Whole),
         get("/v1/queue", "StatsService.GetQueue", Whole),
         post("/v1/keys", "CredentialService.CreateApiKey", Into("api_key"), Flat("api_key"), 201),

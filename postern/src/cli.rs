@@ -44,6 +44,9 @@ pub(crate) enum Command {
     /// Adds sender domains and shows the DNS records to publish.
     #[command(subcommand)]
     Domains(Domains),
+    /// Holds campaigns, lets them go on, and shows which are held.
+    #[command(subcommand)]
+    Campaigns(Campaigns),
     /// Takes over links that the old system wrote into mail already sent.
     #[command(subcommand)]
     LegacyLinks(LegacyLinks),
@@ -303,6 +306,29 @@ pub(crate) enum Domains {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Campaigns {
+    /// Holds a campaign: its mail waits until it is resumed.
+    Hold(CampaignChange),
+    /// Lets a held campaign go on.
+    Resume(CampaignChange),
+    /// Shows how a campaign stands, and its log.
+    Show(Named),
+    /// Lists the campaigns that are held.
+    List(ListArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CampaignChange {
+    /// The campaign, as its messages name it.
+    pub(crate) campaign: String,
+    /// Why; it is kept in the log.
+    #[arg(long, default_value = "")]
+    pub(crate) note: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum LegacyLinks {
     /// Imports a file; links that are there already stay as they are, so it may be run again.
     Import(LegacyLinksImport),
@@ -319,7 +345,7 @@ pub(crate) struct LegacyLinksImport {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Named {
-    /// The id, or the domain name.
+    /// The id, or the name.
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) connection: Connection,

@@ -25,7 +25,7 @@ pub const ANSWERED_REQUEST_ID: &str = "request-id";
 pub const TRACEPARENT: &str = "traceparent";
 
 /// Every scope an API key can have; `*` means all of them.
-pub const SCOPES: [&str; 16] = [
+pub const SCOPES: [&str; 18] = [
     "messages:send",
     "messages:read",
     "events:read",
@@ -35,6 +35,8 @@ pub const SCOPES: [&str; 16] = [
     "domains:write",
     "suppressions:read",
     "suppressions:write",
+    "campaigns:read",
+    "campaigns:write",
     "stats:read",
     "sink:read",
     "sink:write",

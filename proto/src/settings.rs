@@ -59,6 +59,30 @@ macro_rules! settings {
 }
 
 settings! {
+    AMS_BATCH_ITEMS = "ams.batch_items", Count, 20_000, 1, 20_000,
+        "opens, clicks and unsubscriptions that AMS is told in one call";
+    AMS_GIVE_UP = "ams.give_up", Time, 30 * 24 * HOUR, HOUR, 400 * 24 * HOUR,
+        "how long AMS may refuse what happened in a campaign before it is no longer told";
+    AMS_INTERVAL = "ams.interval", Time, 30 * SECOND, 100, HOUR,
+        "how often AMS is told what recipients did";
+    AMS_RETRY_INTERVAL = "ams.retry_interval", Time, MINUTE, 100, HOUR,
+        "how soon AMS is asked again about a campaign it refused; later and later up to an hour";
+    AUTOSTOP_BOUNCE_PERCENT = "autostop.bounce_percent", Count, 10, 0, 100,
+        "a campaign is held when more of its mail than this was refused, in percent of the mail that ended within autostop.window; 0: for no share";
+    AUTOSTOP_ENABLED = "autostop.enabled", Switch, 0, 0, 1,
+        "hold campaigns whose mail goes badly, and stop their mailings in AMS; once in the life of a campaign";
+    AUTOSTOP_INTERVAL = "autostop.interval", Time, 30 * SECOND, 100, HOUR,
+        "how often campaigns are looked at";
+    AUTOSTOP_MINIMUM = "autostop.minimum", Count, 100, 1, 1_000_000,
+        "mail of a campaign that must have ended within autostop.window before it is judged";
+    AUTOSTOP_RATE_LIMITED = "autostop.rate_limited", Count, 0, 0, 1_000_000,
+        "a campaign is held at more refusals than this because of too much mail; 0: at no number";
+    AUTOSTOP_SPAM = "autostop.spam", Count, 0, 0, 1_000_000,
+        "a campaign is held at more refusals than this as spam or for the sender's reputation; 0: at no number";
+    AUTOSTOP_UNKNOWN_USER = "autostop.unknown_user", Count, 0, 0, 1_000_000,
+        "a campaign is held at more refusals than this because there is no such mailbox; 0: at no number";
+    AUTOSTOP_WINDOW = "autostop.window", Time, HOUR, MINUTE, 24 * HOUR,
+        "the time over which campaigns are judged";
     SMTP_AUTH_FAILURE_WINDOW = "smtp.auth_failure_window", Time, 15 * MINUTE, SECOND, 24 * HOUR,
         "the time in which failed logins are counted";
     SMTP_AUTH_FAILURES_PER_ADDRESS = "smtp.auth_failures_per_address", Count, 20, 1, 1_000_000,

@@ -39,3 +39,4 @@ mod smtp_tls;
 mod tracking_edge;
 mod tracking_journal;
 mod tracking_browser;
+mod ams;

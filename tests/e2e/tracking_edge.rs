@@ -57,14 +57,18 @@ pub(crate) fn mail(to: &str) -> Value {
 pub(crate) async fn tracked(stack: &Stack, to: &str) -> (String, impl Fn(&str) -> String) {
     let id = stack.send(&mail(to)).await.unwrap();
     stack.wait_state(&id, "delivered").await.unwrap();
-    let text = stack.caught(to).await.unwrap().replace("=\r\n", "").replace("=3D", "=");
-    let link = move |path: &str| {
+    (id, links(&stack.caught(to).await.unwrap()))
+}
+
+/// The paths of the links in a mail by their first letter.
+pub(crate) fn links(mail: &str) -> impl Fn(&str) -> String + use<> {
+    let text = mail.replace("=\r\n", "").replace("=3D", "=");
+    move |path: &str| {
         let start = text.find(path).unwrap_or_else(|| panic!("no {path} in {text}"));
         let end = |c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c));
         let rest = &text[start + path.len()..];
         format!("{path}{}", &rest[..rest.find(end).unwrap()])
-    };
-    (id, link)
+    }
 }
 
 pub(crate) async fn engagements(stack: &Stack, id: &str, kind: &str, count: usize) -> Vec<Value> {

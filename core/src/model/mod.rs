@@ -6,3 +6,4 @@ pub mod delivery;
 pub mod message;
 pub mod event;
 pub mod directory;
+pub mod campaign;

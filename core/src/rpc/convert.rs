@@ -14,6 +14,10 @@ use crate::model::content::{Attachment, HeaderField, Mailbox, Wishes};
 use crate::model::delivery::{Kind, Reply, State};
 use crate::model::event::EventRow;
 use crate::model::message::{DeliveryRow, MessageRow, Priority};
+use crate::store::campaigns::HOLD_MS;
+
+/// Why a delivery waits whose campaign is held.
+const CAMPAIGN_HELD: &str = "campaign_held";
 
 /// A time of a request in milliseconds.
 pub fn time(field: &str, time: Option<Timestamp>) -> Result<Option<i64>, Failure> {
@@ -235,16 +239,19 @@ fn recipient_status(row: DeliveryRow) -> v1::RecipientStatus {
         Kind::Cc => v1::RecipientKind::Cc,
         Kind::Bcc => v1::RecipientKind::Bcc,
     };
+    // A parked delivery is due when somebody resumes its campaign.
+    let is_parked = row.due_ms >= HOLD_MS && !row.state.is_terminal();
     v1::RecipientStatus {
         id: row.id.to_string(),
         email: row.mailbox.email,
         display_name: row.mailbox.name,
         kind: kind.into(),
         state: state(row.state).into(),
-        reason: row.reason,
+        reason: if is_parked { CAMPAIGN_HELD.to_owned() } else { row.reason },
         attempts: row.attempts as i32,
         last_reply: row.reply.map(reply),
-        next_attempt_time: (!row.state.is_terminal()).then(|| timestamp(row.due_ms)),
+        next_attempt_time: (!row.state.is_terminal() && !is_parked)
+            .then(|| timestamp(row.due_ms)),
         update_time: Some(timestamp(row.update_ms)),
     }
 }

@@ -24,6 +24,7 @@ pub mod settings;
 pub mod tracking;
 pub mod hits;
 pub mod subscriptions;
+pub mod campaigns;
 pub mod server;
 
 use std::sync::Arc;

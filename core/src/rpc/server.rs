@@ -9,6 +9,7 @@ use tonic::transport::server::Router;
 
 use super::Context;
 use super::call::Calls;
+use super::campaigns::Campaigns;
 use super::credentials::Credentials;
 use super::domains::Domains;
 use super::events::Events;
@@ -77,6 +78,9 @@ pub async fn services(
         .add_service(v1::domain_service_server::DomainServiceServer::new(Domains(context.clone())))
         .add_service(v1::stats_service_server::StatsServiceServer::new(Stats(context.clone())))
         .add_service(v1::settings_service_server::SettingsServiceServer::new(Settings(
+            context.clone(),
+        )))
+        .add_service(v1::campaign_service_server::CampaignServiceServer::new(Campaigns(
             context.clone(),
         )))
         .add_service(v1::tracking_service_server::TrackingServiceServer::new(Tracking(

@@ -48,6 +48,16 @@ pub async fn events(
     db.read(conditions.statement(COLUMNS, &rest)).await?.iter().map(event).collect()
 }
 
+/// Events chosen by what follows `FROM`, which other parts of the store write.
+pub(super) async fn selected(
+    db: &dyn Database,
+    rest: &str,
+    params: Vec<Value>,
+) -> Result<Vec<EventRow>, Error> {
+    let statement = Statement::new(format!("{COLUMNS} {rest}"), params);
+    db.read(statement).await?.iter().map(event).collect()
+}
+
 /// The sequence behind which the feed goes on: of the newest event that a reader may see.
 pub async fn tail(db: &dyn Database) -> Result<i64, Error> {
     let sql = format!(

@@ -23,6 +23,8 @@ pub mod settings;
 pub mod templates;
 pub mod tracking;
 pub mod addressees;
+pub mod campaigns;
+pub mod ams;
 pub mod inbox;
 pub mod group;
 pub mod embedded;

@@ -44,7 +44,9 @@ pub struct Lab {
     pub begin: Group<RecipientId, Option<Begun>>,
     /// Records results, many at a time.
     pub finish: Group<Finish, bool>,
-    /// Signers, and compiling.
+    /// Puts deliveries of held campaigns away, many at a time.
+    pub park: Group<RecipientId, ()>,
+    /// Signers, compiling, and which campaigns are held.
     pub directory: Arc<Directory>,
     /// How tracking links are made; none without keys.
     pub tracker: Option<Arc<Tracker>>,
@@ -63,7 +65,7 @@ pub struct Lab {
 pub enum Attempted {
     /// It ended in this state, and that is recorded.
     Ended(State),
-    /// It was canceled meanwhile, or another node has it.
+    /// It was canceled meanwhile, or another node has it, or its campaign is held.
     NotOurs,
 }
 
@@ -73,6 +75,9 @@ pub async fn attempt(lab: &Lab, job: Job) -> Attempted {
     let now_ms = lab.clock.now_ms();
     if let Some(over) = over(&claimed, now_ms) {
         return record(lab, &claimed, 0, over).await;
+    }
+    if lab.directory.now().is_held(&claimed.campaign_id) {
+        return park(lab, &claimed).await;
     }
     let Some(begun) = begin(lab, &claimed).await else { return Attempted::NotOurs };
     let outcome = match mail(lab, &claimed, job.prepared).await {
@@ -99,6 +104,15 @@ fn over(claimed: &Claimed, now_ms: i64) -> Option<Transition> {
     };
     let (reply, possible_duplicate) = (Reply::local(text), false);
     Some(Transition { state, due_ms: now_ms, event, reason, reply, possible_duplicate })
+}
+
+/// Puts a delivery of a held campaign away until the campaign goes on.
+async fn park(lab: &Lab, claimed: &Claimed) -> Attempted {
+    if let Err(error) = lab.park.call(claimed.id).await {
+        // The lease stays with this node until the keeper finds it in nobody's memory.
+        tracing::warn!(message.id = %claimed.message_id, %error, "not put away; it comes up again");
+    }
+    Attempted::NotOurs
 }
 
 /// Begins an attempt, for as long as it takes. None when it is not ours any more.

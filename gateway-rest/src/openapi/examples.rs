@@ -48,6 +48,8 @@ pub(super) fn of(rpc: &str) -> Option<Value> {
             "email": "gone@example.com", "reason": "manual", "note": "asked by telephone",
         }),
         "DomainService.CreateDomain" => json!({"name": "shop.example"}),
+        "CampaignService.HoldCampaign" => json!({"note": "wrong price in the headline"}),
+        "CampaignService.ResumeCampaign" => json!({"note": "price mended"}),
         "CredentialService.CreateApiKey" => json!({
             "display_name": "Web shop",
             "scopes": ["messages:send", "messages:read"],

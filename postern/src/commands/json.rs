@@ -136,6 +136,32 @@ pub(super) fn smtp_credential(credential: &v1::SmtpCredential) -> Value {
     })
 }
 
+/// A campaign.
+pub(super) fn campaign_hold(hold: &v1::CampaignHold) -> Value {
+    json!({
+        "campaign_id": hold.campaign_id,
+        "held": hold.held,
+        "automatic": hold.automatic,
+        "note": hold.note,
+        "change_time": time(hold.change_time.as_ref()),
+    })
+}
+
+/// What was done to a campaign.
+pub(super) fn campaign_log_entry(entry: &v1::CampaignLogEntry) -> Value {
+    json!({
+        "action": campaign_action(entry.action()),
+        "actor": entry.actor,
+        "note": entry.note,
+        "create_time": time(entry.create_time.as_ref()),
+    })
+}
+
+/// The word for it.
+pub(super) fn campaign_action(action: v1::CampaignAction) -> String {
+    action.as_str_name().trim_start_matches("CAMPAIGN_ACTION_").to_ascii_lowercase()
+}
+
 /// A setting.
 pub(super) fn setting(setting: &v1::Setting) -> Value {
     json!({

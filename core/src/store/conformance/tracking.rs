@@ -27,7 +27,7 @@ promises![
     hits_are_forgotten_by_age,
 ];
 
-fn hit(delivery: RecipientId, kind: EventType, link: i64, verdict: Verdict) -> NewHit {
+pub(super) fn hit(delivery: RecipientId, kind: EventType, link: i64, verdict: Verdict) -> NewHit {
     NewHit {
         id: HitId::generate(),
         delivery,
@@ -49,7 +49,7 @@ fn click(delivery: RecipientId, link: i64) -> NewHit {
     hit(delivery, EventType::Clicked, link, Verdict::Human)
 }
 
-async fn accepted(stores: &Stores) -> (NewMessage, RecipientId) {
+pub(super) async fn accepted(stores: &Stores) -> (NewMessage, RecipientId) {
     let message = message(&["Ann@example.net"]);
     let recipient = message.recipients[0].id;
     new(accept(stores, message.clone(), None).await);
