@@ -168,9 +168,8 @@ fn edge_urls_by_sender(env: &Env) -> Result<BTreeMap<String, String>, EnvError> 
     let mut by_sender = BTreeMap::new();
     for entry in env.list(name) {
         let wrong = |problem: String| EnvError::new(name, problem);
-        let (domain, url) = entry
-            .split_once('=')
-            .ok_or_else(|| wrong(format!("'{entry}' is not domain=url")))?;
+        let (domain, url) =
+            entry.split_once('=').ok_or_else(|| wrong(format!("'{entry}' is not domain=url")))?;
         let domain = address::parse_domain(domain.trim())
             .map_err(|problem| wrong(format!("'{entry}' {problem}")))?;
         if by_sender.insert(domain, edge_url(name, url.trim())?).is_some() {

@@ -76,7 +76,7 @@ const fn delete(path: &'static str, rpc: &'static str) -> Route {
 
 /// Every route of the native API.
 pub(crate) fn all() -> Vec<Route> {
-    [mail(), content(), administration()].into_iter().flatten().collect()
+    [mail(), content(), campaigns(), administration()].into_iter().flatten().collect()
 }
 
 /// Sending, and what became of it.
@@ -143,15 +143,11 @@ fn content() -> Vec<Route> {
     ]
 }
 
-/// Domains, counts, keys and the local inbox.
-fn administration() -> Vec<Route> {
-    use Body::{Flat as Into, None as Empty, Whole as All};
+/// Campaigns that wait.
+fn campaigns() -> Vec<Route> {
+    use Body::Whole as All;
     use Shown::{Flat, Whole};
     vec![
-        post("/v1/domains", "DomainService.CreateDomain", All, Flat("domain"), 201),
-        get("/v1/domains", "DomainService.ListDomains", Whole),
-        get("/v1/domains/{id}", "DomainService.GetDomain", Flat("domain")),
-        delete("/v1/domains/{id}", "DomainService.DeleteDomain"),
         get("/v1/campaigns/holds", "CampaignService.ListCampaignHolds", Whole),
         Route {
             id: "campaign_id",
@@ -177,6 +173,18 @@ fn administration() -> Vec<Route> {
                 200,
             )
         },
+    ]
+}
+
+/// Domains, counts, keys and the local inbox.
+fn administration() -> Vec<Route> {
+    use Body::{Flat as Into, None as Empty, Whole as All};
+    use Shown::{Flat, Whole};
+    vec![
+        post("/v1/domains", "DomainService.CreateDomain", All, Flat("domain"), 201),
+        get("/v1/domains", "DomainService.ListDomains", Whole),
+        get("/v1/domains/{id}", "DomainService.GetDomain", Flat("domain")),
+        delete("/v1/domains/{id}", "DomainService.DeleteDomain"),
         get("/v1/stats", "StatsService.QueryStats", Whole),
         get("/v1/queue", "StatsService.GetQueue", Whole),
         post("/v1/keys", "CredentialService.CreateApiKey", Into("api_key"), Flat("api_key"), 201),

@@ -15,6 +15,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use postern_kit::env::Env;
 
+/// Every request is many small allocations on several threads, which this one is made for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = cli::Args::parse();
     let env = Env::process();

@@ -95,7 +95,8 @@ async fn what_mail_of_a_credential_gets_is_said_on_the_command_line() {
     let stack = Stack::start(&[]).await.unwrap();
     let wishes = ["--track-opens", "on", "--track-clicks", "html", "--unsubscribe", "one-click"];
     for (kind, list) in [("keys", "api_keys"), ("smtp-credentials", "smtp_credentials")] {
-        let mut create = vec![kind, "create", "newsletter", "--unsubscribe-footer", "off", "--json"];
+        let mut create =
+            vec![kind, "create", "newsletter", "--unsubscribe-footer", "off", "--json"];
         create.extend(wishes);
         let made: Value = run(&stack, &create).await.parse().unwrap();
         let id = made["id"].as_str().unwrap();

@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq as _;
 
 /// SHA-256 of a certificate in DER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fingerprint([u8; 32]);
+pub(super) struct Fingerprint([u8; 32]);
 
 impl std::str::FromStr for Fingerprint {
     type Err = String;
@@ -40,7 +40,7 @@ struct Pinned {
 }
 
 /// A client that talks to whoever holds this certificate, and to nobody else.
-pub fn client(fingerprint: Fingerprint) -> Result<ClientConfig, Error> {
+pub(super) fn client(fingerprint: Fingerprint) -> Result<ClientConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let algorithms = provider.signature_verification_algorithms;
     let builder = ClientConfig::builder_with_provider(Arc::<CryptoProvider>::clone(&provider));
@@ -113,7 +113,8 @@ mod tests {
         for (fingerprint, trusted) in [(fingerprint, true), (other, false)] {
             let (near, far) = tokio::io::duplex(64 << 10);
             let accepting = tokio_rustls::TlsAcceptor::from(server.clone()).accept(far);
-            let connector = tokio_rustls::TlsConnector::from(Arc::new(client(fingerprint).unwrap()));
+            let connector =
+                tokio_rustls::TlsConnector::from(Arc::new(client(fingerprint).unwrap()));
             let connecting = connector.connect(ServerName::try_from("192.0.2.1").unwrap(), near);
             let (connected, _accepted) = tokio::join!(connecting, accepting);
             assert_eq!(connected.is_ok(), trusted);

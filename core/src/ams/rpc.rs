@@ -50,7 +50,9 @@ impl AmsConfig {
         let url = url.ok_or_else(|| {
             EnvError::new(URL, "needs the url of the AMS API: https://ams.example:443/api/v1")
         })?;
-        let pin = env.get(PIN).map(|text| text.parse().map_err(|problem: String| EnvError::new(PIN, problem)));
+        let pin = env
+            .get(PIN)
+            .map(|text| text.parse().map_err(|problem: String| EnvError::new(PIN, problem)));
         let pin = pin.transpose()?;
         if pin.is_some() && url.scheme() != "https" {
             return Err(EnvError::new(PIN, format!("is of no use: {URL} is not https")));
@@ -168,8 +170,10 @@ mod tests {
 
     #[test]
     fn a_wrong_configuration_is_named() {
-        let env = |pairs: &[(&str, &str)]| Env::from_pairs(pairs.iter().copied());
-        let from = |pairs: &[(&str, &str)]| AmsConfig::from_env(&env(pairs));
+        let from = |pairs: &[(&str, &str)]| {
+            let with = |env: Env, (name, value): &(&str, &str)| env.with(name, *value);
+            AmsConfig::from_env(&pairs.iter().fold(Env::default(), with))
+        };
         assert!(from(&[]).unwrap().is_none());
         let (url, key) = ((URL, "https://ams.test/api/v1"), (KEY, "secret"));
         let config = from(&[url, key]).unwrap().unwrap();

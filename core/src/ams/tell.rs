@@ -133,7 +133,8 @@ impl Channel {
             return Ok(());
         }
         let count = items.len();
-        let params = json!({"mailingID": campaign_id.parse::<i64>().ok(), "opensClicksData": items});
+        let params =
+            json!({"mailingID": campaign_id.parse::<i64>().ok(), "opensClicksData": items});
         self.ams.call("postMailingOpenClicksData", params).await?;
         tracing::debug!(campaign = campaign_id, count, "AMS was told what recipients did");
         Ok(())
@@ -165,7 +166,9 @@ fn url(row: &EventRow) -> Option<&str> {
     }
     match row.event.kind {
         EventType::Opened => Some(OPEN),
-        EventType::Clicked => Some(&engagement.url).filter(|url| !url.is_empty()).map(String::as_str),
+        EventType::Clicked => {
+            Some(&engagement.url).filter(|url| !url.is_empty()).map(String::as_str)
+        }
         EventType::Unsubscribed => Some(UNSUBSCRIBE),
         _ => None,
     }

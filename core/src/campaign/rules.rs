@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn a_campaign_is_judged_by_its_worst_figure_and_never_by_a_handful() {
-        let rules = Rules { minimum: 100, bounce_percent: 10, rate_limited: 5, spam: 3, unknown_user: 0 };
+        let rules =
+            Rules { minimum: 100, bounce_percent: 10, rate_limited: 5, spam: 3, unknown_user: 0 };
         let good = Outcomes { delivered: 90, refused: 10, ..Outcomes::default() };
         for (outcomes, expected) in [
             (good, None),
@@ -78,7 +79,8 @@ mod tests {
             };
             assert!(fits, "{outcomes:?}: {broken:?}");
         }
-        let none = Rules { minimum: 0, bounce_percent: 0, rate_limited: 0, spam: 0, unknown_user: 0 };
+        let none =
+            Rules { minimum: 0, bounce_percent: 0, rate_limited: 0, spam: 0, unknown_user: 0 };
         assert_eq!(none.broken(&Outcomes { refused: 9, spam: 9, ..good }), None);
     }
 }

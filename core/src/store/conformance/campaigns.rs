@@ -118,8 +118,7 @@ async fn outcomes_are_counted_by_campaign_and_time(stores: Stores) {
         result.event.reason = reason.to_owned();
         assert_eq!(stores.queue.finish(node, &[result], NOW).await.unwrap(), [true]);
     }
-    let expected =
-        Outcomes { delivered: 1, refused: 3, rate_limited: 2, spam: 1, unknown_user: 1 };
+    let expected = Outcomes { delivered: 1, refused: 3, rate_limited: 2, spam: 1, unknown_user: 1 };
     let db = &*stores.db;
     assert_eq!(campaigns::outcomes(db, "spring", NOW).await.unwrap(), expected);
     let none = Outcomes::default();
@@ -141,13 +140,21 @@ async fn one_node_tells_ams(stores: Stores) {
     let db = &*stores.db;
     let (one, other) = (Uuid::now_v7(), Uuid::now_v7());
     let (_, recipient) = accepted(&stores).await;
-    stores.tracking.record(vec![hit(recipient, EventType::Opened, 0, Verdict::Human)]).await.unwrap();
+    stores
+        .tracking
+        .record(vec![hit(recipient, EventType::Opened, 0, Verdict::Human)])
+        .await
+        .unwrap();
     let before = events(&stores, &opens(), 1).await[0].sequence;
     let start = ams::take_turn(db, one, NOW, NOW + 100).await.unwrap().unwrap();
     assert!(start >= before, "what was before the first time is not told");
     assert_eq!(ams::take_turn(db, other, NOW + 50, NOW + 150).await.unwrap(), None);
     assert_eq!(ams::take_turn(db, one, NOW + 50, NOW + 150).await.unwrap(), Some(start));
-    stores.tracking.record(vec![hit(recipient, EventType::Opened, 0, Verdict::Human)]).await.unwrap();
+    stores
+        .tracking
+        .record(vec![hit(recipient, EventType::Opened, 0, Verdict::Human)])
+        .await
+        .unwrap();
     let next = events(&stores, &opens(), 2).await[1].sequence;
     let (page, known) = ams::page(db, &opens(), start, 10).await.unwrap();
     assert_eq!((page.len(), page[0].sequence), (1, next));
@@ -177,7 +184,7 @@ async fn what_ams_refuses_is_kept(stores: Stores) {
         problem: "no such mailing".to_owned(),
     };
     let first = parked(&sequences[..2], NOW + 60);
-    ams::advance(db, node, sequences[1], &[first.clone()], NOW).await.unwrap();
+    ams::advance(db, node, sequences[1], std::slice::from_ref(&first), NOW).await.unwrap();
     // Told again after a crash: nothing is there twice, and the time stays.
     let later = parked(&sequences, NOW + 900);
     ams::advance(db, node, sequences[2], &[first, later], NOW + 10).await.unwrap();
