@@ -122,7 +122,7 @@ async fn held(stack: &Stack, campaign: &str, held: bool) -> Value {
 }
 
 async fn send(stack: &Stack, to: &str, campaign: &str) -> String {
-    let message = json!({"from": "hi@shop.test", "to": to, "text": "x", "campaign_id": campaign});
+    let message = json!({"from": "hi@shop.test", "to": to, "subject": "News", "text": "x", "campaign_id": campaign});
     stack.send(&message).await.unwrap()
 }
 
@@ -165,10 +165,12 @@ async fn a_campaign_that_goes_badly_is_held_and_stopped_in_ams_until_somebody_re
     let shown = shown.await.unwrap();
     assert_eq!((&shown["state"], &shown["next_attempt_time"]), (&json!("queued"), &Value::Null));
     let stopped = wait::until("AMS stops it", async || {
-        let calls = ams.calls("stopMailing")?;
-        Ok((!calls.is_empty()).then_some(calls))
+        let answer = stack.get("/v1/campaigns/77/hold").await?;
+        Ok((answer.body["log"].as_array().unwrap().len() == 2).then_some(answer.body))
     });
-    assert_eq!(stopped.await.unwrap()[0]["params"]["id"], 77);
+    let note = &stopped.await.unwrap()["log"][0]["note"];
+    assert_eq!(note, "AMS stops mailing 77 'Autumn'");
+    assert_eq!(ams.calls("stopMailing").unwrap()[0]["params"]["id"], 77);
     let list = stack.get("/v1/campaigns/holds").await.unwrap();
     assert_eq!(list.body["holds"][0]["campaign_id"], "77");
     let resume = ["campaigns", "resume", "77", "--note", "list cleaned"];

@@ -103,7 +103,8 @@ async fn what_mail_of_a_credential_gets_is_said_on_the_command_line() {
         let listed = stack.get(&format!("/v1/{kind}")).await.unwrap();
         let mut all = listed.body[list].as_array().unwrap().iter();
         let listed = all.find(|listed| listed["id"] == id).unwrap();
-        assert_eq!(listed["tracking"], json!({"opens": true, "clicks": "html"}), "{listed}");
+        let tracking = json!({"opens": true, "clicks": "html", "keep_campaign_links": false});
+        assert_eq!(listed["tracking"], tracking, "{listed}");
         let unsubscribe = json!({"mode": "one_click", "footer": false});
         assert_eq!(listed["unsubscribe"], unsubscribe, "{listed}");
     }

@@ -14,7 +14,7 @@ use super::{Error, ledger};
 /// Rows of one INSERT.
 const ROWS_MAX: usize = 500;
 
-/// Takes the lease, or keeps it. Returns up to where AMS knows the feed; none when another node tells.
+/// Takes the lease, or keeps it; that of a dead node is over. Returns up to where AMS knows the feed; none when another node tells.
 /// What happened before the very first time is not told.
 pub async fn take_turn(
     db: &dyn Database,
@@ -27,7 +27,8 @@ pub async fn take_turn(
                ON CONFLICT (id) DO NOTHING";
     let first = Statement::new(sql, vec![tail.into()]);
     let sql = "UPDATE ams_feed SET lease = $1, lease_until_ms = $2 \
-               WHERE lease = $1 OR lease_until_ms < $3 RETURNING sequence";
+               WHERE lease = $1 OR lease_until_ms < $3 OR lease NOT IN (SELECT id FROM nodes) \
+               RETURNING sequence";
     let take = Statement::new(sql, vec![node.into(), until_ms.into(), now_ms.into()]);
     let done = db.write(vec![first, take]).await?;
     done[1].rows.first().map(|row| row.int(0)).transpose()

@@ -138,7 +138,7 @@ fn opens() -> EventFilter {
 
 async fn one_node_tells_ams(stores: Stores) {
     let db = &*stores.db;
-    let (one, other) = (Uuid::now_v7(), Uuid::now_v7());
+    let (one, other) = (node(&stores).await, node(&stores).await);
     let (_, recipient) = accepted(&stores).await;
     stores
         .tracking
@@ -164,8 +164,10 @@ async fn one_node_tells_ams(stores: Stores) {
     ams::advance(db, other, next, &[], NOW).await.unwrap();
     ams::advance(db, one, next, &[], NOW).await.unwrap();
     ams::advance(db, one, start, &[], NOW).await.unwrap();
-    // It died; its turn is over.
+    // It is late; its turn is over. A dead one's is over at once.
     assert_eq!(ams::take_turn(db, other, NOW + 151, NOW + 300).await.unwrap(), Some(next));
+    stores.queue.reap(NOW + 1, NOW + 160).await.unwrap();
+    assert_eq!(ams::take_turn(db, one, NOW + 161, NOW + 300).await.unwrap(), Some(next));
 }
 
 async fn what_ams_refuses_is_kept(stores: Stores) {
