@@ -14,8 +14,8 @@ use super::{Error, ledger};
 /// Rows of one INSERT.
 const ROWS_MAX: usize = 500;
 
-/// Takes the lease, or keeps it; that of a dead node is over. Returns up to where AMS knows the feed; none when another node tells.
-/// What happened before the very first time is not told.
+/// Takes the lease, or keeps it; that of a dead node is over. Returns up to where AMS knows the feed;
+/// none when another node tells. What happened before the very first time is not told.
 pub async fn take_turn(
     db: &dyn Database,
     node: Uuid,
