@@ -78,8 +78,11 @@ async fn ams_is_told_what_people_did_and_nothing_is_lost_while_it_is_away() {
         assert_eq!(visit(&stack, ann("/c/")).await, 302);
     }
     until_asked(&ams, "down").await;
-    ams.set_mode("500").unwrap();
-    until_asked(&ams, "500").await;
+    for mode in ["500", "429", "hang"] {
+        ams.set_mode(mode).unwrap();
+        until_asked(&ams, mode).await;
+    }
+    // In the middle of a call.
     stack.kill_9().await.unwrap();
     stack.restart().await.unwrap();
     let (leave, form) = (ann("/u/"), [("List-Unsubscribe", "One-Click")]);

@@ -8,7 +8,8 @@ FOLDER/calls.jsonl with the mode it met. FOLDER/mode, read at each call, says wh
 
   ok              the call is answered
   down            the connection is closed without an answer
-  500             an HTTP error without JSON
+  500, 429        an HTTP error without JSON
+  hang            nothing, until the mode is another one, which then counts
   refuse ID       postMailingOpenClicksData of this mailing is refused with -32603, the rest answered
 
 getMailings answers with FOLDER/mailings.json.
@@ -19,6 +20,7 @@ import os
 import ssl
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 LOCK = threading.Lock()
@@ -30,16 +32,18 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         folder = self.server.folder
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with open(os.path.join(folder, "mode")) as file:
-            mode = file.read().strip()
+        mode = self.mode()
         with LOCK, open(os.path.join(folder, "calls.jsonl"), "a") as file:
             file.write(json.dumps({"mode": mode, **call}) + "\n")
+        while mode == "hang":
+            time.sleep(0.02)
+            mode = self.mode()
         if mode == "down":
             self.close_connection = True
             self.connection.close()
             return
-        if mode == "500":
-            self.answer(500, b"<html>oops</html>", "text/html")
+        if mode in ("500", "429"):
+            self.answer(int(mode), b"<html>oops</html>", "text/html")
             return
         answer = {"jsonrpc": "2.0", "id": call["id"]}
         params = call["params"]
@@ -51,6 +55,10 @@ class Handler(BaseHTTPRequestHandler):
         else:
             answer["result"] = "OK"
         self.answer(200, json.dumps(answer).encode(), "application/json")
+
+    def mode(self):
+        with open(os.path.join(self.server.folder, "mode")) as file:
+            return file.read().strip()
 
     def answer(self, status, body, kind):
         self.send_response(status)

@@ -77,7 +77,7 @@ impl Ams {
         for call in self.calls("postMailingOpenClicksData")? {
             let params = &call["params"];
             let refused = call["mode"] == format!("refuse {mailing}");
-            if matches!(call["mode"].as_str(), Some("down" | "500")) || refused {
+            if matches!(call["mode"].as_str(), Some("down" | "500" | "429" | "hang")) || refused {
                 continue;
             }
             if params["mailingID"] != mailing {
