@@ -25,6 +25,7 @@ use crate::directory::Directory;
 use crate::intake::{Intake, quota::Quota};
 use crate::model::content::Wishes;
 use crate::model::directory::ApiKey;
+use crate::outgoing::{self, Outgoing};
 use crate::rpc::auth::{self, Gate};
 use crate::rpc::check_password::Checker;
 use crate::rpc::page::Pages;
@@ -34,10 +35,15 @@ use crate::store::embedded::{self, Embedded};
 use crate::store::group::{Group, GroupLimits};
 use crate::store::postgres::{self, Postgres};
 use crate::store::{self, Stores};
+use crate::transport::dns::{Dns, Resolver};
 use crate::transport::{self, Transports};
+use crate::webhook::{Posting, Webhooks};
 use crate::worker::attempt::Lab;
 use crate::worker::keeper::{Keeper, NODE_TTL};
 use crate::worker::{self, Worker};
+
+/// What webhook receivers see.
+const USER_AGENT: &str = concat!("Postern-Webhooks/", env!("CARGO_PKG_VERSION"));
 
 /// The core could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +63,9 @@ pub enum BuildError {
     /// The client of AMS.
     #[error(transparent)]
     Ams(#[from] AmsError),
+    /// The client that posts webhooks.
+    #[error("webhooks cannot be posted: {0}")]
+    Outgoing(#[from] outgoing::Failed),
     /// Reflection cannot read the contract.
     #[error("the contract cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -69,9 +78,26 @@ pub struct Core {
     health: tonic_health::server::HealthReporter,
     worker: Worker,
     keeper: Keeper,
+    notifying: Notifying,
+    config: CoreConfig,
+}
+
+/// What follows the event feed.
+struct Notifying {
     campaigns: Watcher,
     ams: Option<Channel>,
-    config: CoreConfig,
+    webhooks: Webhooks,
+}
+
+impl Notifying {
+    async fn run(self, stop: CancellationToken) {
+        let ams = async {
+            if let Some(channel) = self.ams {
+                channel.run(stop.clone()).await;
+            }
+        };
+        tokio::join!(self.campaigns.run(stop.clone()), ams, self.webhooks.run(stop.clone()));
+    }
 }
 
 impl Core {
@@ -125,9 +151,12 @@ impl Core {
             draining: CancellationToken::new(),
         };
         let (campaigns, ams) = (watcher(&context, &config), channel(&context, &config, node)?);
-        let (services, health) = server::services(context.clone(), &config.server).await?;
+        let posting = posting(&context, &config, node)?;
+        let webhooks = Webhooks::new(posting.clone());
+        let (services, health) = server::services(context.clone(), posting, &config.server).await?;
         let worker = Worker::new(Arc::new(lab), node, config.lanes, loop_ends);
-        Ok(Self { context, services, health, worker, keeper, campaigns, ams, config })
+        let notifying = Notifying { campaigns, ams, webhooks };
+        Ok(Self { context, services, health, worker, keeper, notifying, config })
     }
 
     /// Makes an API key that may do everything and never expires, if there is no key yet. Returns
@@ -168,9 +197,8 @@ impl Core {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { context, services, health, worker, keeper, campaigns, ams, config } = self;
-        let watching = tokio::spawn(campaigns.run(stop.clone()));
-        let telling = ams.map(|channel| tokio::spawn(channel.run(stop.clone())));
+        let Self { context, services, health, worker, keeper, notifying, config } = self;
+        let notifying = tokio::spawn(notifying.run(stop.clone()));
         let follower = context.directory.clone();
         let follow = tokio::spawn({
             let stop = stop.clone();
@@ -201,10 +229,7 @@ impl Core {
         doors_closed.cancel();
         let _ended = working.await;
         emptied.cancel();
-        let _ended = tokio::join!(beating, keeping, follow, announce, watching);
-        if let Some(telling) = telling {
-            let _ended = telling.await;
-        }
+        let _ended = tokio::join!(beating, keeping, follow, announce, notifying);
         served
     }
 }
@@ -237,6 +262,30 @@ fn watcher(context: &Context, config: &CoreConfig) -> Watcher {
         clock: context.clock.clone(),
         has_ams: config.ams.is_some(),
     }
+}
+
+fn posting(context: &Context, config: &CoreConfig, node: Uuid) -> Result<Posting, BuildError> {
+    let dns: Arc<dyn Dns> = Arc::new(Resolver::new(&config.transport)?);
+    let outgoing = Outgoing::new(dns, config.webhooks_may_be_private, USER_AGENT)?;
+    let limits = GroupLimits { weight_max: 200, parallel: 2, waiting_max: 4096 };
+    let db = context.db.clone();
+    let end = move |ended: Arc<Vec<_>>| {
+        let db = db.clone();
+        async move {
+            store::webhook_attempts::end(&*db, &ended).await?;
+            Ok(vec![(); ended.len()])
+        }
+    };
+    Ok(Posting {
+        db: context.db.clone(),
+        directory: context.directory.clone(),
+        outgoing,
+        end: Group::start(limits, |_| 1, end),
+        node,
+        clock: context.clock.clone(),
+        server_id: config.transport.helo_name.clone(),
+        changed: Arc::default(),
+    })
 }
 
 fn channel(

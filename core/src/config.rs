@@ -45,6 +45,7 @@ Environment (core):
   POSTERN_CONTENT_RETENTION  how long contents are kept          [3d]
   POSTERN_TRACKING_URL       where tracking links lead           [http://127.0.0.1:8081]
   POSTERN_TRACKING_DOMAINS   elsewhere by sender domain: a.example=https://t.a.example,…
+  POSTERN_WEBHOOK_PRIVATE_TARGETS   refuse, or allow: private networks and http   [refuse]
   POSTERN_AMS_URL            JSON-RPC API of AMS: https://ams.example/api/v1; unset: none
   POSTERN_AMS_KEY, POSTERN_AMS_CERT_SHA256   its API key; the certificate it signed itself
   POSTERN_TRACKING_KEYS      secrets that sign them: 1:<64 hex digits>,…; unset: no tracking
@@ -100,6 +101,8 @@ pub struct CoreConfig {
     pub tracker: Option<Arc<Tracker>>,
     /// The campaign manager that is told what recipients did; none without its url.
     pub ams: Option<AmsConfig>,
+    /// Webhooks may be posted into private networks, and over plain HTTP.
+    pub webhooks_may_be_private: bool,
 }
 
 impl CoreConfig {
@@ -134,6 +137,7 @@ impl CoreConfig {
             inbox_open: env.switch("POSTERN_INBOX", listen.addr.ip().is_loopback())?,
             tracker: tracker(env, stays_local)?,
             ams: AmsConfig::from_env(env)?,
+            webhooks_may_be_private: private_targets(env)?,
             listen,
         })
     }
@@ -143,6 +147,15 @@ impl CoreConfig {
         if let Some(tracker) = &self.tracker {
             self.tracker = Some(Arc::new(Tracker { base, ..Tracker::clone(tracker) }));
         }
+    }
+}
+
+fn private_targets(env: &Env) -> Result<bool, EnvError> {
+    let name = "POSTERN_WEBHOOK_PRIVATE_TARGETS";
+    match env.text(name, "refuse").as_str() {
+        "refuse" => Ok(false),
+        "allow" => Ok(true),
+        other => Err(EnvError::new(name, format!("'{other}' is neither refuse nor allow"))),
     }
 }
 

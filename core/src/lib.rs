@@ -8,7 +8,7 @@
 //! 6. **sign** ([`dkim`]): the sender domain vouches for them;
 //! 7. **deliver** ([`transport`]): a remote server takes them or says why not;
 //! 8. **record** ([`store::queue`]): state, event and counters in one commit;
-//! 9. **notify** ([`store::ledger`], [`rpc::events`], [`ams`]): whoever follows the event feed is told.
+//! 9. **notify** ([`store::ledger`], [`rpc::events`], [`webhook`], [`ams`]): whoever follows the event feed is told.
 //!
 //! Whatever a crash interrupts is taken up again from what the store holds.
 
@@ -26,6 +26,8 @@ pub mod transport;
 pub mod capture;
 pub mod campaign;
 pub mod ams;
+pub mod webhook;
+pub mod outgoing;
 
 pub mod model;
 pub mod directory;

@@ -76,7 +76,7 @@ const fn delete(path: &'static str, rpc: &'static str) -> Route {
 
 /// Every route of the native API.
 pub(crate) fn all() -> Vec<Route> {
-    [mail(), content(), campaigns(), administration()].into_iter().flatten().collect()
+    [mail(), content(), campaigns(), webhooks(), administration()].into_iter().flatten().collect()
 }
 
 /// Sending, and what became of it.
@@ -173,6 +173,48 @@ fn campaigns() -> Vec<Route> {
                 200,
             )
         },
+    ]
+}
+
+/// Webhooks and their deliveries.
+fn webhooks() -> Vec<Route> {
+    use Body::{Flat as Into, None as Empty, Whole as All};
+    use Shown::{Flat, Whole};
+    let act = |action, rpc, body, shown| post(action, rpc, body, shown, 200);
+    vec![
+        post("/v1/webhooks", "WebhookService.CreateWebhook", Into("webhook"), Flat("webhook"), 201),
+        get("/v1/webhooks", "WebhookService.ListWebhooks", Whole),
+        get("/v1/webhooks/{id}", "WebhookService.GetWebhook", Flat("webhook")),
+        Route {
+            method: Method::PUT,
+            id: "webhook.id",
+            ..act(
+                "/v1/webhooks/{id}",
+                "WebhookService.UpdateWebhook",
+                Into("webhook"),
+                Flat("webhook"),
+            )
+        },
+        delete("/v1/webhooks/{id}", "WebhookService.DeleteWebhook"),
+        act(
+            "/v1/webhooks/{id}/rotate_secret",
+            "WebhookService.RotateWebhookSecret",
+            All,
+            Flat("webhook"),
+        ),
+        act("/v1/webhooks/{id}/enable", "WebhookService.EnableWebhook", All, Flat("webhook")),
+        act("/v1/webhooks/{id}/disable", "WebhookService.DisableWebhook", All, Flat("webhook")),
+        act("/v1/webhooks/{id}/test", "WebhookService.TestWebhook", Empty, Flat("attempt")),
+        act("/v1/webhooks/{id}/recover", "WebhookService.RecoverWebhook", All, Whole),
+        act("/v1/webhooks/{id}/replay", "WebhookService.ReplayWebhook", All, Whole),
+        act(
+            "/v1/webhooks/{id}/resend",
+            "WebhookService.ResendWebhookDelivery",
+            All,
+            Flat("delivery"),
+        ),
+        get("/v1/webhooks/{id}/deliveries", "WebhookService.ListWebhookDeliveries", Whole),
+        get("/v1/webhooks/{id}/delivery", "WebhookService.GetWebhookDelivery", Flat("delivery")),
     ]
 }
 

@@ -89,6 +89,8 @@ ids! {
     KeyId = "key";
     /// An SMTP credential.
     SmtpCredentialId = "smc";
+    /// An endpoint that events are posted to.
+    WebhookId = "whk";
     /// A mail caught by the local inbox.
     SinkId = "snk";
     /// A request, for logs and error answers.

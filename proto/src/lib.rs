@@ -23,6 +23,7 @@ pub mod ids;
 pub mod reason;
 pub mod status;
 pub mod strict;
+pub mod mask;
 pub mod metadata;
 pub mod link;
 pub mod settings;

@@ -25,7 +25,7 @@ pub const ANSWERED_REQUEST_ID: &str = "request-id";
 pub const TRACEPARENT: &str = "traceparent";
 
 /// Every scope an API key can have; `*` means all of them.
-pub const SCOPES: [&str; 18] = [
+pub const SCOPES: [&str; 20] = [
     "messages:send",
     "messages:read",
     "events:read",
@@ -37,6 +37,8 @@ pub const SCOPES: [&str; 18] = [
     "suppressions:write",
     "campaigns:read",
     "campaigns:write",
+    "webhooks:read",
+    "webhooks:write",
     "stats:read",
     "sink:read",
     "sink:write",

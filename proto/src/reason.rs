@@ -101,6 +101,8 @@ reasons! {
     ApiKeyNotFound, "API_KEY_NOT_FOUND", NotFound, 404, 550 "5.7.8", false, "There is no such API key";
     SmtpCredentialNotFound, "SMTP_CREDENTIAL_NOT_FOUND", NotFound, 404, 550 "5.7.8", false, "There is no such SMTP credential";
     SmtpCredentialExists, "SMTP_CREDENTIAL_EXISTS", AlreadyExists, 409, 550 "5.7.8", false, "An SMTP credential with this user name exists";
+    WebhookNotFound, "WEBHOOK_NOT_FOUND", NotFound, 404, 550 "5.3.5", false, "There is no such webhook";
+    WebhookDeliveryNotFound, "WEBHOOK_DELIVERY_NOT_FOUND", NotFound, 404, 550 "5.3.5", false, "There is no such delivery of a webhook";
     SettingNotFound, "SETTING_NOT_FOUND", NotFound, 404, 550 "5.3.5", false, "There is no such setting";
     SinkMessageNotFound, "SINK_MESSAGE_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such mail in the inbox";
     RouteNotFound, "ROUTE_NOT_FOUND", NotFound, 404, 502 "5.5.1", false, "There is nothing at this path";

@@ -153,6 +153,14 @@ settings! {
         "rewrite the links of text parts, where neither message nor key says";
     TRACKING_UNSUBSCRIBE_HEADERS = "tracking.unsubscribe_headers", Switch, 1, 0, 1,
         "add the header fields of RFC 8058 to mail of a campaign that has none, where neither message nor key says";
+    WEBHOOKS_DISABLE_AFTER = "webhooks.disable_after", Time, 5 * 24 * HOUR, MINUTE, 400 * 24 * HOUR,
+        "an endpoint at which every delivery has failed for this long is disabled";
+    WEBHOOKS_RETENTION = "webhooks.retention", Time, 30 * 24 * HOUR, HOUR, 400 * 24 * HOUR,
+        "how long deliveries that are over are kept with their tries";
+    WEBHOOKS_RETRY_PERCENT = "webhooks.retry_percent", Count, 100, 0, 1000,
+        "pauses between the tries of a delivery, in percent of the schedule (5 s, 5 m, 30 m, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h)";
+    WEBHOOKS_TIMEOUT = "webhooks.timeout", Time, 15 * SECOND, SECOND, MINUTE,
+        "how long an endpoint may take for its answer";
 }
 
 /// The definition of this name.

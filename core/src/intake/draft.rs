@@ -97,7 +97,7 @@ impl Faults {
         if self.0.is_empty() { Ok(()) } else { Err(Failure::violations(self.0)) }
     }
 
-    fn at_most(&mut self, field: &str, what: &str, count: usize, max: usize) {
+    pub(crate) fn at_most(&mut self, field: &str, what: &str, count: usize, max: usize) {
         if count > max {
             let text = format!("has {count} {what}; at most {max} are allowed");
             self.add(Reason::ValueOutOfRange, field, text);

@@ -7,3 +7,4 @@ pub mod message;
 pub mod event;
 pub mod directory;
 pub mod campaign;
+pub mod webhook;

@@ -25,6 +25,9 @@ pub mod tracking;
 pub mod hits;
 pub mod subscriptions;
 pub mod campaigns;
+pub mod webhooks;
+mod webhook_draft;
+mod webhook_deliveries;
 pub mod server;
 
 use std::sync::Arc;

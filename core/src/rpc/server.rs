@@ -20,6 +20,8 @@ use super::stats::Stats;
 use super::suppressions::Suppressions;
 use super::templates::Templates;
 use super::tracking::Tracking;
+use super::webhooks::Webhooks;
+use crate::webhook::Posting;
 
 /// What a request may weigh and take.
 #[derive(Debug, Clone)]
@@ -43,6 +45,7 @@ const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// All services, with how their health is reported.
 pub async fn services(
     context: Context,
+    posting: Posting,
     limits: &ServerLimits,
 ) -> Result<(Routes, tonic_health::server::HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -83,6 +86,10 @@ pub async fn services(
         .add_service(v1::campaign_service_server::CampaignServiceServer::new(Campaigns(
             context.clone(),
         )))
+        .add_service(v1::webhook_service_server::WebhookServiceServer::new(Webhooks {
+            context: context.clone(),
+            posting,
+        }))
         .add_service(v1::tracking_service_server::TrackingServiceServer::new(Tracking(
             context.clone(),
         )))

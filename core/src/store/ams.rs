@@ -7,12 +7,9 @@ use uuid::Uuid;
 
 use crate::model::event::{EventFilter, EventRow};
 
-use super::db::{Database, Statement};
+use super::db::{Database, Statement, pieces};
 use super::value::Value;
 use super::{Error, ledger};
-
-/// Rows of one INSERT.
-const ROWS_MAX: usize = 500;
 
 /// Takes the lease, or keeps it; that of a dead node is over. Returns up to where AMS knows the feed;
 /// none when another node tells. What happened before the very first time is not told.
@@ -59,7 +56,7 @@ pub async fn advance(
     let mut statements = Vec::new();
     for one in parked {
         let campaign: Value = one.campaign_id.as_str().into();
-        for chunk in one.sequences.chunks(ROWS_MAX) {
+        for chunk in pieces(&one.sequences) {
             let places: Vec<_> = (2..chunk.len() + 2).map(|n| format!("($1, ${n})")).collect();
             let sql = format!(
                 "INSERT INTO ams_parked (campaign_id, sequence) VALUES {} \

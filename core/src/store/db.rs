@@ -91,3 +91,17 @@ impl Where {
         Statement::new(format!("{select}{clause} {rest}"), self.params)
     }
 }
+
+/// Cuts rows that are to be inserted into pieces of a few fixed sizes: every size is a statement of
+/// its own, which the databases keep prepared.
+pub fn pieces<T>(mut rows: &[T]) -> Vec<&[T]> {
+    const SIZES: [usize; 3] = [128, 16, 1];
+    let mut pieces = Vec::new();
+    for size in SIZES {
+        while let Some((piece, rest)) = rows.split_at_checked(size) {
+            pieces.push(piece);
+            rows = rest;
+        }
+    }
+    pieces
+}

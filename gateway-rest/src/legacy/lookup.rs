@@ -11,6 +11,7 @@ use axum::response::Response;
 use http::StatusCode;
 use jiff::{Timestamp, ToSpan as _, civil, tz::TimeZone};
 use postern_proto::ids::MessageId;
+use postern_proto::mask;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use postern_proto::time;
@@ -69,7 +70,7 @@ async fn look_up(app: &App, context: &Context, id: &str) -> Result<Status, Refus
     let state = recipient.map_or(RecipientState::Unspecified, |recipient| recipient.state());
     Ok(Status {
         status: rules::word(state),
-        recipient: recipient.map(|r| rules::mask(&r.email)).unwrap_or_default(),
+        recipient: recipient.map(|r| mask::address(&r.email)).unwrap_or_default(),
         created_at: message.create_time.as_ref().and_then(second),
         sent_at: first(&events, &["message.delivered", "message.bounced"]),
         delivered_at: first(&events, &["message.delivered"]),

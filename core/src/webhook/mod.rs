@@ -1,0 +1,188 @@
+//! NOTIFY: events are posted to endpoints of clients, signed, and tried again until they are taken.
+//!
+//! The event row is the entry in the outbox: it commits with what it reports. Collecting
+//! ([`fanout`]) turns events into deliveries behind a cursor, in one transaction with it; a runner for
+//! each endpoint ([`deliver`]) takes those that are due and posts them, so an endpoint that is slow or
+//! dead holds up nobody else. A crash loses nothing: what was being tried is due again by itself, and
+//! the receiver sees the same id once more.
+
+pub mod payload;
+mod legacy;
+pub mod sign;
+pub mod schedule;
+pub mod post;
+mod deliver;
+mod fanout;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_kit::clock::Clock;
+use postern_proto::ids::WebhookId;
+use postern_proto::settings::WEBHOOKS_RETENTION;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::directory::Directory;
+use crate::model::webhook::Endpoint;
+use crate::outgoing::Outgoing;
+use crate::store::group::Group;
+use crate::store::webhook_attempts::Ended;
+use crate::store::{Database, Error, webhook_deliveries, webhooks};
+
+use self::deliver::Runner;
+pub(crate) use self::fanout::wants;
+
+/// Other nodes' changes of endpoints are looked for this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks between two searches for what dead nodes had taken.
+const FREE_EVERY: u32 = 5;
+/// Looks between two rounds of tidying.
+const TIDY_EVERY: u32 = 60;
+
+/// What posting needs.
+#[derive(Clone)]
+pub struct Posting {
+    /// The store.
+    pub db: Arc<dyn Database>,
+    /// The settings.
+    pub directory: Arc<Directory>,
+    /// The way out.
+    pub outgoing: Outgoing,
+    /// Records how tries ended, many at a time.
+    pub end: Group<Ended, ()>,
+    /// This node.
+    pub node: Uuid,
+    /// The time.
+    pub clock: Clock,
+    /// The name under which the old system's receivers know us.
+    pub server_id: String,
+    /// Something about endpoints or deliveries was changed by hand.
+    pub changed: Arc<Notify>,
+}
+
+/// Posts events on one node.
+pub struct Webhooks {
+    posting: Posting,
+    runners: HashMap<WebhookId, Running>,
+    tasks: TaskTracker,
+}
+
+/// The runner of an endpoint.
+struct Running {
+    endpoint: watch::Sender<Endpoint>,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+}
+
+impl Webhooks {
+    /// Nothing runs yet.
+    pub fn new(posting: Posting) -> Self {
+        Self { posting, runners: HashMap::new(), tasks: TaskTracker::new() }
+    }
+
+    /// Collects and posts until told to stop; then waits for tries under way.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut signal = self.posting.db.events_signal();
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (changed, mut looked) = (self.posting.changed.clone(), 0u32);
+        while !stop.is_cancelled() {
+            signal.mark_unchanged();
+            match self.round(&stop).await {
+                // A full page: there is more.
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "webhooks: the next look tries again"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = changed.notified() => self.wake_all(),
+                _ = signal.changed(), if !self.runners.is_empty() => {}
+                _ = looks.tick() => {
+                    self.keep_house(looked).await;
+                    looked = looked.wrapping_add(1);
+                }
+            }
+        }
+        for running in self.runners.values() {
+            running.stop.cancel();
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Follows the list of endpoints, and collects for them. Tells whether there is more at once.
+    async fn round(&mut self, stop: &CancellationToken) -> Result<bool, Error> {
+        let endpoints = webhooks::active(&*self.posting.db).await?;
+        self.follow(&endpoints, stop);
+        let collected = fanout::collect(&self.posting, &endpoints).await?;
+        for id in &collected.endpoints {
+            if let Some(running) = self.runners.get(id) {
+                running.wake.notify_one();
+            }
+        }
+        Ok(collected.is_more)
+    }
+
+    fn follow(&mut self, endpoints: &[Endpoint], stop: &CancellationToken) {
+        self.runners.retain(|id, running| {
+            let stays = endpoints.iter().any(|endpoint| endpoint.id == *id);
+            if !stays {
+                running.stop.cancel();
+            }
+            stays
+        });
+        for endpoint in endpoints {
+            match self.runners.get(&endpoint.id) {
+                Some(running) => {
+                    running.endpoint.send_if_modified(|current| {
+                        let is_new = current != endpoint;
+                        current.clone_from(endpoint);
+                        is_new
+                    });
+                }
+                None => {
+                    let running = self.start(endpoint.clone(), stop.child_token());
+                    self.runners.insert(endpoint.id, running);
+                }
+            }
+        }
+    }
+
+    fn start(&self, endpoint: Endpoint, stop: CancellationToken) -> Running {
+        let (sender, receiver) = watch::channel(endpoint);
+        let wake = Arc::new(Notify::new());
+        let runner = Runner::new(self.posting.clone(), receiver, wake.clone());
+        self.tasks.spawn(runner.run(stop.clone()));
+        Running { endpoint: sender, wake, stop }
+    }
+
+    fn wake_all(&self) {
+        for running in self.runners.values() {
+            running.wake.notify_one();
+        }
+    }
+
+    async fn keep_house(&self, looked: u32) {
+        let (db, now_ms) = (&*self.posting.db, self.posting.clock.now_ms());
+        let done = async {
+            if looked.is_multiple_of(FREE_EVERY)
+                && webhook_deliveries::free_dead(db, now_ms).await? > 0
+            {
+                self.wake_all();
+            }
+            if looked.is_multiple_of(TIDY_EVERY) {
+                let kept_for = self.posting.directory.now().settings().get(&WEBHOOKS_RETENTION);
+                while webhook_deliveries::purge(db, now_ms - kept_for).await? {}
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = done.await {
+            tracing::warn!(%error, "webhooks not tidied up; the next look tries again");
+        }
+    }
+}
