@@ -1,8 +1,12 @@
 //! The command line.
 
+mod webhooks;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub(crate) use webhooks::*;
 
 /// Postern sends mail. Without a command it starts everything in one process, for development: the
 /// core, the REST gateway and a local inbox that catches all mail.
@@ -44,6 +48,9 @@ pub(crate) enum Command {
     /// Adds sender domains and shows the DNS records to publish.
     #[command(subcommand)]
     Domains(Domains),
+    /// Keeps endpoints that events are posted to, and what was posted.
+    #[command(subcommand)]
+    Webhooks(Webhooks),
     /// Holds campaigns, lets them go on, and shows which are held.
     #[command(subcommand)]
     Campaigns(Campaigns),

@@ -40,3 +40,5 @@ mod tracking_edge;
 mod tracking_journal;
 mod tracking_browser;
 mod ams;
+mod webhooks;
+mod webhooks_guard;

@@ -14,3 +14,4 @@ pub mod proxy;
 pub mod role;
 pub mod smtp_client;
 pub mod ams;
+pub mod hook_receiver;

@@ -38,7 +38,7 @@ pub(super) fn checked(asked: v1::Webhook, outgoing: &Outgoing, faults: &mut Faul
         DESCRIPTION_MAX,
     );
     if asked.description.chars().any(char::is_control) {
-        faults.add(Reason::ForbiddenCharacter, &of("description"), "contains a control character");
+        faults.add(Reason::ForbiddenCharacter, of("description"), "contains a control character");
     }
     faults.at_most(&of("event_types"), "types", asked.event_types.len(), TYPES_MAX);
     for (n, name) in asked.event_types.iter().enumerate() {
@@ -54,13 +54,13 @@ pub(super) fn checked(asked: v1::Webhook, outgoing: &Outgoing, faults: &mut Faul
         Ok(v1::WebhookFormat::Legacy) => Format::Legacy,
         Err(_) => {
             let text = "is not one of the values of its enum";
-            faults.add(Reason::InvalidValue, &of("format"), text);
+            faults.add(Reason::InvalidValue, of("format"), text);
             Format::Postern
         }
     };
     let mut number = |field: &str, value: i32, default: i64, max: i64| {
         if !(0..=max).contains(&i64::from(value)) {
-            faults.add(Reason::ValueOutOfRange, &of(field), &format!("is not from 0 to {max}"));
+            faults.add(Reason::ValueOutOfRange, of(field), format!("is not from 0 to {max}"));
         }
         if value == 0 { default } else { i64::from(value) }
     };

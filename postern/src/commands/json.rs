@@ -136,6 +136,52 @@ pub(super) fn smtp_credential(credential: &v1::SmtpCredential) -> Value {
     })
 }
 
+/// An endpoint.
+pub(super) fn webhook(webhook: &v1::Webhook) -> Value {
+    json!({
+        "id": webhook.id,
+        "url": webhook.url,
+        "description": webhook.description,
+        "event_types": webhook.event_types,
+        "campaign_ids": webhook.campaign_ids,
+        "ordered": webhook.ordered,
+        "disabled": webhook.disabled,
+        "disable_reason": webhook.disable_reason,
+        "failing_time": time(webhook.failing_time.as_ref()),
+        "create_time": time(webhook.create_time.as_ref()),
+    })
+}
+
+/// A delivery of a webhook.
+pub(super) fn webhook_delivery(delivery: &v1::WebhookDelivery) -> Value {
+    json!({
+        "event_id": delivery.event_id,
+        "sequence": delivery.sequence,
+        "state": webhook_state(delivery.state()),
+        "attempts": delivery.attempts,
+        "next_attempt_time": time(delivery.next_attempt_time.as_ref()),
+        "create_time": time(delivery.create_time.as_ref()),
+        "tries": delivery.tries.iter().map(webhook_attempt).collect::<Vec<_>>(),
+        "body": delivery.body,
+    })
+}
+
+/// A try.
+pub(super) fn webhook_attempt(attempt: &v1::WebhookAttempt) -> Value {
+    json!({
+        "number": attempt.number,
+        "create_time": time(attempt.create_time.as_ref()),
+        "status": attempt.status,
+        "error": attempt.error,
+        "response": attempt.response,
+    })
+}
+
+/// The word for it.
+pub(super) fn webhook_state(state: v1::WebhookDeliveryState) -> String {
+    state.as_str_name().trim_start_matches("WEBHOOK_DELIVERY_STATE_").to_ascii_lowercase()
+}
+
 /// A campaign.
 pub(super) fn campaign_hold(hold: &v1::CampaignHold) -> Value {
     json!({

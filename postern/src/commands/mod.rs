@@ -8,6 +8,7 @@ mod smtp_credentials;
 mod settings;
 mod domains;
 mod campaigns;
+mod webhooks;
 mod legacy_links;
 mod wishes;
 mod json;
@@ -36,6 +37,7 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Settings(command)) => settings::settings(command, &env).await?,
         Some(Command::Domains(command)) => domains::domains(command, &env).await?,
+        Some(Command::Webhooks(command)) => webhooks::webhooks(command, &env).await?,
         Some(Command::Campaigns(command)) => campaigns::campaigns(command, &env).await?,
         Some(Command::LegacyLinks(command)) => legacy_links::legacy_links(command, &env).await?,
     }

@@ -9,6 +9,7 @@ mod directory;
 mod restore;
 mod tracking;
 mod campaigns;
+mod webhooks;
 
 use std::future::Future;
 use std::time::Duration;
