@@ -220,13 +220,15 @@ fn class_of(error: &(dyn StdError + 'static)) -> Option<ErrorClass> {
         return Some(ErrorClass::Tls);
     }
     let io = error.downcast_ref::<std::io::Error>()?;
-    // rustls hides in an I/O error, whose source is not shown.
-    if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-        return Some(ErrorClass::Tls);
+    // What hides in an I/O error is not among its sources.
+    if let Some(inner) = io.get_ref()
+        && let Some(class) = class_of(inner)
+    {
+        return Some(class);
     }
     match io.kind() {
         std::io::ErrorKind::TimedOut => Some(ErrorClass::Timeout),
-        std::io::ErrorKind::Other => None,
+        std::io::ErrorKind::Other | std::io::ErrorKind::InvalidData => None,
         _ => Some(ErrorClass::Tcp),
     }
 }

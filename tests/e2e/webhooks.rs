@@ -152,8 +152,12 @@ async fn an_endpoint_that_is_down_holds_up_nobody_and_misses_nothing() {
         tries += posted.len();
     }
     assert_eq!(tries, receiver.requests("down").unwrap().len());
-    let well = stack.get(&format!("/v1/webhooks/{down}")).await.unwrap();
-    assert_eq!(well.body["failing_time"], Value::Null, "{well:?}");
+    wait::until("it is known to be well", async || {
+        let shown = stack.get(&format!("/v1/webhooks/{down}")).await?;
+        Ok(shown.body["failing_time"].is_null().then_some(()))
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ impl Where {
 /// Cuts rows that are to be inserted into pieces of a few fixed sizes: every size is a statement of
 /// its own, which the databases keep prepared.
 pub fn pieces<T>(mut rows: &[T]) -> Vec<&[T]> {
-    const SIZES: [usize; 3] = [128, 16, 1];
+    const SIZES: [usize; 3] = [64, 8, 1];
     let mut pieces = Vec::new();
     for size in SIZES {
         while let Some((piece, rest)) = rows.split_at_checked(size) {

@@ -87,6 +87,11 @@ impl Runner {
         let wanted = &endpoint.wanted;
         let now_ms = self.posting.clock.now_ms();
         let width = usize::try_from(wanted.max_concurrency).unwrap_or(1).max(1);
+        // Tries that ended at the same time may have noted their ends in another order.
+        if endpoint.failing_ms.is_some_and(|since| lock(&self.breaker).is_well_since(since)) {
+            let well = webhooks::failing(endpoint.id, None);
+            self.posting.db.write(vec![well]).await?;
+        }
         let permit = lock(&self.breaker).permit(now_ms);
         let room = match permit {
             Permit::NoneBefore(until) => return Ok(until_ms(until - now_ms)),
@@ -187,7 +192,7 @@ impl Turn {
         let is_failing = self.endpoint.failing_ms.is_some();
         let failing = match outcome.error {
             None => {
-                lock(&self.breaker).succeeded();
+                lock(&self.breaker).succeeded(now_ms);
                 is_failing.then_some(None)
             }
             Some(_) => {

@@ -31,6 +31,7 @@ const OPEN_MAX: Duration = Duration::from_secs(300);
 pub struct Breaker {
     failures: u32,
     open_until_ms: i64,
+    success_ms: i64,
 }
 
 /// What may be tried.
@@ -55,8 +56,13 @@ impl Breaker {
     }
 
     /// A try succeeded.
-    pub fn succeeded(&mut self) {
-        *self = Self::default();
+    pub fn succeeded(&mut self, now_ms: i64) {
+        *self = Self { success_ms: now_ms, ..Self::default() };
+    }
+
+    /// Whether the newest try succeeded, and not before a time.
+    pub fn is_well_since(&self, since_ms: i64) -> bool {
+        self.failures == 0 && self.success_ms >= since_ms
     }
 
     /// A try failed; `asked` is how long the endpoint wants to be left alone. `percent` scales our
@@ -130,7 +136,8 @@ mod tests {
         assert_eq!(breaker.permit(10_000), Permit::One);
         breaker.failed(10_000, None, 100);
         assert_eq!(breaker.permit(10_000), Permit::NoneBefore(30_000));
-        breaker.succeeded();
+        breaker.succeeded(20_000);
+        assert!(breaker.is_well_since(20_000) && !breaker.is_well_since(20_001));
         assert_eq!(breaker.permit(10_000), Permit::Any);
         breaker.failed(10_000, Some(60 * SECOND), 100);
         assert_eq!(breaker.permit(10_000), Permit::NoneBefore(70_000), "as it asked");

@@ -106,7 +106,7 @@ fn collect_of(endpoint: WebhookId, rows: &[EventRow]) -> Collected {
 }
 
 async fn take(stores: &Stores, endpoint: WebhookId, node: Uuid, now_ms: i64) -> Vec<Taken> {
-    let take = Take { endpoint, node, now_ms, until_ms: now_ms + 1000, limit: 100, ordered: false };
+    let take = Take { endpoint, node, now_ms, until_ms: now_ms + 1000, limit: 50, ordered: false };
     deliveries::take(&*stores.db, &take).await.unwrap()
 }
 
@@ -130,15 +130,15 @@ fn ended(endpoint: WebhookId, node: Uuid, taken: &Taken, state: DeliveryState) -
 async fn what_is_collected_twice_is_there_once(stores: Stores) {
     let db = &*stores.db;
     // More than one piece of each size.
-    let (id, rows) = collected(&stores, 150).await;
+    let (id, rows) = collected(&stores, 75).await;
     let node = node(&stores).await;
-    assert_eq!(take(&stores, id, node, NOW).await.len(), 100);
+    assert_eq!(take(&stores, id, node, NOW).await.len(), 50);
     let again = Collected { cursor: 1, ..collect_of(id, &rows) };
     deliveries::collect(db, &[again], NOW + 5).await.unwrap();
-    assert_eq!(deliveries::list(db, id, None, None, 1000).await.unwrap().len(), 150);
+    assert_eq!(deliveries::list(db, id, None, None, 1000).await.unwrap().len(), 75);
     let cursor = webhooks::find(db, id).await.unwrap().unwrap().cursor;
     assert_eq!(cursor, rows.last().unwrap().sequence, "it never goes back");
-    assert_eq!(take(&stores, id, node, NOW + 6).await.len(), 50, "what is taken stays so");
+    assert_eq!(take(&stores, id, node, NOW + 6).await.len(), 25, "what is taken stays so");
 }
 
 async fn a_delivery_is_taken_by_one_node_and_its_tries_are_kept(stores: Stores) {
