@@ -3,7 +3,7 @@
 
 use prost::Message as _;
 
-const SERVICES: [&str; 10] = [
+const SERVICES: [&str; 11] = [
     "message_service",
     "event_service",
     "template_service",
@@ -14,6 +14,7 @@ const SERVICES: [&str; 10] = [
     "credential_service",
     "settings_service",
     "tracking_service",
+    "postal_service",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

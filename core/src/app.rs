@@ -23,6 +23,10 @@ use crate::directory::Directory;
 use crate::intake::{Intake, quota::Quota};
 use crate::model::content::Wishes;
 use crate::model::directory::ApiKey;
+use crate::postal::api::Api;
+use crate::postal::config::PostalConfig;
+use crate::postal::hook::{Hook, Stored};
+use crate::postal::watch::Watch;
 use crate::rpc::auth::{self, Gate};
 use crate::rpc::check_password::Checker;
 use crate::rpc::page::Pages;
@@ -32,7 +36,8 @@ use crate::store::embedded::{self, Embedded};
 use crate::store::group::{Group, GroupLimits};
 use crate::store::postgres::{self, Postgres};
 use crate::store::{self, Stores};
-use crate::transport::{self, Transports};
+use crate::transport::postal::breaker::Condition;
+use crate::transport::{self, Postal, Transports};
 use crate::worker::attempt::Lab;
 use crate::worker::keeper::{Keeper, NODE_TTL};
 use crate::worker::{self, Worker};
@@ -64,6 +69,7 @@ pub struct Core {
     health: tonic_health::server::HealthReporter,
     worker: Worker,
     keeper: Keeper,
+    postal: Option<Arc<Postal>>,
     config: CoreConfig,
 }
 
@@ -86,7 +92,11 @@ impl Core {
         };
         reap_at_start(&keeper, &config.store).await?;
         keeper.register().await?;
-        let lab = lab(&config, &stores, &directory, node, &clock)?;
+        let postal = match config.postal.api {
+            Some(_) => Some(Arc::new(Postal::new(&config.postal, directory.clone())?)),
+            None => None,
+        };
+        let lab = lab(&config, &stores, &directory, postal.clone(), node, &clock)?;
         let intake = Intake {
             policy: config.policy.clone(),
             has_tracker: config.tracker.is_some(),
@@ -111,6 +121,7 @@ impl Core {
             directory,
             queue: stores.queue.clone(),
             tracking: stores.tracking.clone(),
+            hook: Arc::new(hook(&config, &stores, &clock)),
             db: stores.db.clone(),
             checker: Checker::default(),
             pages: Arc::new(Pages::new(config.gateway_token.reveal())),
@@ -119,7 +130,7 @@ impl Core {
         };
         let (services, health) = server::services(context.clone(), &config.server).await?;
         let worker = Worker::new(Arc::new(lab), node, config.lanes, loop_ends);
-        Ok(Self { context, services, health, worker, keeper, config })
+        Ok(Self { context, services, health, worker, keeper, postal, config })
     }
 
     /// Makes an API key that may do everything and never expires, if there is no key yet. Returns
@@ -160,7 +171,7 @@ impl Core {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { context, services, health, worker, keeper, config } = self;
+        let Self { context, services, health, worker, keeper, postal, config } = self;
         let follower = context.directory.clone();
         let follow = tokio::spawn({
             let stop = stop.clone();
@@ -174,6 +185,8 @@ impl Core {
         // The worker goes on until the doors are closed, so nothing accepted is left behind.
         let doors_closed = CancellationToken::new();
         let working = tokio::spawn(worker.run(doors_closed.clone(), config.drain));
+        let watching = tokio::spawn(watch(context.clone(), config.postal.clone(), stop.clone()));
+        let telling = tokio::spawn(tell(postal, health.clone(), stop.clone()));
         let draining = context.draining.clone();
         let stopping = {
             let stop = stop.clone();
@@ -191,7 +204,7 @@ impl Core {
         doors_closed.cancel();
         let _ended = working.await;
         emptied.cancel();
-        let _ended = tokio::join!(beating, keeping, follow, announce);
+        let _ended = tokio::join!(beating, keeping, follow, announce, watching, telling);
         served
     }
 }
@@ -255,10 +268,54 @@ fn accepting(
     })
 }
 
+/// What the transport is called in the health service.
+const POSTAL_HEALTH: &str = "transport.postal";
+
+/// Tells through the health service whether mail for Postal goes or waits.
+async fn tell(
+    postal: Option<Arc<Postal>>,
+    health: tonic_health::server::HealthReporter,
+    stop: CancellationToken,
+) {
+    let Some(postal) = postal else { return };
+    let mut condition = postal.condition();
+    loop {
+        let status = match *condition.borrow_and_update() {
+            Condition::Closed => tonic_health::ServingStatus::Serving,
+            Condition::Open | Condition::HalfOpen => tonic_health::ServingStatus::NotServing,
+        };
+        health.set_service_status(POSTAL_HEALTH, status).await;
+        let changed = stop.run_until_cancelled(condition.changed()).await;
+        if !matches!(changed, Some(Ok(()))) {
+            return;
+        }
+    }
+}
+
+fn hook(config: &CoreConfig, stores: &Stores, clock: &Clock) -> Hook {
+    let stored = Stored {
+        reports: stores.reports.clone(),
+        tracking: stores.tracking.clone(),
+        db: stores.db.clone(),
+    };
+    Hook::new(&config.postal, stored, clock.clone())
+}
+
+/// Looks after mail at Postal, where there is one.
+async fn watch(context: Context, config: PostalConfig, stop: CancellationToken) {
+    let hook = context.hook.clone();
+    if config.api.is_none() && !hook.has_keys() {
+        return;
+    }
+    let api = config.api.as_ref().and_then(Api::new);
+    Watch { hook, db: context.db, api, config, clock: context.clock }.run(stop).await;
+}
+
 fn lab(
     config: &CoreConfig,
     stores: &Stores,
     directory: &Arc<Directory>,
+    postal: Option<Arc<Postal>>,
     node: Uuid,
     clock: &Clock,
 ) -> Result<Lab, BuildError> {
@@ -286,14 +343,24 @@ fn lab(
             async move { queue.finish(node, &results, now_ms).await }
         },
     );
+    let queue = stores.queue.clone();
+    let postpone = Group::start(
+        limits,
+        |_| 1,
+        move |until: Arc<Vec<_>>| {
+            let queue = queue.clone();
+            async move { queue.postpone(node, &until).await.map(|()| vec![(); until.len()]) }
+        },
+    );
     let sink = Arc::new(Capture::new(stores.db.clone(), clock.clone()));
     let choice = &config.transport_choice;
-    let transports = Transports::new(choice, &config.transport, sink, rand::random())?;
+    let transports = Transports::new(choice, &config.transport, sink, postal, rand::random())?;
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     Ok(Lab {
         queue: stores.queue.clone(),
         begin,
         finish,
+        postpone,
         directory: directory.clone(),
         tracker: config.tracker.clone(),
         transports,

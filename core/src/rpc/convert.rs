@@ -244,7 +244,7 @@ fn recipient_status(row: DeliveryRow) -> v1::RecipientStatus {
         reason: row.reason,
         attempts: row.attempts as i32,
         last_reply: row.reply.map(reply),
-        next_attempt_time: (!row.state.is_terminal()).then(|| timestamp(row.due_ms)),
+        next_attempt_time: row.state.is_waiting().then(|| timestamp(row.due_ms)),
         update_time: Some(timestamp(row.update_ms)),
     }
 }

@@ -24,6 +24,7 @@ pub mod settings;
 pub mod tracking;
 pub mod hits;
 pub mod subscriptions;
+pub mod postal;
 pub mod server;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::directory::Directory;
 use crate::intake::Intake;
+use crate::postal::hook::Hook;
 use crate::store::{Database, Queue, Tracking};
 
 use self::auth::Gate;
@@ -52,6 +54,8 @@ pub struct Context {
     pub queue: Arc<dyn Queue>,
     /// What recipients do.
     pub tracking: Arc<dyn Tracking>,
+    /// What Postal reports.
+    pub hook: Arc<Hook>,
     /// Everything else that is stored.
     pub db: Arc<dyn Database>,
     /// Password checks of gateways.

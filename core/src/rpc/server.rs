@@ -13,6 +13,7 @@ use super::credentials::Credentials;
 use super::domains::Domains;
 use super::events::Events;
 use super::messages::Messages;
+use super::postal::Postal;
 use super::settings::Settings;
 use super::sink::Sink;
 use super::stats::Stats;
@@ -82,6 +83,7 @@ pub async fn services(
         .add_service(v1::tracking_service_server::TrackingServiceServer::new(Tracking(
             context.clone(),
         )))
+        .add_service(v1::postal_service_server::PostalServiceServer::new(Postal(context.clone())))
         .add_service(v1::credential_service_server::CredentialServiceServer::new(Credentials(
             context,
         )));

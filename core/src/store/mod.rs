@@ -1,6 +1,6 @@
 //! PERSIST: the only place that speaks SQL. A method is a transaction with a domain name.
 //!
-//! The hot paths ([`Intake`], [`Queue`], [`Tracking`]) are traits with an implementation for each backend, because
+//! The hot paths ([`Intake`], [`Queue`], [`Tracking`], [`Reports`]) are traits with an implementation for each backend, because
 //! speed needs each database's own dialect. What is asked for rarely ([`ledger`], [`directory`],
 //! [`inbox`]) is written once over [`db::Database`], so the two backends cannot drift apart.
 //!
@@ -22,6 +22,8 @@ pub mod smtp_credentials;
 pub mod settings;
 pub mod templates;
 pub mod tracking;
+pub mod reports;
+pub mod handovers;
 pub mod addressees;
 pub mod inbox;
 pub mod group;
@@ -36,6 +38,7 @@ pub use db::Database;
 pub use error::Error;
 pub use intake::Intake;
 pub use queue::Queue;
+pub use reports::Reports;
 pub use tracking::Tracking;
 
 /// One backend, as the rest of the core sees it.
@@ -47,6 +50,8 @@ pub struct Stores {
     pub queue: Arc<dyn Queue>,
     /// What recipients do.
     pub tracking: Arc<dyn Tracking>,
+    /// What other systems report of mail handed to them.
+    pub reports: Arc<dyn Reports>,
     /// Everything else.
     pub db: Arc<dyn Database>,
 }
