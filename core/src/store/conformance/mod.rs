@@ -8,6 +8,7 @@ mod feed;
 mod directory;
 mod restore;
 mod tracking;
+mod reports;
 
 use std::future::Future;
 use std::time::Duration;
