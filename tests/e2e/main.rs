@@ -39,3 +39,6 @@ mod smtp_tls;
 mod tracking_edge;
 mod tracking_journal;
 mod tracking_browser;
+mod postal;
+mod postal_hooks;
+mod postal_verify;

@@ -13,3 +13,4 @@ pub mod postgres;
 pub mod proxy;
 pub mod role;
 pub mod smtp_client;
+pub mod postal;
