@@ -3,7 +3,7 @@
 
 use prost::Message as _;
 
-const SERVICES: [&str; 11] = [
+const SERVICES: [&str; 12] = [
     "message_service",
     "event_service",
     "template_service",
@@ -15,6 +15,7 @@ const SERVICES: [&str; 11] = [
     "settings_service",
     "tracking_service",
     "postal_service",
+    "bounce_service",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -115,13 +115,14 @@ impl Core {
             inbox_open: config.inbox_open,
             clock: clock.clone(),
         };
+        let hook = Arc::new(hook(&config, &stores, &directory, &clock));
         let context = Context {
             gate: Arc::new(gate),
             intake: Arc::new(intake),
             directory,
             queue: stores.queue.clone(),
             tracking: stores.tracking.clone(),
-            hook: Arc::new(hook(&config, &stores, &clock)),
+            hook,
             db: stores.db.clone(),
             checker: Checker::default(),
             pages: Arc::new(Pages::new(config.gateway_token.reveal())),
@@ -292,11 +293,12 @@ async fn tell(
     }
 }
 
-fn hook(config: &CoreConfig, stores: &Stores, clock: &Clock) -> Hook {
+fn hook(config: &CoreConfig, stores: &Stores, directory: &Arc<Directory>, clock: &Clock) -> Hook {
     let stored = Stored {
         reports: stores.reports.clone(),
         tracking: stores.tracking.clone(),
         db: stores.db.clone(),
+        directory: directory.clone(),
     };
     Hook::new(&config.postal, stored, clock.clone())
 }

@@ -16,10 +16,11 @@ use uuid::Uuid;
 use crate::dkim;
 use crate::model::directory::{ApiKey, Domain, SmtpCredential, Template};
 use crate::password;
-use crate::store::smtp_credentials;
 use crate::store::{self, Database, Error};
+use crate::store::{bounce_patterns, smtp_credentials};
 use crate::template::{Compiled, Engine, TemplateError};
 use crate::track::Defaults;
+use crate::transport::patterns::Patterns;
 
 /// How often other processes' changes are looked for.
 pub const POLL: Duration = Duration::from_millis(500);
@@ -39,6 +40,7 @@ pub struct Snapshot {
     failure_cost: u32,
     settings: Settings,
     tracking: Defaults,
+    patterns: Patterns,
 }
 
 impl Snapshot {
@@ -70,6 +72,11 @@ impl Snapshot {
     /// The live settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What words of refusals mean besides what is built in.
+    pub fn patterns(&self) -> &Patterns {
+        &self.patterns
     }
 
     /// What the settings say about tracking.
@@ -131,6 +138,7 @@ impl Directory {
         let templates = self.templates().await?;
         let smtp = self.smtp_credentials().await?;
         let settings = self.settings().await?;
+        let patterns = Patterns::new(bounce_patterns::list(&*self.db).await?);
         let costs = smtp.values().filter_map(|one| password::bcrypt_cost(&one.password_hash));
         let failure_cost = costs.max().unwrap_or(password::FAILURE_COST);
         self.current.store(Arc::new(Snapshot {
@@ -144,6 +152,7 @@ impl Directory {
             failure_cost,
             tracking: Defaults::of(&settings),
             settings,
+            patterns,
         }));
         Ok(())
     }

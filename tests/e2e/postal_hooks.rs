@@ -260,6 +260,38 @@ async fn while_the_store_is_away_postal_is_told_to_try_again() {
 }
 
 #[tokio::test]
+async fn bounce_patterns_of_the_old_system_are_imported_and_heard() {
+    let scene = scene(&[]).await;
+    let file = scene.stack.folder().join("patterns.yml");
+    let text = "version: 1\nnon_bounce_categories: [temporary]\npatterns:\n  user_not_found:\n    \
+        description: d\n    patterns: [\"Empfaenger unbekannt\", \"5.7.1.*rate\"]\n";
+    std::fs::write(&file, text).unwrap();
+    let path = file.to_str().unwrap();
+    let bounce = async |email: &str, uuid: &str| {
+        let (id, taken) = scene.sent(email).await;
+        let payload = attempt(&taken, "550 Empfaenger unbekannt");
+        scene.report("MessageDeliveryFailed", uuid, &payload).await;
+        let message = scene.stack.message(&id).await.unwrap();
+        message["recipients"][0]["reason"].as_str().unwrap().to_owned()
+    };
+    let dry = ["import", "bounce-patterns", path, "--dry-run"];
+    let shown = scene.stack.operate(&dry).await.unwrap();
+    assert_eq!((shown["used"].as_i64(), shown["notes"][0].is_string()), (Some(1), true), "{shown}");
+    assert_eq!(bounce("a@good.test", "u-1").await, "other", "nothing was changed");
+    let shown = scene.stack.operator(&dry[..3]).await.unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("left out  user_not_found  '5.7.1.*rate'"), "{shown}");
+    assert!(shown.contains("1 of 2 patterns are used"), "{shown}");
+    assert_eq!(bounce("b@good.test", "u-2").await, "unknown_user");
+    assert_eq!(scene.suppressed("b@good.test").await.as_deref(), Some("hard_bounce"));
+    std::fs::write(&file, "patterns: {nonsense: {patterns: [a]}}").unwrap();
+    let refused = scene.stack.operator(&dry[..3]).await.unwrap();
+    assert!(!refused.status.success());
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("patterns.nonsense: is no category"), "{said}");
+}
+
+#[tokio::test]
 async fn an_address_that_bounces_at_a_relay_is_suppressed_too() {
     let receiver = Receiver::start().await.unwrap();
     let url = receiver.relay_url();

@@ -33,3 +33,10 @@ CREATE TABLE postal_orphans (
     create_ms bigint NOT NULL
 );
 CREATE INDEX postal_orphans_age ON postal_orphans (create_ms);
+
+-- What words of refusals mean besides what is built in, in the order in which they are tried.
+CREATE TABLE bounce_patterns (
+    position bigint PRIMARY KEY,
+    category text NOT NULL,
+    phrase text NOT NULL
+);

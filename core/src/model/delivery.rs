@@ -204,6 +204,32 @@ pub enum Category {
 }
 
 impl Category {
+    /// All categories.
+    pub const ALL: [Category; 17] = [
+        Category::UnknownUser,
+        Category::Inactive,
+        Category::MailboxFull,
+        Category::Policy,
+        Category::SpamContent,
+        Category::Reputation,
+        Category::RateLimited,
+        Category::DnsFailure,
+        Category::TooLarge,
+        Category::Protocol,
+        Category::Timeout,
+        Category::Connection,
+        Category::Tls,
+        Category::RelayDenied,
+        Category::AuthFailed,
+        Category::Content,
+        Category::Other,
+    ];
+
+    /// The category with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|category| category.name() == name)
+    }
+
     /// Whether a bounce for this reason says that no mailbox is behind the address.
     pub fn is_dead_address(reason: &str) -> bool {
         [Self::UnknownUser, Self::Inactive].map(Self::name).contains(&reason)

@@ -14,7 +14,9 @@ use tokio::time::Instant;
 use super::config::{HookConfig, PostalConfig};
 use super::event::{self, BadEvent, Content, Event, Hit};
 use super::jwks::Keyring;
+use super::news;
 use super::verify::{Refusal, Signatures, verify};
+use crate::directory::Directory;
 use crate::store::handovers::{self, Orphan};
 use crate::store::reports::{Report, Reported, Subject};
 use crate::store::tracking::NewHit;
@@ -61,6 +63,7 @@ pub struct Hook {
     reports: Arc<dyn Reports>,
     tracking: Arc<dyn Tracking>,
     db: Arc<dyn Database>,
+    directory: Arc<Directory>,
     clock: Clock,
     warned: Mutex<Option<Instant>>,
 }
@@ -73,6 +76,8 @@ pub struct Stored {
     pub tracking: Arc<dyn Tracking>,
     /// Finding mail, and reports that are kept.
     pub db: Arc<dyn Database>,
+    /// What the operator knows about the words of refusals.
+    pub directory: Arc<Directory>,
 }
 
 impl Hook {
@@ -85,6 +90,7 @@ impl Hook {
             reports: stored.reports,
             tracking: stored.tracking,
             db: stored.db,
+            directory: stored.directory,
             clock,
             warned: Mutex::default(),
         }
@@ -124,7 +130,8 @@ impl Hook {
         let key = report.key.clone();
         let ticket = report.subject.ticket.id;
         let event = report.news.event.name();
-        let reported = self.reports.report(report).await?;
+        let news = news::refined(report.news, self.directory.now().patterns());
+        let reported = self.reports.report(Report { news, ..report }).await?;
         tracing::debug!(report = key, postal.id = ticket, event, ?reported, "Postal reports");
         Ok(reported)
     }

@@ -8,6 +8,7 @@ use crate::model::directory::SuppressionReason;
 use crate::model::event::EventType;
 use crate::store::reports::News;
 use crate::transport::classify::classify;
+use crate::transport::patterns::Patterns;
 
 /// What Postal says about an attempt.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,6 +57,20 @@ pub fn gave_up(said: Said<'_>) -> News {
         reply: Some(reply),
         suppress: dead.then_some(SuppressionReason::HardBounce),
     }
+}
+
+/// The same with the reason that the operator's own patterns give, where one fits.
+pub fn refined(mut news: News, patterns: &Patterns) -> News {
+    let old = Category::from_name(news.reason);
+    if let (Some(reply), Some(old)) = (&news.reply, old) {
+        let category = patterns.refine(reply, old);
+        news.reason = category.name();
+        if news.event == EventType::Bounced {
+            let dead = reply.code / 100 == 5 && Category::is_dead_address(news.reason);
+            news.suppress = dead.then_some(SuppressionReason::HardBounce);
+        }
+    }
+    news
 }
 
 /// Postal does not send it until somebody releases it, and forgets it after a week.
@@ -172,6 +187,16 @@ mod tests {
             let news = said(output);
             assert_eq!((news.state, news.suppress), (Some(State::Failed), None), "{output}");
         }
+    }
+
+    #[test]
+    fn the_operators_own_patterns_are_heard() {
+        let patterns = Patterns::new(vec![(Category::UnknownUser, "unbekannt".to_owned())]);
+        let news = refined(said("550 Empfaenger unbekannt"), &patterns);
+        assert_eq!((news.reason, news.suppress.is_some()), ("unknown_user", true));
+        let news = refined(said("550 5.7.1 unbekannt: spamhaus"), &Patterns::default());
+        assert_eq!(news, said("550 5.7.1 unbekannt: spamhaus"));
+        assert_eq!(refined(bounced(), &patterns), bounced());
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod tracking;
 pub mod hits;
 pub mod subscriptions;
 pub mod postal;
+pub mod bounces;
 pub mod server;
 
 use std::sync::Arc;

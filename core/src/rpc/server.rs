@@ -8,6 +8,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 
 use super::Context;
+use super::bounces::Bounces;
 use super::call::Calls;
 use super::credentials::Credentials;
 use super::domains::Domains;
@@ -84,6 +85,7 @@ pub async fn services(
             context.clone(),
         )))
         .add_service(v1::postal_service_server::PostalServiceServer::new(Postal(context.clone())))
+        .add_service(v1::bounce_service_server::BounceServiceServer::new(Bounces(context.clone())))
         .add_service(v1::credential_service_server::CredentialServiceServer::new(Credentials(
             context,
         )));

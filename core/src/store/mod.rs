@@ -20,6 +20,7 @@ pub mod idempotency;
 pub mod directory;
 pub mod smtp_credentials;
 pub mod settings;
+pub mod bounce_patterns;
 pub mod templates;
 pub mod tracking;
 pub mod reports;

@@ -22,6 +22,7 @@ mod dialogue;
 mod wire;
 mod judge;
 pub mod classify;
+pub mod patterns;
 #[cfg(test)]
 mod tests;
 

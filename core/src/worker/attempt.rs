@@ -85,12 +85,22 @@ pub async fn attempt(lab: &Lab, job: Job) -> Attempted {
     }
     let Some(begun) = begin(lab, &claimed).await else { return Attempted::NotOurs };
     let outcome = match mail(lab, &claimed, job.prepared).await {
-        Ok(mail) => transport.deliver(mail).await,
+        Ok(mail) => refined(lab, transport.deliver(mail).await),
         Err(outcome) => outcome,
     };
     let now_ms = lab.clock.now_ms();
     let next = step(outcome, begun.attempt, now_ms, claimed.expire_ms, &lab.retry, rand::random());
     record(lab, &claimed, begun.attempt, next).await
+}
+
+/// An outcome with the reason that the operator's own patterns give, where one fits.
+fn refined(lab: &Lab, mut outcome: Outcome) -> Outcome {
+    if let Outcome::Refused { reply, category } | Outcome::Deferred { reply, category, .. } =
+        &mut outcome
+    {
+        *category = lab.directory.now().patterns().refine(reply, *category);
+    }
+    outcome
 }
 
 /// What ends a delivery before an attempt.

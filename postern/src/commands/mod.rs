@@ -8,6 +8,7 @@ mod smtp_credentials;
 mod settings;
 mod domains;
 mod legacy_links;
+mod import;
 mod json;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         Some(Command::Settings(command)) => settings::settings(command, &env).await?,
         Some(Command::Domains(command)) => domains::domains(command, &env).await?,
         Some(Command::LegacyLinks(command)) => legacy_links::legacy_links(command, &env).await?,
+        Some(Command::Import(command)) => import::import(command, &env).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use super::build::{NOW, accept, begun, events, finish, message, new, node, state};
 use super::promises;
-use crate::model::delivery::{Phase, Reply, State, Ticket};
+use crate::model::delivery::{Category, Phase, Reply, State, Ticket};
 use crate::model::directory::{Suppression, SuppressionReason};
 use crate::model::event::{EventFilter, EventType};
 use crate::store::directory::{self, SuppressionFilter};
 use crate::store::handovers::{self, KeptFrom, Orphan};
 use crate::store::queue::{Begun, Finish, NewHandOver};
 use crate::store::reports::{News, Report, Reported, Subject};
-use crate::store::{Stores, messages};
+use crate::store::{Stores, bounce_patterns, messages};
 
 promises![
     a_report_finds_its_mail_and_counts_once,
@@ -30,6 +30,7 @@ promises![
     what_is_handed_over_is_not_claimed_nor_canceled,
     a_dead_address_is_suppressed_with_its_bounce,
     a_postponed_delivery_waits_without_an_attempt,
+    bounce_patterns_are_exchanged_as_a_whole_and_in_order,
 ];
 
 fn ticket(id: i64) -> Ticket {
@@ -325,4 +326,25 @@ async fn a_postponed_delivery_waits_without_an_attempt(stores: Stores) {
     stores.queue.postpone(other, &[(recipient, NOW)]).await.unwrap();
     assert_eq!(state(&stores, id).await, State::Sending);
     assert!(stores.queue.claim(node, NOW + 5000, 10).await.unwrap().is_empty());
+}
+
+async fn bounce_patterns_are_exchanged_as_a_whole_and_in_order(stores: Stores) {
+    let db = &*stores.db;
+    let of = |list: &[(Category, &str)]| -> Vec<(Category, String)> {
+        list.iter().map(|(category, phrase)| (*category, (*phrase).to_owned())).collect()
+    };
+    let first = of(&[
+        (Category::UnknownUser, "unbekannt"),
+        (Category::SpamContent, "a b"),
+        (Category::Other, "a"),
+    ]);
+    let before = directory::version(db).await.unwrap();
+    bounce_patterns::replace(db, &first).await.unwrap();
+    assert_eq!(bounce_patterns::list(db).await.unwrap(), first);
+    assert_ne!(directory::version(db).await.unwrap(), before, "other nodes notice it");
+    let second = of(&[(Category::Policy, "z")]);
+    bounce_patterns::replace(db, &second).await.unwrap();
+    assert_eq!(bounce_patterns::list(db).await.unwrap(), second);
+    bounce_patterns::replace(db, &[]).await.unwrap();
+    assert!(bounce_patterns::list(db).await.unwrap().is_empty());
 }
