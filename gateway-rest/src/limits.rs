@@ -1,6 +1,7 @@
 //! Limits: requests per minute and under way, per API key or per address for requests without one,
-//! webhooks per address, and refused credentials per address. The quotas are `tower_governor` configurations with extractors of our own; the
-//! check itself is called from the edge, because the answers have our shape.
+//! webhooks per address, and refused credentials per address. The quotas are `tower_governor`
+//! configurations with extractors of our own; the check itself is called from the edge, because the
+//! answers have our shape.
 //!
 //! State: token buckets in memory, bounded by `retain_recent`. A crash forgets them, which forgives
 //! at most one minute.

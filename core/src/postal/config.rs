@@ -101,7 +101,8 @@ impl PostalConfig {
 fn api(env: &Env, url: &str) -> Result<ApiConfig, EnvError> {
     let wrong = || EnvError::new(URL, "needs the url of Postal: https://postal.example.com");
     let url = Url::parse(url).map_err(|_| wrong())?;
-    let plain = url.path() == "/" && url.query().is_none() && url.username().is_empty();
+    let no_login = url.username().is_empty() && url.password().is_none();
+    let plain = url.path() == "/" && url.query().is_none() && no_login;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
         return Err(wrong());
     }

@@ -119,10 +119,10 @@ impl Hook {
         self.keep(&event, subject, webhook.body).await.map_err(Refused::from)
     }
 
-    /// Takes in a report that was kept, if its mail is known now.
-    pub async fn receive_kept(&self, body: &str) -> Result<(), Refused> {
-        self.apply(&event::parse(body.as_bytes())?).await?;
-        Ok(())
+    /// Takes in a report that was kept. Tells whether its mail is known now.
+    pub async fn receive_kept(&self, body: &str) -> Result<bool, Refused> {
+        let unknown = self.apply(&event::parse(body.as_bytes())?).await?;
+        Ok(unknown.is_none())
     }
 
     /// Takes in a report about a mail. `key` tells it from all others.
@@ -175,7 +175,9 @@ impl Hook {
 
     async fn hit(&self, subject: &Subject, hit: &Hit) -> Result<Option<Subject>, Error> {
         let Some(delivery) = handovers::delivery(&*self.db, &subject.ticket).await? else {
-            return Ok(Some(subject.clone()));
+            // It does not tell the fate of a mail, so it waits for one that has this ticket.
+            let rfc_message_id = String::new();
+            return Ok(Some(Subject { rfc_message_id, ..subject.clone() }));
         };
         let hit = NewHit {
             id: hit.id,

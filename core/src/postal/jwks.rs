@@ -17,8 +17,8 @@ use url::Url;
 use super::config::HookConfig;
 use super::keys::{self, Key};
 
-/// How long fetching the keys may take.
-const FETCH_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long fetching the keys may take: Postal waits 5 s for the answer to a webhook.
+const FETCH_TIME_MAX: Duration = Duration::from_secs(3);
 /// A set of keys is small.
 const SET_BYTES_MAX: usize = 64 << 10;
 

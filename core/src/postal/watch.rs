@@ -18,10 +18,10 @@ use crate::store::handovers::{self, KeptFrom, Silent};
 use crate::store::reports::{News, Report};
 use crate::store::{Database, Error};
 
-/// How often kept reports are compared with what is known.
+/// How often kept reports are compared with what is known, and Postal is asked.
 const TICK: Duration = Duration::from_secs(1);
-/// Every how many ticks old things are dropped.
-const FORGET_EVERY: u32 = 60;
+/// How often old things are dropped.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// How many are looked at in one round.
 const BATCH: usize = 100;
 /// How long keys of reports, and mails handed over that have ended, are known.
@@ -41,32 +41,52 @@ pub struct Watch {
     pub clock: Clock,
 }
 
+/// What is done again and again.
+#[derive(Debug, Clone, Copy)]
+enum Task {
+    Adopt,
+    Ask,
+    Forget,
+}
+
 impl Watch {
-    /// Goes on until told to stop.
+    /// Goes on until told to stop. Asking takes as long as Postal does, so the rest does not wait for
+    /// it.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut round = 0u32;
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            round = round.wrapping_add(1);
-            let Some(done) = stop.run_until_cancelled(self.round(round)).await else { return };
-            if let Err(error) = done {
-                tracing::warn!(%error, "mail at Postal not looked after; the next round tries again");
-            }
-        }
+        let all = async {
+            tokio::join!(
+                self.repeat(TICK, Task::Adopt),
+                self.repeat(TICK, Task::Ask),
+                self.repeat(FORGET_EVERY, Task::Forget),
+            )
+        };
+        // What is cut off is done again.
+        let _cut_off = stop.run_until_cancelled(all).await;
     }
 
-    async fn round(&self, round: u32) -> Result<(), Error> {
-        self.adopt().await?;
-        self.ask().await?;
-        if round.is_multiple_of(FORGET_EVERY) { self.forget().await } else { Ok(()) }
+    async fn repeat(&self, pause: Duration, task: Task) {
+        let mut ticks = tokio::time::interval(pause);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let done = match task {
+                Task::Adopt => self.adopt().await,
+                Task::Ask => self.ask().await,
+                Task::Forget => self.forget().await,
+            };
+            if let Err(error) = done {
+                tracing::warn!(%error, ?task, "mail at Postal not looked after; the next round tries again");
+            }
+        }
     }
 
     /// Takes in kept reports whose mail has become known.
     async fn adopt(&self) -> Result<(), Error> {
         for (key, body) in handovers::found_orphans(&*self.db, BATCH).await? {
             match self.hook.receive_kept(&body).await {
-                Ok(()) => {}
+                Ok(true) => {}
+                // Its mail has got another ticket meanwhile.
+                Ok(false) => continue,
                 Err(Refused::Store(error)) => return Err(error),
                 Err(refused) => {
                     tracing::error!(report = key, %refused, "a kept report is no event")
@@ -81,14 +101,19 @@ impl Watch {
     async fn ask(&self) -> Result<(), Error> {
         let now_ms = self.clock.now_ms();
         let next_ms = now_ms.saturating_add(self.config.ask_after.as_millis() as i64);
+        let mut api = self.api.as_ref();
         for silent in handovers::silent(&*self.db, now_ms, next_ms, BATCH).await? {
             let id = silent.subject.ticket.id;
-            let told = match &self.api {
+            let told = match api {
                 Some(api) => api.attempts(id).await,
                 None => Err(Fault::NoMessage),
             };
-            if let Err(fault) = &told {
+            if let Err(fault) = &told
+                && api.is_some()
+            {
                 tracing::warn!(postal.id = id, %fault, "Postal does not say what became of a mail");
+                // The next would wait as long for nothing.
+                api = api.filter(|_| *fault == Fault::NoMessage);
             }
             let end = told.ok().and_then(|attempts| end(&attempts));
             let over = now_ms - silent.create_ms >= self.config.silence_max.as_millis() as i64;

@@ -13,7 +13,7 @@ use super::reports::Subject;
 use super::value::Value;
 
 /// Reports of unknown mail that are kept at once; further ones are dropped.
-pub const ORPHANS_MAX: i64 = 100_000;
+pub const ORPHANS_MAX: i64 = 10_000;
 
 /// A report that fits no mail we know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
