@@ -3,7 +3,7 @@
 
 use prost::Message as _;
 
-const SERVICES: [&str; 12] = [
+const SERVICES: [&str; 14] = [
     "message_service",
     "event_service",
     "template_service",
@@ -16,6 +16,8 @@ const SERVICES: [&str; 12] = [
     "tracking_service",
     "campaign_service",
     "webhook_service",
+    "postal_service",
+    "bounce_service",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

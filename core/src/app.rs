@@ -26,6 +26,10 @@ use crate::intake::{Intake, quota::Quota};
 use crate::model::content::Wishes;
 use crate::model::directory::ApiKey;
 use crate::outgoing::{self, Outgoing};
+use crate::postal::api::Api;
+use crate::postal::config::PostalConfig;
+use crate::postal::hook::{Hook, Stored};
+use crate::postal::watch::Watch;
 use crate::rpc::auth::{self, Gate};
 use crate::rpc::check_password::Checker;
 use crate::rpc::page::Pages;
@@ -36,7 +40,8 @@ use crate::store::group::{Group, GroupLimits};
 use crate::store::postgres::{self, Postgres};
 use crate::store::{self, Stores};
 use crate::transport::dns::{Dns, Resolver};
-use crate::transport::{self, Transports};
+use crate::transport::postal::breaker::Condition;
+use crate::transport::{self, Postal, Transports};
 use crate::webhook::{Posting, Webhooks};
 use crate::worker::attempt::Lab;
 use crate::worker::keeper::{Keeper, NODE_TTL};
@@ -79,6 +84,7 @@ pub struct Core {
     worker: Worker,
     keeper: Keeper,
     notifying: Notifying,
+    postal: Option<Arc<Postal>>,
     config: CoreConfig,
 }
 
@@ -119,7 +125,11 @@ impl Core {
         };
         reap_at_start(&keeper, &config.store).await?;
         keeper.register().await?;
-        let lab = lab(&config, &stores, &directory, node, &clock)?;
+        let postal = match config.postal.api {
+            Some(_) => Some(Arc::new(Postal::new(&config.postal, directory.clone())?)),
+            None => None,
+        };
+        let lab = lab(&config, &stores, &directory, postal.clone(), node, &clock)?;
         let intake = Intake {
             policy: config.policy.clone(),
             has_tracker: config.tracker.is_some(),
@@ -138,12 +148,14 @@ impl Core {
             inbox_open: config.inbox_open,
             clock: clock.clone(),
         };
+        let hook = Arc::new(hook(&config, &stores, &directory, &clock));
         let context = Context {
             gate: Arc::new(gate),
             intake: Arc::new(intake),
             directory,
             queue: stores.queue.clone(),
             tracking: stores.tracking.clone(),
+            hook,
             db: stores.db.clone(),
             checker: Checker::default(),
             pages: Arc::new(Pages::new(config.gateway_token.reveal())),
@@ -156,7 +168,7 @@ impl Core {
         let (services, health) = server::services(context.clone(), posting, &config.server).await?;
         let worker = Worker::new(Arc::new(lab), node, config.lanes, loop_ends);
         let notifying = Notifying { campaigns, ams, webhooks };
-        Ok(Self { context, services, health, worker, keeper, notifying, config })
+        Ok(Self { context, services, health, worker, keeper, postal, notifying, config })
     }
 
     /// Makes an API key that may do everything and never expires, if there is no key yet. Returns
@@ -197,7 +209,7 @@ impl Core {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { context, services, health, worker, keeper, notifying, config } = self;
+        let Self { context, services, health, worker, keeper, postal, notifying, config } = self;
         let notifying = tokio::spawn(notifying.run(stop.clone()));
         let follower = context.directory.clone();
         let follow = tokio::spawn({
@@ -212,6 +224,8 @@ impl Core {
         // The worker goes on until the doors are closed, so nothing accepted is left behind.
         let doors_closed = CancellationToken::new();
         let working = tokio::spawn(worker.run(doors_closed.clone(), config.drain));
+        let watching = tokio::spawn(watch(context.clone(), config.postal.clone(), stop.clone()));
+        let telling = tokio::spawn(tell(postal, health.clone(), stop.clone()));
         let draining = context.draining.clone();
         let stopping = {
             let stop = stop.clone();
@@ -229,7 +243,7 @@ impl Core {
         doors_closed.cancel();
         let _ended = working.await;
         emptied.cancel();
-        let _ended = tokio::join!(beating, keeping, follow, announce, notifying);
+        let _ended = tokio::join!(beating, keeping, follow, announce, watching, telling, notifying);
         served
     }
 }
@@ -341,10 +355,55 @@ fn accepting(
     })
 }
 
+/// What the transport is called in the health service.
+const POSTAL_HEALTH: &str = "transport.postal";
+
+/// Tells through the health service whether mail for Postal goes or waits.
+async fn tell(
+    postal: Option<Arc<Postal>>,
+    health: tonic_health::server::HealthReporter,
+    stop: CancellationToken,
+) {
+    let Some(postal) = postal else { return };
+    let mut condition = postal.condition();
+    loop {
+        let status = match *condition.borrow_and_update() {
+            Condition::Closed => tonic_health::ServingStatus::Serving,
+            Condition::Open | Condition::HalfOpen => tonic_health::ServingStatus::NotServing,
+        };
+        health.set_service_status(POSTAL_HEALTH, status).await;
+        let changed = stop.run_until_cancelled(condition.changed()).await;
+        if !matches!(changed, Some(Ok(()))) {
+            return;
+        }
+    }
+}
+
+fn hook(config: &CoreConfig, stores: &Stores, directory: &Arc<Directory>, clock: &Clock) -> Hook {
+    let stored = Stored {
+        reports: stores.reports.clone(),
+        tracking: stores.tracking.clone(),
+        db: stores.db.clone(),
+        directory: directory.clone(),
+    };
+    Hook::new(&config.postal, stored, clock.clone())
+}
+
+/// Looks after mail at Postal, where there is one.
+async fn watch(context: Context, config: PostalConfig, stop: CancellationToken) {
+    let hook = context.hook.clone();
+    if config.api.is_none() && !hook.has_keys() {
+        return;
+    }
+    let api = config.api.as_ref().and_then(Api::new);
+    Watch { hook, db: context.db, api, config, clock: context.clock }.run(stop).await;
+}
+
 fn lab(
     config: &CoreConfig,
     stores: &Stores,
     directory: &Arc<Directory>,
+    postal: Option<Arc<Postal>>,
     node: Uuid,
     clock: &Clock,
 ) -> Result<Lab, BuildError> {
@@ -384,15 +443,25 @@ fn lab(
             }
         },
     );
+    let queue = stores.queue.clone();
+    let postpone = Group::start(
+        limits,
+        |_| 1,
+        move |until: Arc<Vec<_>>| {
+            let queue = queue.clone();
+            async move { queue.postpone(node, &until).await.map(|()| vec![(); until.len()]) }
+        },
+    );
     let sink = Arc::new(Capture::new(stores.db.clone(), clock.clone()));
     let choice = &config.transport_choice;
-    let transports = Transports::new(choice, &config.transport, sink, rand::random())?;
+    let transports = Transports::new(choice, &config.transport, sink, postal, rand::random())?;
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     Ok(Lab {
         queue: stores.queue.clone(),
         begin,
         finish,
         park,
+        postpone,
         directory: directory.clone(),
         tracker: config.tracker.clone(),
         transports,

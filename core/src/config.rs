@@ -14,6 +14,7 @@ use postern_proto::settings::{self, Settings};
 
 use crate::ams::AmsConfig;
 use crate::intake::{Policy, SenderPolicy, address};
+use crate::postal::config::PostalConfig;
 use crate::queue::lanes::LaneLimits;
 use crate::queue::schedule::RetryPolicy;
 use crate::rpc::server::ServerLimits;
@@ -30,7 +31,7 @@ Environment (core):
   POSTERN_DATABASE_SCHEMA, POSTERN_DATABASE_CONNECTIONS [16], POSTERN_DATABASE_TIMEOUT [5s]
   POSTERN_DATA               folder of the embedded store        [./data]
   POSTERN_GATEWAY_TOKEN      secret shared with the gateways     (required)
-  POSTERN_TRANSPORT          sink, relay or mx                   [sink]
+  POSTERN_TRANSPORT          sink, relay, mx or postal           [sink]
   POSTERN_TRANSPORT_DOMAINS  others by sender domain: a.example=relay,b.example=mx
   POSTERN_RELAY_URL          smart host: smtp://user:password@host:port?tls=required
   POSTERN_HELO_NAME          our name in EHLO                    [localhost]
@@ -57,7 +58,7 @@ Environment (core):
   POSTERN_LOG                log filter                          [info]
   POSTERN_LOG_FORMAT         text or json                        [text]
 Transports read more: POSTERN_DNS_SERVERS, POSTERN_MX_PORT, POSTERN_MX_ALLOW_PRIVATE,
-POSTERN_SMTP_TIMEOUT_*, POSTERN_DESTINATION_CONNECTIONS, POSTERN_CONNECTION_*.";
+POSTERN_SMTP_TIMEOUT_*, POSTERN_DESTINATION_CONNECTIONS, POSTERN_CONNECTION_*, POSTERN_POSTAL_*.";
 
 /// Where data is.
 #[derive(Debug, Clone)]
@@ -81,6 +82,8 @@ pub struct CoreConfig {
     pub transport_choice: TransportChoice,
     /// How it gets there.
     pub transport: TransportConfig,
+    /// The Postal that mail may be handed to, and that reports.
+    pub postal: PostalConfig,
     /// Who may send what.
     pub policy: Policy,
     /// When to try again.
@@ -117,6 +120,7 @@ impl CoreConfig {
             gateway_token: GatewayToken::new(env.required("POSTERN_GATEWAY_TOKEN")?)?,
             transport_choice,
             transport: TransportConfig::from_env(env)?,
+            postal: PostalConfig::from_env(env)?,
             retry: RetryPolicy { delays: delays(env)?, ..RetryPolicy::default() },
             lanes: LaneLimits {
                 total: env.parsed("POSTERN_CONCURRENCY", 256)?,

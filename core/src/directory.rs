@@ -16,10 +16,11 @@ use uuid::Uuid;
 use crate::dkim;
 use crate::model::directory::{ApiKey, Domain, SmtpCredential, Template};
 use crate::password;
-use crate::store::smtp_credentials;
 use crate::store::{self, Database, Error};
+use crate::store::{bounce_patterns, smtp_credentials};
 use crate::template::{Compiled, Engine, TemplateError};
 use crate::track::Defaults;
+use crate::transport::patterns::Patterns;
 
 /// How often other processes' changes are looked for.
 pub const POLL: Duration = Duration::from_millis(500);
@@ -40,6 +41,7 @@ pub struct Snapshot {
     settings: Settings,
     tracking: Defaults,
     held_campaigns: HashSet<String>,
+    patterns: Patterns,
 }
 
 impl Snapshot {
@@ -76,6 +78,11 @@ impl Snapshot {
     /// Whether the mail of a campaign waits.
     pub fn is_held(&self, campaign_id: &str) -> bool {
         !self.held_campaigns.is_empty() && self.held_campaigns.contains(campaign_id)
+    }
+
+    /// What words of refusals mean besides what is built in.
+    pub fn patterns(&self) -> &Patterns {
+        &self.patterns
     }
 
     /// What the settings say about tracking.
@@ -138,6 +145,7 @@ impl Directory {
         let smtp = self.smtp_credentials().await?;
         let settings = self.settings().await?;
         let held_campaigns = store::campaigns::held(&*self.db).await?.into_iter().collect();
+        let patterns = Patterns::new(bounce_patterns::list(&*self.db).await?);
         let costs = smtp.values().filter_map(|one| password::bcrypt_cost(&one.password_hash));
         let failure_cost = costs.max().unwrap_or(password::FAILURE_COST);
         self.current.store(Arc::new(Snapshot {
@@ -152,6 +160,7 @@ impl Directory {
             tracking: Defaults::of(&settings),
             settings,
             held_campaigns,
+            patterns,
         }));
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! 4. **claim** ([`queue`], [`worker`]): a node takes a lease and finds the turn of a delivery;
 //! 5. **build** ([`mime`], [`track`]): content becomes bytes, with what its sender wants to see;
 //! 6. **sign** ([`dkim`]): the sender domain vouches for them;
-//! 7. **deliver** ([`transport`]): a remote server takes them or says why not;
+//! 7. **deliver** ([`transport`], [`postal`]): a remote server takes them or says why not;
 //! 8. **record** ([`store::queue`]): state, event and counters in one commit;
 //! 9. **notify** ([`store::ledger`], [`rpc::events`], [`webhook`], [`ams`]): whoever follows the event feed is told.
 //!
@@ -23,6 +23,7 @@ pub mod mime;
 pub mod track;
 pub mod dkim;
 pub mod transport;
+pub mod postal;
 pub mod capture;
 pub mod campaign;
 pub mod ams;

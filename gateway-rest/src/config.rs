@@ -28,6 +28,7 @@ Environment:
   POSTERN_REST_DRAIN_TIMEOUT       longest time to finish requests when stopping [30s]
   POSTERN_REST_LIMIT_KEY_PER_MINUTE       requests per API key [6000]
   POSTERN_REST_LIMIT_IP_PER_MINUTE        requests without a key per address [1200]
+  POSTERN_REST_LIMIT_WEBHOOKS_PER_MINUTE  webhooks of Postal per address [60000]
   POSTERN_REST_LIMIT_FAILURES_PER_MINUTE  refused credentials per address [60]
   POSTERN_REST_LIMIT_CONCURRENT    requests under way per API key, or per address without one [256]
   POSTERN_REST_X_RATELIMIT         answers of /v1 have the older X-RateLimit fields as well [on]
@@ -68,6 +69,8 @@ pub struct RestConfig {
     pub key_per_minute: u32,
     /// Requests per minute of one address that presents no key.
     pub ip_per_minute: u32,
+    /// Webhooks of Postal per minute of one address.
+    pub webhooks_per_minute: u32,
     /// Refused credentials per minute of one address.
     pub failures_per_minute: u32,
     /// Requests under way of one API key, or of one address that presents none.
@@ -100,6 +103,7 @@ impl RestConfig {
             drain_timeout: env.duration("POSTERN_REST_DRAIN_TIMEOUT", seconds(30))?,
             key_per_minute: positive(env, "POSTERN_REST_LIMIT_KEY_PER_MINUTE", 6000)?,
             ip_per_minute: positive(env, "POSTERN_REST_LIMIT_IP_PER_MINUTE", 1200)?,
+            webhooks_per_minute: positive(env, "POSTERN_REST_LIMIT_WEBHOOKS_PER_MINUTE", 60_000)?,
             failures_per_minute: positive(env, "POSTERN_REST_LIMIT_FAILURES_PER_MINUTE", 60)?,
             concurrent_per_caller: positive(env, "POSTERN_REST_LIMIT_CONCURRENT", 256)?,
             x_ratelimit: env.switch("POSTERN_REST_X_RATELIMIT", true)?,

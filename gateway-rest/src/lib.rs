@@ -22,6 +22,7 @@ mod idempotency;
 mod json;
 mod rpc;
 mod legacy;
+mod postal;
 mod inbox;
 mod health;
 mod openapi;
@@ -84,6 +85,7 @@ pub fn build(config: RestConfig, core: CoreClient) -> Gateway {
     });
     let mut router = v1::router(&app)
         .merge(legacy::router(&app))
+        .merge(postal::router(&app))
         .merge(health::router(&app))
         .merge(docs::router(&app));
     if app.config.inbox {

@@ -1,6 +1,7 @@
-//! Limits: requests per minute and under way, per API key or per address for requests without one, and
-//! refused credentials per address. The quotas are `tower_governor` configurations with extractors of our own; the
-//! check itself is called from the edge, because the answers have our shape.
+//! Limits: requests per minute and under way, per API key or per address for requests without one,
+//! webhooks per address, and refused credentials per address. The quotas are `tower_governor`
+//! configurations with extractors of our own; the check itself is called from the edge, because the
+//! answers have our shape.
 //!
 //! State: token buckets in memory, bounded by `retain_recent`. A crash forgets them, which forgives
 //! at most one minute.
@@ -26,9 +27,10 @@ use tower_governor::key_extractor::KeyExtractor;
 
 use crate::config::RestConfig;
 use crate::edge::Context;
+use crate::postal;
 
 use self::seats::{Seats, Who};
-use self::standing::{API, CONC, FAILURES, IP, Policy, whole_seconds};
+use self::standing::{API, CONC, FAILURES, IP, Policy, WEBHOOKS, whole_seconds};
 
 pub(crate) use self::seats::Seat;
 pub(crate) use self::standing::{Standing, Standings};
@@ -71,12 +73,14 @@ type Quota<K> = GovernorConfig<K, StateInformationMiddleware>;
 pub(crate) struct Limits {
     keys: Quota<ByKey>,
     ips: Quota<ByIp>,
+    webhooks: Quota<ByIp>,
     failures: Quota<ByIp>,
     blocked: Mutex<HashMap<IpAddr, Instant>>,
     seats: Seats,
     clock: QuantaClock,
     key_per_minute: u32,
     ip_per_minute: u32,
+    webhooks_per_minute: u32,
     failures_per_minute: u32,
     concurrent: u32,
 }
@@ -86,12 +90,14 @@ impl Limits {
         Self {
             keys: quota(ByKey, config.key_per_minute),
             ips: quota(ByIp, config.ip_per_minute),
+            webhooks: quota(ByIp, config.webhooks_per_minute),
             failures: quota(ByIp, config.failures_per_minute),
             blocked: Mutex::default(),
             seats: Seats::new(config.concurrent_per_caller),
             clock: QuantaClock::default(),
             key_per_minute: config.key_per_minute,
             ip_per_minute: config.ip_per_minute,
+            webhooks_per_minute: config.webhooks_per_minute,
             failures_per_minute: config.failures_per_minute,
             concurrent: config.concurrent_per_caller,
         }
@@ -114,13 +120,17 @@ impl Limits {
             }
         }
         let who = match (ByKey.extract(request), ip) {
-            (Ok(key), _) => Who::Key(key),
-            (Err(_), Ok(ip)) => Who::Ip(ip),
+            // Webhooks have no caller, whatever credential comes with them.
+            (Ok(key), _) if !postal::is_webhook(request.uri().path()) => Who::Key(key),
+            (_, Ok(ip)) => Who::Ip(ip),
             // Without an address, as inside one process, there is nobody to limit.
-            (Err(_), Err(_)) => return Ok(None),
+            (_, Err(_)) => return Ok(None),
         };
         let (policy, quota, outcome) = match &who {
             Who::Key(key) => (API, self.key_per_minute, self.keys.limiter().check_key(key)),
+            Who::Ip(ip) if postal::is_webhook(request.uri().path()) => {
+                (WEBHOOKS, self.webhooks_per_minute, self.webhooks.limiter().check_key(ip))
+            }
             Who::Ip(ip) => (IP, self.ip_per_minute, self.ips.limiter().check_key(ip)),
         };
         standings.add(self.taken(policy, quota, outcome)?);
@@ -147,6 +157,7 @@ impl Limits {
     pub(crate) fn tidy_up(&self) {
         self.keys.limiter().retain_recent();
         self.ips.limiter().retain_recent();
+        self.webhooks.limiter().retain_recent();
         self.failures.limiter().retain_recent();
         let now = Instant::now();
         self.blocked().retain(|_, until| *until > now);

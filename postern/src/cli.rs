@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// Takes over links that the old system wrote into mail already sent.
     #[command(subcommand)]
     LegacyLinks(LegacyLinks),
+    /// Takes over files of the old system.
+    #[command(subcommand)]
+    Import(Import),
 }
 
 /// How the operator's commands reach the core.
@@ -346,6 +349,24 @@ pub(crate) struct LegacyLinksImport {
     /// One JSON object per line: token, url (empty for a pixel), address, campaign_id, message_id;
     /// `-` reads standard input.
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Import {
+    /// Takes over what words of refusals mean, in the place of what was imported before; says which
+    /// patterns can never match.
+    BouncePatterns(BouncePatterns),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BouncePatterns {
+    /// The old system's bounce pattern file in YAML; `-` reads standard input.
+    pub(crate) file: PathBuf,
+    /// Check everything and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }

@@ -90,6 +90,7 @@ reasons! {
     MissingCredentials, "MISSING_CREDENTIALS", Unauthenticated, 401, 530 "5.7.0", false, "No credential was given";
     InvalidKey, "INVALID_KEY", Unauthenticated, 401, 535 "5.7.8", false, "The credential is not valid";
     KeyExpired, "KEY_EXPIRED", Unauthenticated, 401, 535 "5.7.8", false, "The key has expired";
+    SignatureInvalid, "SIGNATURE_INVALID", Unauthenticated, 401, 535 "5.7.8", false, "The signature is not valid";
     KeyRevoked, "KEY_REVOKED", Unauthenticated, 401, 535 "5.7.8", false, "The key was revoked";
     ScopeMissing, "SCOPE_MISSING", PermissionDenied, 403, 550 "5.7.1", false, "The key lacks a scope";
     SenderNotAllowed, "SENDER_NOT_ALLOWED", PermissionDenied, 403, 550 "5.7.1", false, "The sender domain is not allowed";

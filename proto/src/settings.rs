@@ -83,6 +83,12 @@ settings! {
         "a campaign is held at more refusals than this because there is no such mailbox; 0: at no number";
     AUTOSTOP_WINDOW = "autostop.window", Time, HOUR, MINUTE, 24 * HOUR,
         "the time over which campaigns are judged";
+    POSTAL_BREAKER_FAILURES = "postal.breaker_failures", Count, 5, 1, 1000,
+        "calls of Postal in a row that fail before mail for it waits";
+    POSTAL_BREAKER_OPEN_TIME = "postal.breaker_open_time", Time, 30 * SECOND, 100, HOUR,
+        "how long mail for Postal waits before one call tries again; twice as long after each that fails";
+    POSTAL_BREAKER_OPEN_TIME_MAX = "postal.breaker_open_time_max", Time, 5 * MINUTE, 100, 24 * HOUR,
+        "the longest that mail for Postal waits before one call tries again";
     SMTP_AUTH_FAILURE_WINDOW = "smtp.auth_failure_window", Time, 15 * MINUTE, SECOND, 24 * HOUR,
         "the time in which failed logins are counted";
     SMTP_AUTH_FAILURES_PER_ADDRESS = "smtp.auth_failures_per_address", Count, 20, 1, 1_000_000,

@@ -42,3 +42,6 @@ mod tracking_browser;
 mod ams;
 mod webhooks;
 mod webhooks_guard;
+mod postal;
+mod postal_hooks;
+mod postal_verify;

@@ -15,3 +15,4 @@ pub mod role;
 pub mod smtp_client;
 pub mod ams;
 pub mod hook_receiver;
+pub mod postal;

@@ -1,5 +1,7 @@
 //! One recipient of one message: its state, its attempts, and what remote servers said.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use postern_proto::ids::{MessageId, RecipientId};
 
@@ -27,11 +29,13 @@ pub enum State {
     Expired = 9,
     /// Canceled. Terminal.
     Canceled = 10,
+    /// Handed to a system that sends it and reports later what became of it.
+    Sent = 11,
 }
 
 impl State {
     /// All states, in the order of their numbers.
-    pub const ALL: [State; 10] = [
+    pub const ALL: [State; 11] = [
         State::Scheduled,
         State::Queued,
         State::Sending,
@@ -42,6 +46,7 @@ impl State {
         State::Suppressed,
         State::Expired,
         State::Canceled,
+        State::Sent,
     ];
 
     /// The state with this number.
@@ -51,7 +56,12 @@ impl State {
 
     /// Nothing leaves a terminal state.
     pub fn is_terminal(self) -> bool {
-        self as u8 >= State::Delivered as u8
+        self as u8 >= State::Delivered as u8 && self != State::Sent
+    }
+
+    /// Another attempt is to follow, so there is a time when it is due.
+    pub fn is_waiting(self) -> bool {
+        (self as u8) < State::Delivered as u8
     }
 }
 
@@ -99,6 +109,8 @@ pub enum Phase {
     Data,
     /// Decided here, without a remote server.
     Local,
+    /// A bounce message that came after the remote server had taken the mail.
+    OutOfBand,
 }
 
 impl Phase {
@@ -114,6 +126,7 @@ impl Phase {
             Self::Rcpt => "rcpt",
             Self::Data => "data",
             Self::Local => "local",
+            Self::OutOfBand => "out_of_band",
         }
     }
 }
@@ -191,6 +204,37 @@ pub enum Category {
 }
 
 impl Category {
+    /// All categories.
+    pub const ALL: [Category; 17] = [
+        Category::UnknownUser,
+        Category::Inactive,
+        Category::MailboxFull,
+        Category::Policy,
+        Category::SpamContent,
+        Category::Reputation,
+        Category::RateLimited,
+        Category::DnsFailure,
+        Category::TooLarge,
+        Category::Protocol,
+        Category::Timeout,
+        Category::Connection,
+        Category::Tls,
+        Category::RelayDenied,
+        Category::AuthFailed,
+        Category::Content,
+        Category::Other,
+    ];
+
+    /// The category with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|category| category.name() == name)
+    }
+
+    /// Whether a bounce for this reason says that no mailbox is behind the address.
+    pub fn is_dead_address(reason: &str) -> bool {
+        [Self::UnknownUser, Self::Inactive].map(Self::name).contains(&reason)
+    }
+
     /// The word shown to clients and stored.
     pub fn name(self) -> &'static str {
         match self {
@@ -240,6 +284,42 @@ pub enum Outcome {
         /// Why.
         category: Category,
     },
+    /// Another system took it over and reports later what becomes of it.
+    Sent {
+        /// What it answered.
+        reply: Reply,
+        /// By what its reports are recognised.
+        ticket: Ticket,
+        /// When to ask, if it has reported no end by then.
+        ask_after: Duration,
+    },
+    /// The other system may have taken it over, and cannot be asked. Its reports would tell.
+    Unknown {
+        /// What went wrong.
+        reply: Reply,
+        /// Why.
+        category: Category,
+        /// How long to wait for a report before trying again.
+        wait: Duration,
+    },
+}
+
+/// By what a system that took mail over calls it. Both belong together: ids alone are not unique.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// Its number.
+    pub id: i64,
+    /// Its token.
+    pub token: String,
+}
+
+/// How an attempt to hand mail over ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandOver {
+    /// It was taken.
+    Taken(Ticket),
+    /// It may have been taken.
+    Unknown,
 }
 
 /// A mail ready to be handed to a transport.

@@ -69,6 +69,10 @@ event_types! {
     Unsubscribed = 13, "message.unsubscribed";
     /// The recipient wants mail again.
     Resubscribed = 14, "message.resubscribed";
+    /// Handed to a system that sends it and reports later what became of it.
+    Sent = 15, "message.sent";
+    /// The recipient reported it as unwanted.
+    Complained = 16, "message.complained";
 }
 
 /// What is counted by hour and campaign. The numbers are stored; those of event types are theirs.

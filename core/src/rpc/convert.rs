@@ -250,7 +250,7 @@ fn recipient_status(row: DeliveryRow) -> v1::RecipientStatus {
         reason: if is_parked { CAMPAIGN_HELD.to_owned() } else { row.reason },
         attempts: row.attempts as i32,
         last_reply: row.reply.map(reply),
-        next_attempt_time: (!row.state.is_terminal() && !is_parked).then(|| timestamp(row.due_ms)),
+        next_attempt_time: (row.state.is_waiting() && !is_parked).then(|| timestamp(row.due_ms)),
         update_time: Some(timestamp(row.update_ms)),
     }
 }

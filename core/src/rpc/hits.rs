@@ -7,13 +7,12 @@ use postern_proto::status::Failure;
 use postern_proto::v1;
 use postern_proto::v1::link_reference::Reference;
 use prost::Message as _;
-use sha2::{Digest as _, Sha256};
 
 use crate::intake::draft::Faults;
 use crate::model::content::Content;
 use crate::model::event::{Engagement, EventType};
 use crate::store::addressees::{self, Addressee};
-use crate::store::tracking::{NewHit, Recorded};
+use crate::store::tracking::{NewHit, Recorded, link_of_url};
 use crate::track;
 use crate::worker::Prepared;
 
@@ -140,10 +139,7 @@ fn link(hit: &v1::Hit) -> i64 {
     if hit.link_index >= 0 {
         return i64::from(hit.link_index);
     }
-    let digest = Sha256::digest(hit.url.as_bytes());
-    let first = digest.first_chunk::<8>().map_or(0, |octets| i64::from_be_bytes(*octets));
-    // Never among the indexes.
-    first | i64::MIN
+    link_of_url(&hit.url)
 }
 
 fn engagement(hit: v1::Hit) -> Engagement {

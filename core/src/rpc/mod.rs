@@ -28,6 +28,8 @@ pub mod campaigns;
 pub mod webhooks;
 mod webhook_draft;
 mod webhook_deliveries;
+pub mod postal;
+pub mod bounces;
 pub mod server;
 
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::directory::Directory;
 use crate::intake::Intake;
+use crate::postal::hook::Hook;
 use crate::store::{Database, Queue, Tracking};
 
 use self::auth::Gate;
@@ -56,6 +59,8 @@ pub struct Context {
     pub queue: Arc<dyn Queue>,
     /// What recipients do.
     pub tracking: Arc<dyn Tracking>,
+    /// What Postal reports.
+    pub hook: Arc<Hook>,
     /// Everything else that is stored.
     pub db: Arc<dyn Database>,
     /// Password checks of gateways.

@@ -8,12 +8,14 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 
 use super::Context;
+use super::bounces::Bounces;
 use super::call::Calls;
 use super::campaigns::Campaigns;
 use super::credentials::Credentials;
 use super::domains::Domains;
 use super::events::Events;
 use super::messages::Messages;
+use super::postal::Postal;
 use super::settings::Settings;
 use super::sink::Sink;
 use super::stats::Stats;
@@ -93,6 +95,8 @@ pub async fn services(
         .add_service(v1::tracking_service_server::TrackingServiceServer::new(Tracking(
             context.clone(),
         )))
+        .add_service(v1::postal_service_server::PostalServiceServer::new(Postal(context.clone())))
+        .add_service(v1::bounce_service_server::BounceServiceServer::new(Bounces(context.clone())))
         .add_service(v1::credential_service_server::CredentialServiceServer::new(Credentials(
             context,
         )));

@@ -97,6 +97,7 @@ fn add(counts: &mut v1::Counts, counter: Counter, count: i64) {
         EventType::Clicked => counts.clicks += count,
         EventType::Unsubscribed => counts.unsubscribed += count,
         EventType::Resubscribed => counts.resubscribed += count,
-        EventType::Recovered => {}
+        EventType::Complained => counts.complained += count,
+        EventType::Recovered | EventType::Sent => {}
     }
 }

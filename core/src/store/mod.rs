@@ -1,7 +1,7 @@
 //! PERSIST: the only place that speaks SQL. A method is a transaction with a domain name.
 //!
-//! The hot paths ([`Intake`], [`Queue`], [`Tracking`]) are traits with an implementation for each backend, because
-//! speed needs each database's own dialect. What is asked for rarely ([`ledger`], [`directory`],
+//! The hot paths ([`Intake`], [`Queue`], [`Tracking`], [`Reports`]) are traits with an implementation
+//! for each backend, because speed needs each database's own dialect. What is asked for rarely ([`ledger`], [`directory`],
 //! [`inbox`]) is written once over [`db::Database`], so the two backends cannot drift apart.
 //!
 //! A crash loses nothing that a method has returned: every write is on stable storage first
@@ -20,8 +20,11 @@ pub mod idempotency;
 pub mod directory;
 pub mod smtp_credentials;
 pub mod settings;
+pub mod bounce_patterns;
 pub mod templates;
 pub mod tracking;
+pub mod reports;
+pub mod handovers;
 pub mod addressees;
 pub mod campaigns;
 pub mod ams;
@@ -42,6 +45,7 @@ pub use db::Database;
 pub use error::Error;
 pub use intake::Intake;
 pub use queue::Queue;
+pub use reports::Reports;
 pub use tracking::Tracking;
 
 /// One backend, as the rest of the core sees it.
@@ -53,6 +57,8 @@ pub struct Stores {
     pub queue: Arc<dyn Queue>,
     /// What recipients do.
     pub tracking: Arc<dyn Tracking>,
+    /// What other systems report of mail handed to them.
+    pub reports: Arc<dyn Reports>,
     /// Everything else.
     pub db: Arc<dyn Database>,
 }

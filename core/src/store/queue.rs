@@ -9,7 +9,8 @@ use bytes::Bytes;
 use postern_proto::ids::{MessageId, RecipientId};
 use uuid::Uuid;
 
-use crate::model::delivery::State;
+use crate::model::delivery::{State, Ticket};
+use crate::model::directory::Suppression;
 use crate::model::event::NewEvent;
 use crate::model::message::Claimed;
 
@@ -37,6 +38,24 @@ pub struct Finish {
     pub due_ms: i64,
     /// The event that reports it. Reason and reply are taken from it.
     pub event: NewEvent,
+    /// What is to be remembered of a mail that was handed to another system.
+    pub hand_over: Option<NewHandOver>,
+    /// The address, when it is not to be written to any more.
+    pub suppress: Option<Suppression>,
+}
+
+/// A mail that another system took over, or may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewHandOver {
+    /// By what its reports are recognised; none while it is not known whether it was taken. Reports
+    /// are then recognised by Message-ID and address.
+    pub ticket: Option<Ticket>,
+    /// The Message-ID without angle brackets.
+    pub rfc_message_id: String,
+    /// The recipient's address in lower case.
+    pub email: String,
+    /// When to ask what became of it, if no end was reported by then.
+    pub ask_ms: Option<i64>,
 }
 
 /// How many deliveries are in which open state.
@@ -94,6 +113,10 @@ pub trait Queue: Send + Sync {
 
     /// Gives leases of deliveries back that were not begun.
     async fn release(&self, node: Uuid, ids: &[RecipientId]) -> Result<(), Error>;
+
+    /// Gives leases of deliveries back that were not begun and are not to be begun before the time
+    /// given with each. No attempt is counted and no event written.
+    async fn postpone(&self, node: Uuid, until: &[(RecipientId, i64)]) -> Result<(), Error>;
 
     /// Takes the leases of nodes not heard of since `stale_before_ms` away. Deliveries that were
     /// being sent go back to the queue with a `message.recovered` event. Returns how many deliveries

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use async_trait::async_trait;
 use postern_proto::ids::{EventId, HitId, MessageId, RecipientId};
 use postern_proto::v1::Verdict;
+use sha2::{Digest as _, Sha256};
 
 use crate::model::directory::Suppression;
 use crate::model::event::{Counter, Engagement, EventType, NewEvent};
@@ -63,6 +64,14 @@ pub trait Tracking: Send + Sync {
 
     /// Suppresses, or takes a suppression back. Tells whether anything changed.
     async fn wish(&self, wish: Wish) -> Result<bool, Error>;
+}
+
+/// Which clicks count as clicks of the same link where links have no index: those of one url.
+pub fn link_of_url(url: &str) -> i64 {
+    let digest = Sha256::digest(url.as_bytes());
+    let first = digest.first_chunk::<8>().map_or(0, |octets| i64::from_be_bytes(*octets));
+    // Never among the indexes.
+    first | i64::MIN
 }
 
 /// A place that one hit can be the first to take.

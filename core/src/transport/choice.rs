@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use postern_kit::env::{Env, EnvError};
 
-use super::{Mx, Relay, SetupError, Transport, TransportConfig};
+use super::{Mx, Postal, Relay, SetupError, Transport, TransportConfig};
 use crate::intake::address;
 use crate::model::content::domain_of;
 use crate::model::message::Claimed;
@@ -25,10 +25,12 @@ pub enum TransportKind {
     Relay,
     /// To the recipients' servers.
     Mx,
+    /// To a Postal over its HTTP API.
+    Postal,
 }
 
 impl TransportKind {
-    const ALL: [Self; 3] = [Self::Sink, Self::Relay, Self::Mx];
+    const ALL: [Self; 4] = [Self::Sink, Self::Relay, Self::Mx, Self::Postal];
 
     /// The word in the configuration.
     pub fn name(self) -> &'static str {
@@ -36,11 +38,12 @@ impl TransportKind {
             Self::Sink => "sink",
             Self::Relay => "relay",
             Self::Mx => "mx",
+            Self::Postal => "postal",
         }
     }
 
     fn parse(variable: &str, text: &str) -> Result<Self, EnvError> {
-        let problem = || format!("'{text}' is none of sink, relay, mx");
+        let problem = || format!("'{text}' is none of sink, relay, mx, postal");
         let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
         found.ok_or_else(|| EnvError::new(variable, problem()))
     }
@@ -74,12 +77,15 @@ impl TransportChoice {
         if choice.has(TransportKind::Relay) {
             env.required("POSTERN_RELAY_URL")?;
         }
+        if choice.has(TransportKind::Postal) {
+            env.required("POSTERN_POSTAL_URL")?;
+        }
         Ok(choice)
     }
 
     /// Whether no mail ever leaves this machine.
     pub fn is_local(&self) -> bool {
-        !self.has(TransportKind::Relay) && !self.has(TransportKind::Mx)
+        TransportKind::ALL.into_iter().all(|kind| kind == TransportKind::Sink || !self.has(kind))
     }
 
     fn has(&self, kind: TransportKind) -> bool {
@@ -105,11 +111,13 @@ pub struct Transports {
 }
 
 impl Transports {
-    /// Sets up what was chosen. `sink` is the local inbox; `seed` is for [`Mx::new`].
+    /// Sets up what was chosen. `sink` is the local inbox, `postal` the Postal where there is one;
+    /// `seed` is for [`Mx::new`].
     pub fn new(
         choice: &TransportChoice,
         config: &TransportConfig,
         sink: Arc<dyn Transport>,
+        postal: Option<Arc<Postal>>,
         seed: u64,
     ) -> Result<Self, SetupError> {
         let mut made: HashMap<TransportKind, Arc<dyn Transport>> = HashMap::new();
@@ -118,6 +126,7 @@ impl Transports {
                 TransportKind::Sink => sink.clone(),
                 TransportKind::Relay => Arc::new(Relay::new(config)?),
                 TransportKind::Mx => Arc::new(Mx::new(config, seed)?),
+                TransportKind::Postal => postal.clone().ok_or(SetupError::NoPostal)?,
             };
             made.insert(kind, transport);
         }

@@ -6,7 +6,7 @@
 
 use postern_smtp_wire::reply::Enhanced;
 
-use crate::model::delivery::{Category, Phase};
+use crate::model::delivery::{Category, Phase, Reply};
 
 /// What a refusal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,11 +161,17 @@ fn by_code(code: u16, enhanced: Option<Enhanced>, phase: Phase) -> Category {
     }
 }
 
+/// Whether the enhanced code of a reply says what it means, so that no words are looked at.
+pub(super) fn is_decided_by_code(reply: &Reply) -> bool {
+    let code = Enhanced::split_from(&reply.enhanced).map(|(code, _)| code);
+    code.is_some_and(|code| by_enhanced(code, &Words::of(&reply.text)).is_some())
+}
+
 /// The text as ` word word word `: lower case, everything between words one space.
-struct Words(String);
+pub(super) struct Words(String);
 
 impl Words {
-    fn of(text: &str) -> Self {
+    pub(super) fn of(text: &str) -> Self {
         let mut words = String::with_capacity(text.len() + 2);
         words.push(' ');
         for c in text.chars() {
@@ -181,7 +187,16 @@ impl Words {
         Self(words)
     }
 
-    fn contain(&self, phrase: &str) -> bool {
+    /// The words as a phrase that [`Self::contain`] takes.
+    pub(super) fn phrase(&self) -> &str {
+        self.0.trim()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.phrase().is_empty()
+    }
+
+    pub(super) fn contain(&self, phrase: &str) -> bool {
         self.0.match_indices(phrase).any(|(at, _)| {
             self.0[..at].ends_with(' ') && self.0[at + phrase.len()..].starts_with(' ')
         })

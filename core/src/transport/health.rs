@@ -23,7 +23,9 @@ impl Health {
     pub(super) fn tried(&mut self, outcome: &Outcome, now: Instant) {
         let (Outcome::Delivered { reply }
         | Outcome::Deferred { reply, .. }
-        | Outcome::Refused { reply, .. }) = outcome;
+        | Outcome::Refused { reply, .. }
+        | Outcome::Sent { reply, .. }
+        | Outcome::Unknown { reply, .. }) = outcome;
         if reply.code != 0 {
             self.answered(now);
         }

@@ -8,6 +8,7 @@
 
 mod mx;
 mod relay;
+pub mod postal;
 pub mod choice;
 pub mod config;
 pub mod dns;
@@ -21,14 +22,18 @@ mod dialogue;
 mod wire;
 mod judge;
 pub mod classify;
+pub mod patterns;
 #[cfg(test)]
 mod tests;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use choice::{TransportChoice, TransportKind, Transports};
 pub use config::{RelayConfig, TransportConfig};
 pub use mx::Mx;
+pub use postal::Postal;
 pub use relay::Relay;
 
 use crate::model::delivery::{Mail, Outcome};
@@ -43,6 +48,12 @@ pub trait Transport: Send + Sync {
     /// The lane of a recipient domain: deliveries in one lane go to the same servers and share
     /// their limits. May change once more is known about the domain; never waits.
     fn lane(&self, recipient_domain: &str) -> String;
+
+    /// Whether an attempt may be made now. The error says when to ask again: until then the delivery
+    /// waits, without an attempt being counted. Who is let in delivers at once.
+    fn admit(&self) -> Result<(), Duration> {
+        Ok(())
+    }
 }
 
 /// A transport that cannot be set up.
@@ -51,6 +62,9 @@ pub enum SetupError {
     /// There is no relay in the configuration.
     #[error("POSTERN_RELAY_URL is not set")]
     NoRelay,
+    /// There is no Postal in the configuration.
+    #[error("POSTERN_POSTAL_URL is not set")]
+    NoPostal,
     /// No certificate authority is known, so no certificate could be verified.
     #[error("cannot load certificate authorities: {0}")]
     Roots(String),

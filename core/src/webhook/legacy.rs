@@ -51,6 +51,7 @@ pub(super) fn word(row: &EventRow) -> Option<&'static str> {
         EventType::Opened => is_first.then_some("opened"),
         EventType::Clicked => Some("clicked"),
         EventType::Unsubscribed => Some("unsubscribed"),
+        EventType::Complained => Some("complained"),
         _ => None,
     }
 }
@@ -153,6 +154,8 @@ mod tests {
             (EventType::Opened, Some("opened")),
             (EventType::Clicked, Some("clicked")),
             (EventType::Unsubscribed, Some("unsubscribed")),
+            (EventType::Complained, Some("complained")),
+            (EventType::Sent, None),
             (EventType::Resubscribed, None),
         ] {
             assert_eq!(word(&row(kind, "")), expected, "{kind:?}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use postern_kit::backoff;
 use postern_kit::clock::Clock;
-use postern_proto::ids::{EventId, RecipientId};
+use postern_proto::ids::{EventId, RecipientId, SuppressionId};
 use prost::Message as _;
 use tokio::sync::Semaphore;
 
@@ -17,13 +17,14 @@ use crate::directory::Directory;
 use crate::dkim;
 use crate::mime;
 use crate::model::content::{Content, domain_of};
-use crate::model::delivery::{Category, Mail, Outcome, Reply, State};
+use crate::model::delivery::{Category, HandOver, Mail, Outcome, Reply, State};
+use crate::model::directory::{Suppression, SuppressionReason};
 use crate::model::event::{EventType, NewEvent};
 use crate::model::message::Claimed;
 use crate::queue::schedule::RetryPolicy;
 use crate::queue::state::{Transition, step};
 use crate::store::group::Group;
-use crate::store::queue::{Begun, Finish};
+use crate::store::queue::{Begun, Finish, NewHandOver};
 use crate::store::{Error, Queue};
 use crate::track::{self, Tracker};
 use crate::transport::Transports;
@@ -46,6 +47,8 @@ pub struct Lab {
     pub finish: Group<Finish, bool>,
     /// Puts deliveries of held campaigns away, many at a time.
     pub park: Group<RecipientId, ()>,
+    /// Lets deliveries wait until a time, many at a time.
+    pub postpone: Group<(RecipientId, i64), ()>,
     /// Signers, compiling, and which campaigns are held.
     pub directory: Arc<Directory>,
     /// How tracking links are made; none without keys.
@@ -67,6 +70,8 @@ pub enum Attempted {
     Ended(State),
     /// It was canceled meanwhile, or another node has it, or its campaign is held.
     NotOurs,
+    /// None was made: the transport takes nothing now.
+    Postponed,
 }
 
 /// Makes one attempt.
@@ -79,14 +84,28 @@ pub async fn attempt(lab: &Lab, job: Job) -> Attempted {
     if lab.directory.now().is_held(&claimed.campaign_id) {
         return park(lab, &claimed).await;
     }
+    let transport = lab.transports.of(&claimed);
+    if let Err(wait) = transport.admit() {
+        return postpone(lab, &claimed, now_ms.saturating_add(wait.as_millis() as i64)).await;
+    }
     let Some(begun) = begin(lab, &claimed).await else { return Attempted::NotOurs };
     let outcome = match mail(lab, &claimed, job.prepared).await {
-        Ok(mail) => lab.transports.of(&claimed).deliver(mail).await,
+        Ok(mail) => refined(lab, transport.deliver(mail).await),
         Err(outcome) => outcome,
     };
     let now_ms = lab.clock.now_ms();
     let next = step(outcome, begun.attempt, now_ms, claimed.expire_ms, &lab.retry, rand::random());
     record(lab, &claimed, begun.attempt, next).await
+}
+
+/// An outcome with the reason that the operator's own patterns give, where one fits.
+fn refined(lab: &Lab, mut outcome: Outcome) -> Outcome {
+    if let Outcome::Refused { reply, category } | Outcome::Deferred { reply, category, .. } =
+        &mut outcome
+    {
+        *category = lab.directory.now().patterns().refine(reply, *category);
+    }
+    outcome
 }
 
 /// What ends a delivery before an attempt.
@@ -102,8 +121,24 @@ fn over(claimed: &Claimed, now_ms: i64) -> Option<Transition> {
         }
         None => return None,
     };
-    let (reply, possible_duplicate) = (Reply::local(text), false);
-    Some(Transition { state, due_ms: now_ms, event, reason, reply, possible_duplicate })
+    Some(Transition {
+        state,
+        due_ms: now_ms,
+        event,
+        reason,
+        reply: Reply::local(text),
+        possible_duplicate: false,
+        hand_over: None,
+    })
+}
+
+/// Gives a delivery back that is to wait. When the store cannot be reached the lease stays, and the
+/// keeper finds that it is in nobody's memory.
+async fn postpone(lab: &Lab, claimed: &Claimed, until_ms: i64) -> Attempted {
+    if let Err(error) = lab.postpone.call((claimed.id, until_ms)).await {
+        tracing::warn!(message.id = %claimed.message_id, %error, "waiting delivery not given back yet");
+    }
+    Attempted::Postponed
 }
 
 /// Puts a delivery of a held campaign away until the campaign goes on.
@@ -249,11 +284,11 @@ fn refused(text: &str) -> Outcome {
 
 /// Records a result, for as long as it takes: it must not be lost while this process lives.
 async fn record(lab: &Lab, claimed: &Claimed, attempt: u32, next: Transition) -> Attempted {
-    let terminal = next.state.is_terminal();
+    let create_ms = lab.clock.now_ms();
     let event = NewEvent {
         id: EventId::generate(),
         kind: next.event,
-        create_ms: lab.clock.now_ms(),
+        create_ms,
         message_id: claimed.message_id,
         delivery_id: claimed.id,
         campaign_id: claimed.campaign_id.clone(),
@@ -261,9 +296,17 @@ async fn record(lab: &Lab, claimed: &Claimed, attempt: u32, next: Transition) ->
         reason: next.reason.to_owned(),
         reply: Some(next.reply),
         possible_duplicate: next.possible_duplicate,
-        next_ms: (!terminal).then_some(next.due_ms),
+        next_ms: next.state.is_waiting().then_some(next.due_ms),
     };
-    let finish = Finish { id: claimed.id, attempt, state: next.state, due_ms: next.due_ms, event };
+    let finish = Finish {
+        id: claimed.id,
+        attempt,
+        state: next.state,
+        due_ms: next.due_ms,
+        hand_over: next.hand_over.map(|how| handed_over(how, claimed, next.due_ms)),
+        suppress: suppression(next.event, next.reason, &claimed.mailbox.email, create_ms),
+        event,
+    };
     for tries in 0.. {
         match lab.finish.call(finish.clone()).await {
             Ok(true) => {
@@ -285,6 +328,33 @@ async fn record(lab: &Lab, claimed: &Claimed, attempt: u32, next: Transition) ->
         }
     }
     Attempted::NotOurs
+}
+
+fn handed_over(how: HandOver, claimed: &Claimed, due_ms: i64) -> NewHandOver {
+    let ticket = match how {
+        HandOver::Taken(ticket) => Some(ticket),
+        HandOver::Unknown => None,
+    };
+    NewHandOver {
+        ask_ms: ticket.is_some().then_some(due_ms),
+        ticket,
+        rfc_message_id: claimed.rfc_message_id.clone(),
+        email: claimed.mailbox.email.to_lowercase(),
+    }
+}
+
+/// An address that bounced because there is no mailbox behind it is not written to any more, by
+/// anybody. Whatever else was refused says nothing about the address.
+fn suppression(event: EventType, reason: &str, email: &str, now_ms: i64) -> Option<Suppression> {
+    let is_dead = event == EventType::Bounced && Category::is_dead_address(reason);
+    is_dead.then(|| Suppression {
+        id: SuppressionId::generate(),
+        email: email.to_lowercase(),
+        reason: SuppressionReason::HardBounce,
+        campaign_id: String::new(),
+        note: String::new(),
+        create_ms: now_ms,
+    })
 }
 
 /// Who wants to follow mail in the log finds each result here; the event feed has them in any case.

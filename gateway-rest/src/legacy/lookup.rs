@@ -72,7 +72,7 @@ async fn look_up(app: &App, context: &Context, id: &str) -> Result<Status, Refus
         status: rules::word(state),
         recipient: recipient.map(|r| mask::address(&r.email)).unwrap_or_default(),
         created_at: message.create_time.as_ref().and_then(second),
-        sent_at: first(&events, &["message.delivered", "message.bounced"]),
+        sent_at: first(&events, &["message.sent", "message.delivered", "message.bounced"]),
         delivered_at: first(&events, &["message.delivered"]),
         events: events.iter().filter_map(old_event).collect(),
         message_id: message.external_id,
@@ -215,12 +215,12 @@ fn summary(
         summary: json!({
             "total_sent": total.accepted, "delivered": total.delivered, "bounced": total.bounced,
             "failed": total.failed + total.suppressed, "opened": total.opened,
-            "clicked": total.clicked, "complained": 0,
+            "clicked": total.clicked, "complained": total.complained,
         }),
         rates: json!({
             "delivery_rate": rate(total.delivered), "bounce_rate": rate(total.bounced),
             "open_rate": share(total.opened, total.delivered),
-            "click_rate": share(total.clicked, total.delivered), "complaint_rate": 0.0,
+            "click_rate": share(total.clicked, total.delivered), "complaint_rate": rate(total.complained),
         }),
         hourly: hourly.collect(),
     }

@@ -67,6 +67,7 @@ pub(super) fn word(state: RecipientState) -> &'static str {
             "queued"
         }
         RecipientState::Sending | RecipientState::Deferred => "processing",
+        RecipientState::Sent => "sent",
         RecipientState::Delivered => "delivered",
         RecipientState::Bounced => "bounced",
         RecipientState::Failed

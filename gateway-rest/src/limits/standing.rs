@@ -22,6 +22,8 @@ pub(crate) struct Policy {
 pub(super) const API: Policy = requests("api");
 /// Requests of one address without a key.
 pub(super) const IP: Policy = requests("ip");
+/// Webhooks of one address.
+pub(super) const WEBHOOKS: Policy = requests("webhooks");
 /// Refused credentials of one address.
 pub(super) const FAILURES: Policy = requests("failures");
 /// Requests under way.
@@ -29,7 +31,8 @@ pub(super) const CONC: Policy =
     Policy { name: "conc", unit: "concurrent-requests", window_seconds: None };
 
 /// All of them; the core counts recipients.
-const ALL: [Policy; 6] = [API, IP, FAILURES, CONC, recipients("send"), recipients("send-total")];
+const ALL: [Policy; 7] =
+    [API, IP, WEBHOOKS, FAILURES, CONC, recipients("send"), recipients("send-total")];
 
 const fn requests(name: &'static str) -> Policy {
     Policy { name, unit: "requests", window_seconds: Some(60) }

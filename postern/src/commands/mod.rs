@@ -11,6 +11,7 @@ mod campaigns;
 mod webhooks;
 mod legacy_links;
 mod wishes;
+mod import;
 mod json;
 
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         Some(Command::Webhooks(command)) => webhooks::webhooks(command, &env).await?,
         Some(Command::Campaigns(command)) => campaigns::campaigns(command, &env).await?,
         Some(Command::LegacyLinks(command)) => legacy_links::legacy_links(command, &env).await?,
+        Some(Command::Import(command)) => import::import(command, &env).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -137,6 +137,8 @@ pub(super) fn finish(message: MessageId, begun: Begun, state: State, kind: Event
             possible_duplicate: false,
             next_ms: None,
         },
+        hand_over: None,
+        suppress: None,
     }
 }
 

@@ -10,6 +10,7 @@ mod restore;
 mod tracking;
 mod campaigns;
 mod webhooks;
+mod reports;
 
 use std::future::Future;
 use std::time::Duration;

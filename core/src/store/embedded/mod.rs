@@ -9,6 +9,7 @@ mod database;
 mod intake;
 mod queue;
 mod tracking;
+mod reports;
 mod error;
 
 pub use open::{Embedded, OpenError};

@@ -84,8 +84,9 @@ impl Embedded {
             events: watch::Sender::new(0),
             _lock: lock,
         });
-        let (intake, queue, tracking) = (store.clone(), store.clone(), store.clone());
-        Ok(Stores { intake, queue, tracking, db: store })
+        let (intake, queue) = (store.clone(), store.clone());
+        let (tracking, reports) = (store.clone(), store.clone());
+        Ok(Stores { intake, queue, tracking, reports, db: store })
     }
 
     /// Runs a read on a thread that may block.

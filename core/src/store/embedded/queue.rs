@@ -17,6 +17,7 @@ use super::super::plan;
 use super::super::queue::{Begun, Depth, Finish, Queue};
 use super::Embedded;
 use super::intake::{insert_events, suppressed};
+use super::reports::{hand_over, suppress};
 
 /// How many leases are taken away in one transaction.
 const REAP_MAX: usize = 1000;
@@ -76,6 +77,12 @@ impl Queue for Embedded {
             for result in results {
                 let changed = finish(connection, node, &result)?;
                 if changed {
+                    if let Some(new) = &result.hand_over {
+                        hand_over(connection, result.id, new, result.event.create_ms)?;
+                    }
+                    if let Some(entry) = &result.suppress {
+                        suppress(connection, entry)?;
+                    }
                     events.push(result.event);
                 }
                 held.push(changed);
@@ -96,6 +103,21 @@ impl Queue for Embedded {
             )?;
             for id in ids {
                 statement.execute(params![id.uuid(), node])?;
+            }
+            Ok(())
+        };
+        self.writer.run(work).await
+    }
+
+    async fn postpone(&self, node: Uuid, until: &[(RecipientId, i64)]) -> Result<(), Error> {
+        let until = until.to_vec();
+        let work = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached(
+                "UPDATE deliveries SET lease = NULL, due_ms = ? \
+                 WHERE id = ? AND lease = ? AND state IN (1, 2, 4)",
+            )?;
+            for (id, due_ms) in until {
+                statement.execute(params![due_ms, id.uuid(), node])?;
             }
             Ok(())
         };

@@ -11,6 +11,7 @@ mod events;
 mod intake;
 mod queue;
 mod tracking;
+mod reports;
 mod error;
 
 pub use pool::{OpenError, Postgres, PostgresConfig};

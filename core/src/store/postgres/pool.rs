@@ -74,8 +74,9 @@ impl Postgres {
         });
         store.check_durable().await?;
         store.migrate().await?;
-        let (intake, queue, tracking) = (store.clone(), store.clone(), store.clone());
-        Ok(Stores { intake, queue, tracking, db: store })
+        let (intake, queue) = (store.clone(), store.clone());
+        let (tracking, reports) = (store.clone(), store.clone());
+        Ok(Stores { intake, queue, tracking, reports, db: store })
     }
 
     /// A connection. Fails with [`Error::Unavailable`] within the configured time.

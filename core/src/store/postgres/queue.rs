@@ -1,5 +1,7 @@
 //! Leases, attempts and results on PostgreSQL. Many rows change with one statement each.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use postern_proto::ids::{EventId, MessageId, RecipientId};
@@ -17,6 +19,7 @@ use super::super::queue::{Begun, Depth, Finish, Queue};
 use super::Postgres;
 use super::events::{EventArrays, append_sql};
 use super::intake::suppressed;
+use super::reports::{hand_over, suppress};
 
 /// How many leases are taken away in one transaction.
 const REAP_MAX: i64 = 1000;
@@ -89,11 +92,24 @@ impl Queue for Postgres {
         let mut params: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
             vec![&ids, &attempts, &states, &due, &node, &shard];
         params.extend(events.params());
-        let client = self.client().await?;
-        let statement = client.prepare_cached(&finish_sql()).await?;
-        let rows = client.query(&statement, &params).await?;
+        let mut client = self.client().await?;
+        let is_more = |result: &Finish| result.hand_over.is_some() || result.suppress.is_some();
+        let rows = if results.iter().any(is_more) {
+            let transaction = client.transaction().await?;
+            let statement = transaction.prepare_cached(&finish_sql()).await?;
+            let rows = transaction.query(&statement, &params).await?;
+            let held = first_column(&rows);
+            let kept = || results.iter().filter(|result| held.contains(&result.id.uuid()));
+            hand_over(&transaction, kept()).await?;
+            suppress(&transaction, kept().filter_map(|result| result.suppress.as_ref())).await?;
+            transaction.commit().await?;
+            rows
+        } else {
+            let statement = client.prepare_cached(&finish_sql()).await?;
+            client.query(&statement, &params).await?
+        };
         self.announce_events();
-        let held: std::collections::HashSet<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+        let held = first_column(&rows);
         Ok(ids.iter().map(|id| held.contains(id)).collect())
     }
 
@@ -103,6 +119,18 @@ impl Queue for Postgres {
         let client = self.client().await?;
         let statement = client.prepare_cached(sql).await?;
         client.execute(&statement, &[&uuids(ids), &node]).await?;
+        Ok(())
+    }
+
+    async fn postpone(&self, node: Uuid, until: &[(RecipientId, i64)]) -> Result<(), Error> {
+        let sql = "UPDATE deliveries d SET lease = NULL, due_ms = p.due_ms \
+                   FROM UNNEST($1::uuid[], $2::bigint[]) AS p (id, due_ms) \
+                   WHERE d.id = p.id AND d.lease = $3 AND d.state IN (1, 2, 4)";
+        let (ids, due): (Vec<Uuid>, Vec<i64>) =
+            until.iter().map(|(id, due_ms)| (id.uuid(), *due_ms)).unzip();
+        let client = self.client().await?;
+        let statement = client.prepare_cached(sql).await?;
+        client.execute(&statement, &[&ids, &due, &node]).await?;
         Ok(())
     }
 
@@ -187,7 +215,7 @@ impl Queue for Postgres {
 }
 
 impl Postgres {
-    async fn append(
+    pub(super) async fn append(
         &self,
         transaction: &deadpool_postgres::Transaction<'_>,
         events: &[NewEvent],
@@ -204,6 +232,10 @@ impl Postgres {
         transaction.query(&statement, &params).await?;
         Ok(())
     }
+}
+
+fn first_column(rows: &[Row]) -> HashSet<Uuid> {
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 fn finish_sql() -> String {

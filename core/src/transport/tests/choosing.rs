@@ -58,7 +58,8 @@ async fn a_sender_domain_goes_its_own_way() {
     ];
     let choice = TransportChoice::from_env(&env(&vars)).unwrap();
     assert!(!choice.is_local());
-    let transports = Transports::new(&choice, &config(&vars[1..]), Arc::new(Inbox), 1).unwrap();
+    let transports =
+        Transports::new(&choice, &config(&vars[1..]), Arc::new(Inbox), None, 1).unwrap();
     let lane = |sender, test| transports.of(&delivery(sender, test)).lane("example.net");
     assert_eq!(lane("x@a.example", false), "relay:relay.example.org:25");
     assert_eq!(lane("x@A.example", false), "relay:relay.example.org:25");

@@ -58,6 +58,8 @@ fn brief(outcome: &Outcome) -> String {
             let duplicate = if *may_duplicate { " dup" } else { "" };
             format!("deferred {} {}{duplicate}", category.name(), reply.phase)
         }
+        Outcome::Sent { ticket, .. } => format!("sent {}", ticket.id),
+        Outcome::Unknown { category, .. } => format!("unknown {}", category.name()),
     }
 }
 
@@ -65,6 +67,8 @@ fn reply_of(outcome: &Outcome) -> &Reply {
     match outcome {
         Outcome::Delivered { reply }
         | Outcome::Refused { reply, .. }
-        | Outcome::Deferred { reply, .. } => reply,
+        | Outcome::Deferred { reply, .. }
+        | Outcome::Sent { reply, .. }
+        | Outcome::Unknown { reply, .. } => reply,
     }
 }
