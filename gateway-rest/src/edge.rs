@@ -30,7 +30,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::App;
 use crate::fault::{self, Fault};
 use crate::limits::{Seat, Standing, Standings};
-use crate::{inbox, legacy};
+use crate::{inbox, legacy, postal};
 
 /// Waiting for a mail may take the contract's 60 s, whatever the limit for other requests is.
 const WAIT_SECONDS_MAX: u64 = 65;
@@ -100,7 +100,7 @@ pub(crate) async fn edge(
         request.id = %context.caller.request_id,
         trace.id = trace.map(|trace| trace.id()),
         client.request.id = client_request_id.as_ref().and_then(|id| id.to_str().ok()),
-        http.path = %path,
+        http.path = postal::logged(&path),
         http.status = response.status().as_u16(),
         "answered"
     );
@@ -141,7 +141,7 @@ async fn answer(
     match tokio::time::timeout(context.time_limit, run).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
-            tracing::error!(request.id = %context.caller.request_id, http.path = %path, "panicked");
+            tracing::error!(request.id = %context.caller.request_id, http.path = postal::logged(&path), "panicked");
             Fault(Failure::new(Reason::Internal, "something went wrong on our side"))
                 .into_response()
         }

@@ -30,6 +30,11 @@ pub(crate) fn is_webhook(path: &str) -> bool {
     path == OLD_PATH || path.starts_with("/v1/postal/webhooks/")
 }
 
+/// A path as it may be logged: without the part that nobody else knows.
+pub(crate) fn logged(path: &str) -> &str {
+    if is_webhook(path) && path != OLD_PATH { PATH } else { path }
+}
+
 pub(crate) fn router(app: &Arc<App>) -> Router {
     Router::new().route(OLD_PATH, post(old)).route(PATH, post(receive)).with_state(app.clone())
 }

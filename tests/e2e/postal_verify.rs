@@ -42,7 +42,11 @@ fn with(fields: &Fields, name: &'static str, value: &str) -> Fields {
 async fn what_is_not_signed_by_a_trusted_key_is_refused_and_changes_nothing() {
     let postal = Postal::start().await.unwrap();
     let [signer, other] = [1024, 2048].map(|bits| Signer::new(bits).unwrap());
-    let stack = handing(&postal.addr, &signer, &[("POSTERN_POSTAL_ENDPOINT", ENDPOINT)]).await;
+    let vars = [
+        ("POSTERN_POSTAL_ENDPOINT", ENDPOINT),
+        ("POSTERN_LOG", "info,postern_core=debug,postern_gateway_rest=debug"),
+    ];
+    let stack = handing(&postal.addr, &signer, &vars).await;
     let (id, taken) = sent(&postal, &stack).await;
     let body = as_rails(&webhook("MessageSent", "u-1", &attempt(&taken, "250 OK")));
     let good = signer.fields(body.as_bytes()).unwrap();
@@ -77,6 +81,8 @@ async fn what_is_not_signed_by_a_trusted_key_is_refused_and_changes_nothing() {
     assert_eq!(post(&stack, wrong, &body, &Vec::new()).await.0, 404);
     assert_eq!(post(&stack, &path, &body, &good).await.0, 200);
     stack.wait_state(&id, "delivered").await.unwrap();
+    let log = stack.log().unwrap();
+    assert!(log.contains("/v1/postal/webhooks/{endpoint}") && !log.contains(ENDPOINT), "{log}");
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! PERSIST: the only place that speaks SQL. A method is a transaction with a domain name.
 //!
 //! The hot paths ([`Intake`], [`Queue`], [`Tracking`], [`Reports`]) are traits with an implementation
-//! for each backend, because speed needs each database's own dialect. What is asked for rarely ([`ledger`], [`directory`],
-//! [`inbox`]) is written once over [`db::Database`], so the two backends cannot drift apart.
+//! for each backend, because speed needs each database's own dialect. What is asked for rarely
+//! ([`ledger`], [`directory`], [`inbox`]) is written once over [`db::Database`], so the two backends
+//! cannot drift apart.
 //!
 //! A crash loses nothing that a method has returned: every write is on stable storage first
 //! (SQLite: WAL with `synchronous=FULL`; PostgreSQL: `synchronous_commit=on`, checked at start).
