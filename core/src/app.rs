@@ -3,6 +3,9 @@
 //! Start: store, registration, reaping, worker, port. Stop: streams end and new calls are refused,
 //! attempts under way finish, leases go back. A crash skips the stop; the reaper makes up for it.
 
+mod groups;
+mod notify;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,22 +13,21 @@ use postern_kit::clock::Clock;
 use postern_kit::in_process::{CoreChannel, Local};
 use postern_proto::ids::KeyId;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::server::{Router, TcpIncoming};
 use uuid::Uuid;
 
-use crate::ams::{Ams, AmsError, Channel};
-use crate::campaign::Watcher;
-use crate::capture::Capture;
+use self::groups::{accepting, lab};
+use self::notify::Notifying;
+use crate::ams::AmsError;
 use crate::config::{CoreConfig, StoreConfig};
 use crate::credential;
 use crate::directory::Directory;
 use crate::intake::{Intake, quota::Quota};
 use crate::model::content::Wishes;
 use crate::model::directory::ApiKey;
-use crate::outgoing::{self, Outgoing};
+use crate::outgoing;
 use crate::postal::api::Api;
 use crate::postal::config::PostalConfig;
 use crate::postal::hook::{Hook, Stored};
@@ -36,19 +38,12 @@ use crate::rpc::page::Pages;
 use crate::rpc::session::Sessions;
 use crate::rpc::{Context, server};
 use crate::store::embedded::{self, Embedded};
-use crate::store::group::{Group, GroupLimits};
 use crate::store::postgres::{self, Postgres};
 use crate::store::{self, Stores};
-use crate::transport::dns::{Dns, Resolver};
 use crate::transport::postal::breaker::Condition;
-use crate::transport::{self, Postal, Transports};
-use crate::webhook::{Posting, Webhooks};
-use crate::worker::attempt::Lab;
+use crate::transport::{self, Postal};
 use crate::worker::keeper::{Keeper, NODE_TTL};
 use crate::worker::{self, Worker};
-
-/// What webhook receivers see.
-const USER_AGENT: &str = concat!("Postern-Webhooks/", env!("CARGO_PKG_VERSION"));
 
 /// The core could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -86,24 +81,6 @@ pub struct Core {
     notifying: Notifying,
     postal: Option<Arc<Postal>>,
     config: CoreConfig,
-}
-
-/// What follows the event feed.
-struct Notifying {
-    campaigns: Watcher,
-    ams: Option<Channel>,
-    webhooks: Webhooks,
-}
-
-impl Notifying {
-    async fn run(self, stop: CancellationToken) {
-        let ams = async {
-            if let Some(channel) = self.ams {
-                channel.run(stop.clone()).await;
-            }
-        };
-        tokio::join!(self.campaigns.run(stop.clone()), ams, self.webhooks.run(stop.clone()));
-    }
 }
 
 impl Core {
@@ -162,12 +139,9 @@ impl Core {
             clock,
             draining: CancellationToken::new(),
         };
-        let (campaigns, ams) = (watcher(&context, &config), channel(&context, &config, node)?);
-        let posting = posting(&context, &config, node)?;
-        let webhooks = Webhooks::new(posting.clone());
+        let (notifying, posting) = Notifying::new(&context, &config, node)?;
         let (services, health) = server::services(context.clone(), posting, &config.server).await?;
         let worker = Worker::new(Arc::new(lab), node, config.lanes, loop_ends);
-        let notifying = Notifying { campaigns, ams, webhooks };
         Ok(Self { context, services, health, worker, keeper, postal, notifying, config })
     }
 
@@ -242,8 +216,10 @@ impl Core {
         stop.cancel();
         doors_closed.cancel();
         let _ended = working.await;
+        // What is being posted is this node's for as long as it lives.
+        let _ended = notifying.await;
         emptied.cancel();
-        let _ended = tokio::join!(beating, keeping, follow, announce, watching, telling, notifying);
+        let _ended = tokio::join!(beating, keeping, follow, announce, watching, telling);
         served
     }
 }
@@ -269,54 +245,6 @@ async fn serve(
     }
 }
 
-fn watcher(context: &Context, config: &CoreConfig) -> Watcher {
-    Watcher {
-        db: context.db.clone(),
-        directory: context.directory.clone(),
-        clock: context.clock.clone(),
-        has_ams: config.ams.is_some(),
-    }
-}
-
-fn posting(context: &Context, config: &CoreConfig, node: Uuid) -> Result<Posting, BuildError> {
-    let dns: Arc<dyn Dns> = Arc::new(Resolver::new(&config.transport)?);
-    let outgoing = Outgoing::new(dns, config.webhooks_may_be_private, USER_AGENT)?;
-    let limits = GroupLimits { weight_max: 200, parallel: 2, waiting_max: 4096 };
-    let db = context.db.clone();
-    let end = move |ended: Arc<Vec<_>>| {
-        let db = db.clone();
-        async move {
-            store::webhook_attempts::end(&*db, &ended).await?;
-            Ok(vec![(); ended.len()])
-        }
-    };
-    Ok(Posting {
-        db: context.db.clone(),
-        directory: context.directory.clone(),
-        outgoing,
-        end: Group::start(limits, |_| 1, end),
-        node,
-        clock: context.clock.clone(),
-        server_id: config.transport.helo_name.clone(),
-        changed: Arc::default(),
-    })
-}
-
-fn channel(
-    context: &Context,
-    config: &CoreConfig,
-    node: Uuid,
-) -> Result<Option<Channel>, AmsError> {
-    let Some(ams) = config.ams.clone() else { return Ok(None) };
-    Ok(Some(Channel {
-        ams: Ams::new(ams)?,
-        db: context.db.clone(),
-        directory: context.directory.clone(),
-        node,
-        clock: context.clock.clone(),
-    }))
-}
-
 async fn open(config: &StoreConfig) -> Result<Stores, BuildError> {
     Ok(match config {
         StoreConfig::Embedded(folder) => Embedded::open(folder)?,
@@ -335,24 +263,6 @@ async fn reap_at_start(keeper: &Keeper, config: &StoreConfig) -> Result<(), stor
         tracing::info!(count = freed, "took up deliveries that were left behind");
     }
     Ok(())
-}
-
-fn accepting(
-    stores: &Stores,
-    clock: &Clock,
-) -> Group<crate::model::message::Submission, Vec<crate::model::message::Accepted>> {
-    let (intake, clock) = (stores.intake.clone(), clock.clone());
-    // A transaction of PostgreSQL has room for 4096 events.
-    let limits = GroupLimits { weight_max: 2000, parallel: 2, waiting_max: 4096 };
-    let weight = |submission: &crate::model::message::Submission| {
-        let recipients: usize = submission.messages.iter().map(|m| m.recipients.len()).sum();
-        // About 32 MiB of contents fill a group too.
-        recipients + submission.content.len() / (16 << 10)
-    };
-    Group::start(limits, weight, move |submissions| {
-        let (intake, now_ms) = (intake.clone(), clock.now_ms());
-        async move { intake.accept(submissions, now_ms).await }
-    })
 }
 
 /// What the transport is called in the health service.
@@ -397,76 +307,4 @@ async fn watch(context: Context, config: PostalConfig, stop: CancellationToken) 
     }
     let api = config.api.as_ref().and_then(Api::new);
     Watch { hook, db: context.db, api, config, clock: context.clock }.run(stop).await;
-}
-
-fn lab(
-    config: &CoreConfig,
-    stores: &Stores,
-    directory: &Arc<Directory>,
-    postal: Option<Arc<Postal>>,
-    node: Uuid,
-    clock: &Clock,
-) -> Result<Lab, BuildError> {
-    let limits = GroupLimits { weight_max: 1000, parallel: 2, waiting_max: 4096 };
-    let (queue, time) = (stores.queue.clone(), clock.clone());
-    let begin = Group::start(
-        limits,
-        |_| 1,
-        move |ids: Arc<Vec<_>>| {
-            let (queue, now_ms) = (queue.clone(), time.now_ms());
-            async move {
-                let begun = queue.begin(node, &ids, now_ms).await?;
-                let mut by_id: std::collections::HashMap<_, _> =
-                    begun.into_iter().map(|begun| (begun.id, begun)).collect();
-                Ok(ids.iter().map(|id| by_id.remove(id)).collect())
-            }
-        },
-    );
-    let (queue, time) = (stores.queue.clone(), clock.clone());
-    let finish = Group::start(
-        limits,
-        |_| 1,
-        move |results: Arc<Vec<_>>| {
-            let (queue, now_ms) = (queue.clone(), time.now_ms());
-            async move { queue.finish(node, &results, now_ms).await }
-        },
-    );
-    let (db, time) = (stores.db.clone(), clock.clone());
-    let park = Group::start(
-        limits,
-        |_| 1,
-        move |ids: Arc<Vec<_>>| {
-            let (db, now_ms) = (db.clone(), time.now_ms());
-            async move {
-                store::campaigns::park(&*db, node, &ids, now_ms).await?;
-                Ok(vec![(); ids.len()])
-            }
-        },
-    );
-    let queue = stores.queue.clone();
-    let postpone = Group::start(
-        limits,
-        |_| 1,
-        move |until: Arc<Vec<_>>| {
-            let queue = queue.clone();
-            async move { queue.postpone(node, &until).await.map(|()| vec![(); until.len()]) }
-        },
-    );
-    let sink = Arc::new(Capture::new(stores.db.clone(), clock.clone()));
-    let choice = &config.transport_choice;
-    let transports = Transports::new(choice, &config.transport, sink, postal, rand::random())?;
-    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    Ok(Lab {
-        queue: stores.queue.clone(),
-        begin,
-        finish,
-        park,
-        postpone,
-        directory: directory.clone(),
-        tracker: config.tracker.clone(),
-        transports,
-        retry: config.retry.clone(),
-        clock: clock.clone(),
-        builders: Arc::new(Semaphore::new(processors)),
-    })
 }

@@ -24,6 +24,8 @@ use crate::store::{self, Database};
 
 pub use rpc::{Ams, AmsConfig, AmsError};
 
+/// How long a node keeps its turn without a sign of life: longer than a few calls take.
+const TURN_MS: i64 = 5 * 60_000;
 /// While AMS is away it is asked less and less often, but at least this often.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
@@ -81,8 +83,9 @@ impl Channel {
     }
 
     async fn round(&self) -> Result<(), RoundError> {
+        // First what is urgent.
+        self.stop_mailings().await?;
         self.tell().await?;
-        self.tell_parked().await?;
-        self.stop_mailings().await
+        self.tell_parked().await
     }
 }

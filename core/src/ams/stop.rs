@@ -5,10 +5,10 @@
 use serde_json::{Value, json};
 
 use crate::model::campaign::{Action, LogEntry};
-use crate::store::campaigns;
+use crate::store::{ams, campaigns};
 
 use super::rpc::AmsError;
-use super::{Channel, RoundError};
+use super::{Channel, RoundError, TURN_MS};
 
 /// Campaigns of one round.
 const CAMPAIGNS_MAX: usize = 100;
@@ -28,6 +28,10 @@ impl Channel {
     pub(super) async fn stop_mailings(&self) -> Result<(), RoundError> {
         let held = campaigns::to_tell(&*self.db, CAMPAIGNS_MAX).await?;
         if held.is_empty() {
+            return Ok(());
+        }
+        let now_ms = self.clock.now_ms();
+        if ams::take_turn(&*self.db, self.node, now_ms, now_ms + TURN_MS).await?.is_none() {
             return Ok(());
         }
         // One question for all of them: AMS answers in the thread of its windows.
@@ -82,7 +86,9 @@ fn find<'a>(mailings: &'a [Mailing], campaign_id: &str) -> Option<&'a Mailing> {
         let mut words = mailing.name.split(|c: char| !(c.is_alphanumeric() || "-_.".contains(c)));
         mailing.name == campaign_id || words.any(|word| word == campaign_id)
     };
-    by_id.or_else(|| mailings.iter().find(named))
+    // Of several of that name one that can be stopped.
+    let working = |mailing: &&Mailing| mailing.state == WORKING && named(mailing);
+    by_id.or_else(|| mailings.iter().find(working)).or_else(|| mailings.iter().find(named))
 }
 
 #[cfg(test)]
@@ -94,16 +100,19 @@ mod tests {
         let answer = json!([
             {"id": 7, "name": "Spring 77", "state": "idle"},
             {"id": "77", "name": "Autumn", "state": "working"},
+            {"id": 9, "name": "Autumn II", "state": "idle"},
+            {"id": 10, "name": "II", "state": "working"},
             {"name": "none"}, "none", {"id": 8, "name": "sale-2026 (part 2)"},
         ]);
         let mailings = mailings(&answer);
-        assert_eq!(mailings.len(), 3);
+        assert_eq!(mailings.len(), 5);
         let id = |campaign: &str| find(&mailings, campaign).map(|mailing| mailing.id);
         assert_eq!(id("77"), Some(77), "an id comes before a name");
         assert_eq!(id("sale-2026"), Some(8));
         assert_eq!(id("Autumn"), Some(77));
         assert_eq!(id("sale"), None, "part of a word is another campaign's");
-        assert_eq!(id("9"), None);
+        assert_eq!(id("II"), Some(10), "an idle namesake hides no working one");
+        assert_eq!(id("99"), None);
         let wrapped = json!({"mailings": [{"id": 9, "name": "x", "state": "working"}]});
         assert_eq!(super::mailings(&wrapped).len(), 1);
     }

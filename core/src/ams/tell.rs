@@ -14,10 +14,8 @@ use crate::model::event::{EventFilter, EventRow, EventType};
 use crate::store::ams::{self, Parked, Waiting};
 
 use super::rpc::AmsError;
-use super::{Channel, RoundError};
+use super::{Channel, RoundError, TURN_MS};
 
-/// How long a node keeps its turn without a sign of life: longer than a few calls take.
-const TURN_MS: i64 = 5 * 60_000;
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
 const OPEN: &str = "open_trace";
 /// What AMS does with an address: no more mail, and on its list of the unsubscribed.
@@ -63,20 +61,33 @@ impl Channel {
         let waiting = ams::waiting(&*self.db).await?;
         let waiting: HashMap<_, _> =
             waiting.into_iter().map(|one| (one.campaign_id, one.problem)).collect();
+        let (mut taken, mut unreachable) = (0, None);
         for (campaign_id, batch) in by_campaign(events) {
             // Behind those that wait already: AMS is asked for a campaign at its own pace.
             let problem = match waiting.get(&campaign_id) {
                 Some(problem) => problem.clone(),
                 None => match self.post(&campaign_id, batch.items).await {
-                    Ok(()) => continue,
+                    Ok(()) => {
+                        taken += 1;
+                        continue;
+                    }
                     Err(error @ AmsError::Refused { .. }) => error.to_string(),
+                    // Away, or unable to answer for this campaign: the others will tell.
+                    Err(error) if unreachable.is_none() || taken > 0 => {
+                        let problem = error.to_string();
+                        unreachable = Some(error);
+                        problem
+                    }
                     Err(error) => return Err(error.into()),
                 },
             };
             let due_ms = self.clock.now_ms() + self.pause_ms(0);
             parked.push(Parked { campaign_id, sequences: batch.sequences, due_ms, problem });
         }
-        Ok(parked)
+        match unreachable {
+            Some(error) if taken == 0 => Err(error.into()),
+            _ => Ok(parked),
+        }
     }
 
     /// Tries parked events again whose time has come.

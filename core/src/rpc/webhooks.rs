@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use crate::intake::draft::Faults;
 use crate::model::webhook::{Endpoint, Format};
-use crate::store::{feed_place, ledger, webhooks};
+use crate::store::{self, feed_place, ledger, webhooks};
 use crate::webhook::{Posting, sign};
 
 use super::webhook_draft::{checked, shown, tag};
@@ -151,6 +151,12 @@ impl WebhookService for Webhooks {
             };
             let cursor = cursor.map_err(Failure::from)?;
             webhooks::enable(db, endpoint.id, cursor).await.map_err(Failure::from)?;
+            if let Some(since_ms) = since {
+                let now_ms = self.context.clock.now_ms();
+                store::webhook_deliveries::recover(db, endpoint.id, since_ms, now_ms, false)
+                    .await
+                    .map_err(Failure::from)?;
+            }
             self.posting.changed.notify_one();
         }
         let webhook = Some(self.shown(self.find(&id).await?));

@@ -173,8 +173,13 @@ pub async fn sweep(db: &dyn Database, now_ms: i64) -> Result<u64, Error> {
     Ok(done[0].changed)
 }
 
-/// Campaigns with at least `minimum` results since the start of the hour of `since_ms`, which the rules
-/// never held: those that are worth a closer look. At most `limit`, busiest first.
+/// By what campaigns are judged.
+const JUDGED: [EventType; 4] =
+    [EventType::Delivered, EventType::Bounced, EventType::Failed, EventType::Deferred];
+
+/// Campaigns with at least `minimum` results, not all of them good, since the start of the hour of
+/// `since_ms`, which the rules never held: those that are worth a closer look. At most `limit`, busiest
+/// first.
 pub async fn busy(
     db: &dyn Database,
     since_ms: i64,
@@ -184,14 +189,16 @@ pub async fn busy(
     let mut conditions = Where::default();
     conditions.and("s.hour_ms >= ?", since_ms - since_ms.rem_euclid(3_600_000));
     conditions.and("s.campaign_id <> ?", "");
-    let results = [EventType::Delivered, EventType::Bounced, EventType::Failed];
-    conditions.and_in("s.type", results.iter().map(|kind| (*kind as i64).into()).collect());
+    conditions.and_in("s.type", JUDGED.iter().map(|kind| (*kind as i64).into()).collect());
     conditions.and_sql(
         "NOT EXISTS (SELECT 1 FROM campaign_holds h WHERE h.campaign_id = s.campaign_id AND \
          (h.held OR h.automatic))",
     );
+    // Delivered, bounced, failed; and those of them, with the deferred, that are no good news.
     let rest = format!(
-        "GROUP BY s.campaign_id HAVING SUM(s.count) >= {minimum} \
+        "GROUP BY s.campaign_id \
+         HAVING SUM(CASE WHEN s.type <> 4 THEN s.count ELSE 0 END) >= {minimum} \
+         AND SUM(CASE WHEN s.type <> 5 THEN s.count ELSE 0 END) > 0 \
          ORDER BY SUM(s.count) DESC LIMIT {limit}"
     );
     let rows = db.read(conditions.statement("SELECT s.campaign_id FROM stats s", &rest)).await?;
@@ -209,8 +216,7 @@ pub async fn outcomes(
     conditions.and_sql("m.campaign_id <> ''");
     conditions.and("m.campaign_id = ?", campaign_id);
     conditions.and("e.create_ms >= ?", since_ms);
-    let kinds = [EventType::Delivered, EventType::Bounced, EventType::Failed, EventType::Deferred];
-    conditions.and_in("e.type", kinds.iter().map(|kind| (*kind as i64).into()).collect());
+    conditions.and_in("e.type", JUDGED.iter().map(|kind| (*kind as i64).into()).collect());
     let select = "SELECT e.type, e.reason, COUNT(*) FROM messages m \
                   JOIN events e ON e.message_id = m.id";
     let rows = db.read(conditions.statement(select, "GROUP BY e.type, e.reason")).await?;

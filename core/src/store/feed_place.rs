@@ -1,5 +1,6 @@
-//! Where in the feed a time is. Events are ordered as their transactions began, so their times rise
-//! with their sequences, give or take what a transaction lasts.
+//! Where in the feed a time is. Events are ordered as their transactions began, so the times of
+//! acceptances, which happen in their transactions, rise with their sequences, give or take what a
+//! transaction lasts. Other events may be reported long after they happened.
 
 use super::Error;
 use super::db::{Database, Statement};
@@ -25,10 +26,10 @@ pub async fn before(db: &dyn Database, since_ms: i64) -> Result<i64, Error> {
     Ok(low)
 }
 
-/// The first event from a sequence on: its own sequence, and when it was.
+/// The first acceptance from a sequence on: its own sequence, and when it was.
 async fn at(db: &dyn Database, from: i64) -> Result<Option<(i64, i64)>, Error> {
-    let sql =
-        "SELECT sequence, create_ms FROM events WHERE sequence >= $1 ORDER BY sequence LIMIT 1";
+    let sql = "SELECT sequence, create_ms FROM events WHERE sequence >= $1 AND type IN (1, 2) \
+               ORDER BY sequence LIMIT 1";
     let rows = db.read(Statement::new(sql, vec![from.into()])).await?;
     rows.first().map(|row| Ok((row.int(0)?, row.int(1)?))).transpose()
 }

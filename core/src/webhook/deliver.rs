@@ -44,6 +44,7 @@ struct Turn {
     breaker: Arc<Mutex<Breaker>>,
     limit: Duration,
     percent: i64,
+    stop: CancellationToken,
 }
 
 impl Runner {
@@ -117,8 +118,9 @@ impl Runner {
         }
         let percent = settings.settings().get(&WEBHOOKS_RETRY_PERCENT);
         let (posting, breaker) = (self.posting.clone(), self.breaker.clone());
-        let turn = Turn { posting, endpoint, breaker, limit, percent };
-        turn.post_all(taken, width, stop).await?;
+        let stop = stop.clone();
+        let turn = Turn { posting, endpoint, breaker, limit, percent, stop };
+        turn.post_all(taken, width).await?;
         Ok(Duration::ZERO)
     }
 }
@@ -126,12 +128,7 @@ impl Runner {
 impl Turn {
     /// Posts what was taken, so many at once. Told to stop, it begins no more: what it took and did
     /// not try is due again by itself.
-    async fn post_all(
-        self,
-        taken: Vec<Taken>,
-        width: usize,
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
+    async fn post_all(self, taken: Vec<Taken>, width: usize) -> Result<(), Error> {
         let messages: Vec<_> = taken.iter().map(|one| one.event.event.message_id).collect();
         let mut facts = webhook_deliveries::facts(&*self.posting.db, &messages).await?;
         let (turn, seats) = (Arc::new(self), Arc::new(Semaphore::new(width)));
@@ -140,7 +137,7 @@ impl Turn {
             let Ok(seat) = seats.clone().acquire_owned().await else { break };
             let now_ms = turn.posting.clock.now_ms();
             let alone = matches!(lock(&turn.breaker).permit(now_ms), Permit::NoneBefore(_));
-            if stop.is_cancelled() || alone {
+            if turn.stop.is_cancelled() || alone {
                 turn.give_back(&one, now_ms).await;
                 continue;
             }
@@ -227,7 +224,8 @@ impl Turn {
             end_ms: now_ms,
             status: 0,
             error: "skipped",
-            response: "not posted: the endpoint is left alone for a while".to_owned(),
+            response: "not posted: the core stops, or leaves the endpoint alone for a while"
+                .to_owned(),
             state: DeliveryState::Pending,
             due_ms: now_ms,
             failing: None,
@@ -235,16 +233,20 @@ impl Turn {
         self.record(ended).await;
     }
 
-    /// Records, for as long as it takes. A crash before that posts the event once more.
+    /// Records, for as long as it takes, but not beyond a stop: a result that is not recorded has the
+    /// event posted once more.
     async fn record(&self, ended: Ended) {
         for tries in 0.. {
             match self.posting.end.call(ended.clone()).await {
                 Ok(()) => return,
+                Err(Error::Unavailable(cause)) if self.stop.is_cancelled() => {
+                    return tracing::warn!(cause, "a webhook delivery will be made once more");
+                }
                 Err(Error::Unavailable(cause)) => {
                     tracing::warn!(cause, "result of a webhook delivery not recorded yet");
                     let first = Duration::from_millis(100);
                     let pause = backoff::delay(tries, first, STORE_PAUSE_MAX, 20, rand::random());
-                    tokio::time::sleep(pause).await;
+                    let _stopped = self.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
                 }
                 Err(error) => {
                     return tracing::error!(%error, "result of a webhook delivery is lost");
@@ -254,14 +256,10 @@ impl Turn {
     }
 
     async fn disable_if_hopeless(&self, outcome: &Outcome) {
-        let snapshot = self.posting.directory.now();
-        let limit_ms = snapshot.settings().get(&WEBHOOKS_DISABLE_AFTER);
-        let failing = self.endpoint.failing_ms.filter(|_| outcome.error.is_some());
-        let failing_for = failing.map(|since| self.posting.clock.now_ms() - since);
         let reason = match outcome.wish {
             Wish::Disable if outcome.status == 410 => "the endpoint answered 410 Gone",
             Wish::Disable => "the endpoint asked for it",
-            _ if failing_for.is_some_and(|ms| ms > limit_ms) => {
+            _ if outcome.error.is_some() && self.has_failed_too_long().await => {
                 "every delivery has failed for longer than webhooks.disable_after"
             }
             _ => return,
@@ -275,6 +273,22 @@ impl Turn {
             Ok(false) => {}
             Err(error) => tracing::warn!(webhook.id = %id, %error, "webhook not disabled yet"),
         }
+    }
+}
+
+impl Turn {
+    /// Whether nothing was taken for too long. The store is asked too: what this turn began with may
+    /// be out of date.
+    async fn has_failed_too_long(&self) -> bool {
+        let snapshot = self.posting.directory.now();
+        let limit_ms = snapshot.settings().get(&WEBHOOKS_DISABLE_AFTER);
+        let now_ms = self.posting.clock.now_ms();
+        let too_long = |since: Option<i64>| since.is_some_and(|since| now_ms - since > limit_ms);
+        if !too_long(self.endpoint.failing_ms) {
+            return false;
+        }
+        let found = webhooks::find(&*self.posting.db, self.endpoint.id).await;
+        found.is_ok_and(|found| found.is_some_and(|endpoint| too_long(endpoint.failing_ms)))
     }
 }
 

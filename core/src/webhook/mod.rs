@@ -38,7 +38,10 @@ pub(crate) use self::fanout::wants;
 
 /// Other nodes' changes of endpoints are looked for this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Looks between two searches for what dead nodes had taken.
+/// How long a commit waits for others before endpoints collect.
+const GATHER: Duration = Duration::from_millis(20);
+/// Looks between two searches for what dead nodes had taken, and between two notes of how far
+/// endpoints have looked that found nothing.
 const FREE_EVERY: u32 = 5;
 /// Looks between two rounds of tidying.
 const TIDY_EVERY: u32 = 60;
@@ -68,6 +71,7 @@ pub struct Posting {
 pub struct Webhooks {
     posting: Posting,
     runners: HashMap<WebhookId, Running>,
+    seen: fanout::Seen,
     tasks: TaskTracker,
 }
 
@@ -81,7 +85,8 @@ struct Running {
 impl Webhooks {
     /// Nothing runs yet.
     pub fn new(posting: Posting) -> Self {
-        Self { posting, runners: HashMap::new(), tasks: TaskTracker::new() }
+        let (runners, seen) = (HashMap::new(), fanout::Seen::default());
+        Self { posting, runners, seen, tasks: TaskTracker::new() }
     }
 
     /// Collects and posts until told to stop; then waits for tries under way.
@@ -92,19 +97,23 @@ impl Webhooks {
         let (changed, mut looked) = (self.posting.changed.clone(), 0u32);
         while !stop.is_cancelled() {
             signal.mark_unchanged();
-            match self.round(&stop).await {
-                // A full page: there is more.
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "webhooks: the next look tries again"),
-            }
+            let persist = looked.is_multiple_of(FREE_EVERY);
+            let is_more = self.round(&stop, persist).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "webhooks: the next look tries again");
+                false
+            });
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
-                () = changed.notified() => self.wake_all(),
-                _ = signal.changed(), if !self.runners.is_empty() => {}
                 _ = looks.tick() => {
                     self.keep_house(looked).await;
                     looked = looked.wrapping_add(1);
+                }
+                () = std::future::ready(()), if is_more => {}
+                () = changed.notified() => self.wake_all(),
+                _ = signal.changed(), if !self.runners.is_empty() => {
+                    // Others will follow at once: one look for all of them.
+                    let _stopped = stop.run_until_cancelled(tokio::time::sleep(GATHER)).await;
                 }
             }
         }
@@ -116,10 +125,11 @@ impl Webhooks {
     }
 
     /// Follows the list of endpoints, and collects for them. Tells whether there is more at once.
-    async fn round(&mut self, stop: &CancellationToken) -> Result<bool, Error> {
+    async fn round(&mut self, stop: &CancellationToken, persist: bool) -> Result<bool, Error> {
         let endpoints = webhooks::active(&*self.posting.db).await?;
         self.follow(&endpoints, stop);
-        let collected = fanout::collect(&self.posting, &endpoints).await?;
+        let (posting, seen) = (&self.posting, &mut self.seen);
+        let collected = fanout::collect(posting, &endpoints, seen, persist).await?;
         for id in &collected.endpoints {
             if let Some(running) = self.runners.get(id) {
                 running.wake.notify_one();
@@ -140,6 +150,8 @@ impl Webhooks {
             match self.runners.get(&endpoint.id) {
                 Some(running) => {
                     running.endpoint.send_if_modified(|current| {
+                        // A runner has no use for the cursor.
+                        current.cursor = endpoint.cursor;
                         let is_new = current != endpoint;
                         current.clone_from(endpoint);
                         is_new

@@ -1,0 +1,107 @@
+//! Which calls of the store are made in groups, and how large those get. State: items on their way; see
+//! [`crate::store::group`].
+
+use std::sync::Arc;
+
+use postern_kit::clock::Clock;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::BuildError;
+use crate::capture::Capture;
+use crate::config::CoreConfig;
+use crate::directory::Directory;
+use crate::store::group::{Group, GroupLimits};
+use crate::store::{self, Stores};
+use crate::transport::{Postal, Transports};
+use crate::worker::attempt::Lab;
+
+pub(super) fn accepting(
+    stores: &Stores,
+    clock: &Clock,
+) -> Group<crate::model::message::Submission, Vec<crate::model::message::Accepted>> {
+    let (intake, clock) = (stores.intake.clone(), clock.clone());
+    // A transaction of PostgreSQL has room for 4096 events.
+    let limits = GroupLimits { weight_max: 2000, parallel: 2, waiting_max: 4096 };
+    let weight = |submission: &crate::model::message::Submission| {
+        let recipients: usize = submission.messages.iter().map(|m| m.recipients.len()).sum();
+        // About 32 MiB of contents fill a group too.
+        recipients + submission.content.len() / (16 << 10)
+    };
+    Group::start(limits, weight, move |submissions| {
+        let (intake, now_ms) = (intake.clone(), clock.now_ms());
+        async move { intake.accept(submissions, now_ms).await }
+    })
+}
+
+pub(super) fn lab(
+    config: &CoreConfig,
+    stores: &Stores,
+    directory: &Arc<Directory>,
+    postal: Option<Arc<Postal>>,
+    node: Uuid,
+    clock: &Clock,
+) -> Result<Lab, BuildError> {
+    let limits = GroupLimits { weight_max: 1000, parallel: 2, waiting_max: 4096 };
+    let (queue, time) = (stores.queue.clone(), clock.clone());
+    let begin = Group::start(
+        limits,
+        |_| 1,
+        move |ids: Arc<Vec<_>>| {
+            let (queue, now_ms) = (queue.clone(), time.now_ms());
+            async move {
+                let begun = queue.begin(node, &ids, now_ms).await?;
+                let mut by_id: std::collections::HashMap<_, _> =
+                    begun.into_iter().map(|begun| (begun.id, begun)).collect();
+                Ok(ids.iter().map(|id| by_id.remove(id)).collect())
+            }
+        },
+    );
+    let (queue, time) = (stores.queue.clone(), clock.clone());
+    let finish = Group::start(
+        limits,
+        |_| 1,
+        move |results: Arc<Vec<_>>| {
+            let (queue, now_ms) = (queue.clone(), time.now_ms());
+            async move { queue.finish(node, &results, now_ms).await }
+        },
+    );
+    let (db, time) = (stores.db.clone(), clock.clone());
+    let park = Group::start(
+        limits,
+        |_| 1,
+        move |ids: Arc<Vec<_>>| {
+            let (db, now_ms) = (db.clone(), time.now_ms());
+            async move {
+                store::campaigns::park(&*db, node, &ids, now_ms).await?;
+                Ok(vec![(); ids.len()])
+            }
+        },
+    );
+    let queue = stores.queue.clone();
+    let postpone = Group::start(
+        limits,
+        |_| 1,
+        move |until: Arc<Vec<_>>| {
+            let queue = queue.clone();
+            async move { queue.postpone(node, &until).await.map(|()| vec![(); until.len()]) }
+        },
+    );
+    let sink = Arc::new(Capture::new(stores.db.clone(), clock.clone()));
+    let choice = &config.transport_choice;
+    let transports = Transports::new(choice, &config.transport, sink, postal, rand::random())?;
+    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    Ok(Lab {
+        queue: stores.queue.clone(),
+        begin,
+        finish,
+        park,
+        postpone,
+        directory: directory.clone(),
+        tracker: config.tracker.clone(),
+        transports,
+        retry: config.retry.clone(),
+        clock: clock.clone(),
+        builders: Arc::new(Semaphore::new(processors)),
+    })
+}
