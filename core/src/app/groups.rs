@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use postern_kit::clock::Clock;
+use postern_proto::ids::RecipientId;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -66,18 +67,6 @@ pub(super) fn lab(
             async move { queue.finish(node, &results, now_ms).await }
         },
     );
-    let (db, time) = (stores.db.clone(), clock.clone());
-    let park = Group::start(
-        limits,
-        |_| 1,
-        move |ids: Arc<Vec<_>>| {
-            let (db, now_ms) = (db.clone(), time.now_ms());
-            async move {
-                store::campaigns::park(&*db, node, &ids, now_ms).await?;
-                Ok(vec![(); ids.len()])
-            }
-        },
-    );
     let queue = stores.queue.clone();
     let postpone = Group::start(
         limits,
@@ -95,7 +84,7 @@ pub(super) fn lab(
         queue: stores.queue.clone(),
         begin,
         finish,
-        park,
+        park: parking(stores, node, clock, limits),
         postpone,
         directory: directory.clone(),
         tracker: config.tracker.clone(),
@@ -104,4 +93,25 @@ pub(super) fn lab(
         clock: clock.clone(),
         builders: Arc::new(Semaphore::new(processors)),
     })
+}
+
+/// Puts deliveries of held campaigns away.
+fn parking(
+    stores: &Stores,
+    node: Uuid,
+    clock: &Clock,
+    limits: GroupLimits,
+) -> Group<RecipientId, ()> {
+    let (db, time) = (stores.db.clone(), clock.clone());
+    Group::start(
+        limits,
+        |_| 1,
+        move |ids: Arc<Vec<_>>| {
+            let (db, now_ms) = (db.clone(), time.now_ms());
+            async move {
+                store::campaigns::park(&*db, node, &ids, now_ms).await?;
+                Ok(vec![(); ids.len()])
+            }
+        },
+    )
 }
