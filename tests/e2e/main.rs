@@ -42,6 +42,7 @@ mod tracking_browser;
 mod ams;
 mod webhooks;
 mod webhooks_guard;
+mod webhooks_many;
 mod postal;
 mod postal_hooks;
 mod postal_verify;

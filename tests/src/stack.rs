@@ -61,7 +61,17 @@ struct Addresses {
 impl Stack {
     /// Starts it with these variables and waits until it is ready.
     pub async fn start(vars: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::start_in(tempfile::tempdir()?, vars).await
+    }
+
+    /// Starts another one over the same PostgreSQL, whose first key is known.
+    pub async fn join(vars: &[(&str, &str)], key: &str) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
+        std::fs::write(data.path().join("first-api-key"), key)?;
+        Self::start_in(data, vars).await
+    }
+
+    async fn start_in(data: TempDir, vars: &[(&str, &str)]) -> anyhow::Result<Self> {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let vars: Vec<_> = vars.iter().map(own).collect();
         let (child, addresses) = spawn(&vars, data.path()).await?;
