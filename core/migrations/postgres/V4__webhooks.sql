@@ -38,7 +38,7 @@ CREATE TABLE webhook_deliveries (
     PRIMARY KEY (endpoint_id, sequence)
 );
 CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint_id, due_ms) WHERE state = 1;
-CREATE INDEX webhook_deliveries_next ON webhook_deliveries (endpoint_id, sequence) WHERE state = 1;
+CREATE INDEX webhook_deliveries_next ON webhook_deliveries (endpoint_id, state, sequence);
 CREATE INDEX webhook_deliveries_event ON webhook_deliveries (event_id);
 CREATE INDEX webhook_deliveries_over ON webhook_deliveries (update_ms) WHERE state > 1;
 CREATE INDEX webhook_deliveries_lease ON webhook_deliveries (lease) WHERE lease IS NOT NULL;

@@ -87,11 +87,13 @@ pub(super) async fn get(
     endpoint: &Endpoint,
     event: &str,
 ) -> Result<v1::WebhookDelivery, Failure> {
-    let (row, event) = find(context, endpoint, event).await?;
+    let (row, _) = find(context, endpoint, event).await?;
     let db = &*context.db;
+    let tries = webhook_attempts::list(db, endpoint.id, row.sequence, TRIES_MAX).await?;
+    // Read behind its tries, so that it is never older than what they say.
+    let (row, event) = find(context, endpoint, event).await?;
     let message = event.event.message_id;
     let facts = deliveries::facts(db, &[message]).await?.remove(&message).unwrap_or_default();
-    let tries = webhook_attempts::list(db, endpoint.id, row.sequence, TRIES_MAX).await?;
     // The newest try of a delivery that is over, or due, is not under way.
     let under_way = row.state == DeliveryState::Pending && row.due_ms > context.clock.now_ms();
     let newest = row.attempts + i64::from(!under_way);

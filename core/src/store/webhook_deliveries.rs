@@ -127,10 +127,12 @@ pub async fn take(db: &dyn Database, take: &Take) -> Result<Vec<Taken>, Error> {
             format!("state = 1 AND due_ms <= $4 ORDER BY due_ms, sequence LIMIT {}", take.limit)
         }
     };
+    // Asked again for those another node was quicker with; written so that no index over all that is
+    // due is gone through for it.
     let sql = format!(
         "UPDATE webhook_deliveries SET lease = $1, due_ms = $2, attempts = attempts + 1, \
-         tries = tries + 1 WHERE endpoint_id = $3 AND state = 1 AND due_ms <= $4 AND sequence IN \
-         (SELECT sequence FROM webhook_deliveries WHERE endpoint_id = $3 AND {chosen}) \
+         tries = tries + 1 WHERE endpoint_id = $3 AND state + 0 = 1 AND due_ms + 0 <= $4 \
+         AND sequence IN (SELECT sequence FROM webhook_deliveries WHERE endpoint_id = $3 AND {chosen}) \
          RETURNING sequence, attempts, tries"
     );
     let endpoint = take.endpoint.uuid();
@@ -203,12 +205,18 @@ pub async fn next_due(
     endpoint: WebhookId,
     ordered: bool,
 ) -> Result<Option<i64>, Error> {
-    let mut conditions = Where::default();
-    conditions.and("endpoint_id = ?", endpoint.uuid());
-    conditions.and_sql("state = 1");
-    let select = "SELECT due_ms FROM webhook_deliveries";
-    let rest = if ordered { "ORDER BY sequence LIMIT 1" } else { "ORDER BY due_ms LIMIT 1" };
-    db.read(conditions.statement(select, rest)).await?.first().map(|row| row.int(0)).transpose()
+    let sql = match ordered {
+        true => {
+            "SELECT due_ms FROM webhook_deliveries WHERE endpoint_id = $1 AND sequence = \
+             (SELECT MIN(sequence) FROM webhook_deliveries WHERE endpoint_id = $1 AND state = 1)"
+        }
+        false => {
+            "SELECT due_ms FROM webhook_deliveries WHERE endpoint_id = $1 AND state = 1 \
+             ORDER BY due_ms LIMIT 1"
+        }
+    };
+    let rows = db.read(Statement::new(sql, vec![endpoint.uuid().into()])).await?;
+    rows.first().map(|row| row.int(0)).transpose()
 }
 
 /// Deliveries of an endpoint, newest event first, from below `before`.
