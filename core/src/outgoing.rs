@@ -26,6 +26,39 @@ pub const ANSWER_OCTETS_MAX: usize = 64 << 10;
 const IDLE_MAX: usize = 64;
 const PROBLEM_CHARS_MAX: usize = 300;
 
+/// What all HTTP clients of the core are made from: nobody is connected to for longer than a few
+/// seconds, nothing goes through a proxy, and a redirect is an answer. Where the operator says, this is
+/// all; where somebody else does, use [`Outgoing`].
+pub fn builder() -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+    builder.redirect(Policy::none()).no_proxy()
+}
+
+/// The body of an answer; none when it has more than `max` octets.
+pub async fn body(
+    response: &mut reqwest::Response,
+    max: usize,
+) -> Result<Option<BytesMut>, reqwest::Error> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > max {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// What went wrong at last, for people: the innermost cause, which names neither the url nor anything
+/// that was sent.
+pub fn cause(error: &reqwest::Error) -> String {
+    let Some(mut inner) = error.source() else { return "the request failed".to_owned() };
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string().chars().filter(|c| !c.is_control()).take(PROBLEM_CHARS_MAX).collect()
+}
+
 /// Something that went wrong before there was an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
@@ -58,11 +91,8 @@ impl Outgoing {
     /// A client. `allow_private` lets it into private networks and speak plain HTTP: for
     /// installations whose receivers are their own.
     pub fn new(dns: Arc<dyn Dns>, allow_private: bool, user_agent: &str) -> Result<Self, Failed> {
-        let http = reqwest::Client::builder()
+        let http = builder()
             .dns_resolver(Arc::new(Guard { dns, allow_private }))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(Policy::none())
-            .no_proxy()
             .pool_max_idle_per_host(IDLE_MAX)
             .user_agent(user_agent)
             .build()
@@ -190,23 +220,19 @@ async fn addresses(
     Ok(dns.addresses(name.trim_end_matches('.')).await?)
 }
 
-/// What went wrong, in one word and for people. The url stays out: it may carry a secret.
 fn explain(error: &reqwest::Error) -> Failed {
-    let (mut class, mut texts) = (None, Vec::new());
-    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
-    while let Some(inner) = cause {
+    let mut class = None;
+    let mut cause_of: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(inner) = cause_of {
         class = class.or_else(|| class_of(inner));
-        texts.push(inner.to_string());
-        cause = inner.source();
+        cause_of = inner.source();
     }
     let fallback = match () {
         () if error.is_timeout() => ErrorClass::Timeout,
         () if error.is_connect() => ErrorClass::Tcp,
         () => ErrorClass::Protocol,
     };
-    let text = texts.pop().unwrap_or_else(|| "the request failed".to_owned());
-    let text = text.chars().take(PROBLEM_CHARS_MAX).collect();
-    Failed { class: class.unwrap_or(fallback), text }
+    Failed { class: class.unwrap_or(fallback), text: cause(error) }
 }
 
 fn class_of(error: &(dyn StdError + 'static)) -> Option<ErrorClass> {

@@ -12,10 +12,10 @@ use url::Url;
 use uuid::Uuid;
 
 use super::pin::{self, Fingerprint};
+use crate::outgoing;
 
 /// AMS works on one command at a time.
 const TIMEOUT: Duration = Duration::from_secs(30);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer that is read: `getMailings` tells of all of them.
 const ANSWER_OCTETS_MAX: usize = 16 << 20;
 /// Characters of an error that are kept.
@@ -88,12 +88,7 @@ impl Ams {
     /// A client; connects when it is used.
     pub fn new(config: AmsConfig) -> Result<Self, AmsError> {
         let wrong = |error: &dyn fmt::Display| AmsError::Unreachable(error.to_string());
-        let mut builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .user_agent("Postern-AMS/1");
+        let mut builder = outgoing::builder().timeout(TIMEOUT).user_agent("Postern-AMS/1");
         if let Some(fingerprint) = config.pin {
             let tls = pin::client(fingerprint).map_err(|error| wrong(&error))?;
             builder = builder.tls_backend_preconfigured(tls);
@@ -110,13 +105,9 @@ impl Ams {
         let request = self.http.post(self.config.url.clone()).json(&call);
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status();
-        let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if answer.len() + chunk.len() > ANSWER_OCTETS_MAX {
-                return Err(AmsError::Unreachable("its answer has more than 16 MiB".to_owned()));
-            }
-            answer.extend_from_slice(&chunk);
-        }
+        let answer = outgoing::body(&mut response, ANSWER_OCTETS_MAX).await.map_err(unreachable)?;
+        let too_long = || AmsError::Unreachable("its answer has more than 16 MiB".to_owned());
+        let answer = answer.ok_or_else(too_long)?;
         read(&answer, &id).unwrap_or_else(|| {
             Err(AmsError::Unreachable(format!("HTTP {status} without an answer to the call")))
         })
@@ -138,17 +129,8 @@ fn read(answer: &[u8], id: &str) -> Option<Result<Value, AmsError>> {
     answer.get_mut("result").map(|result| Ok(result.take()))
 }
 
-/// The url may hold nothing secret, and yet has no place in a log of ours.
 fn unreachable(error: reqwest::Error) -> AmsError {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    AmsError::Unreachable(text.chars().take(PROBLEM_CHARS_MAX).collect())
+    AmsError::Unreachable(outgoing::cause(&error))
 }
 
 #[cfg(test)]

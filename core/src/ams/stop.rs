@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use crate::campaign::ACTOR;
 use crate::model::campaign::{Action, LogEntry};
 use crate::store::{ams, campaigns};
 
@@ -42,7 +43,7 @@ impl Channel {
             let entry = LogEntry {
                 campaign_id: hold.campaign_id,
                 action: Action::AmsTold,
-                actor: "auto-stop".to_owned(),
+                actor: ACTOR.to_owned(),
                 note,
                 create_ms: self.clock.now_ms(),
             };

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use postern_kit::clock::Clock;
-use postern_proto::ids::RecipientId;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -12,8 +11,8 @@ use super::BuildError;
 use crate::capture::Capture;
 use crate::config::CoreConfig;
 use crate::directory::Directory;
+use crate::store::Stores;
 use crate::store::group::{Group, GroupLimits};
-use crate::store::{self, Stores};
 use crate::transport::{Postal, Transports};
 use crate::worker::attempt::Lab;
 
@@ -84,7 +83,6 @@ pub(super) fn lab(
         queue: stores.queue.clone(),
         begin,
         finish,
-        park: parking(stores, node, clock, limits),
         postpone,
         directory: directory.clone(),
         tracker: config.tracker.clone(),
@@ -93,25 +91,4 @@ pub(super) fn lab(
         clock: clock.clone(),
         builders: Arc::new(Semaphore::new(processors)),
     })
-}
-
-/// Puts deliveries of held campaigns away.
-fn parking(
-    stores: &Stores,
-    node: Uuid,
-    clock: &Clock,
-    limits: GroupLimits,
-) -> Group<RecipientId, ()> {
-    let (db, time) = (stores.db.clone(), clock.clone());
-    Group::start(
-        limits,
-        |_| 1,
-        move |ids: Arc<Vec<_>>| {
-            let (db, now_ms) = (db.clone(), time.now_ms());
-            async move {
-                store::campaigns::park(&*db, node, &ids, now_ms).await?;
-                Ok(vec![(); ids.len()])
-            }
-        },
-    )
 }

@@ -20,7 +20,7 @@ use crate::store::{Database, Error, campaigns};
 use self::rules::Rules;
 
 /// Who did it, in the log.
-const ACTOR: &str = "auto-stop";
+pub(crate) const ACTOR: &str = "auto-stop";
 /// The most campaigns that are looked at in one round.
 const CAMPAIGNS_MAX: usize = 100;
 

@@ -13,9 +13,8 @@ use serde_json::{Value, json};
 
 use super::config::ApiConfig;
 use crate::model::delivery::{Mail, Ticket};
+use crate::outgoing;
 
-/// How long a connection may take.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Answers are small; more than this is not read.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Characters of a code or text of Postal's that are shown.
@@ -104,12 +103,8 @@ pub struct Api {
 impl Api {
     /// A client; calls nobody yet. None when the header fields cannot be made or TLS cannot be set up.
     pub fn new(config: &ApiConfig) -> Option<Self> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIME_MAX)
+        let client = outgoing::builder()
             .timeout(config.timeout)
-            // What a redirect leads to is not the server that the credential is for.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
             // The Host field can be chosen in HTTP/1.1 only.
             .http1_only();
         let mut key = HeaderValue::from_str(&config.key).ok()?;
@@ -160,37 +155,25 @@ impl Api {
         }
         let mut response = request.send().await.map_err(|error| self.broken(&error))?;
         let status = response.status().as_u16();
-        let mut body = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(|error| self.broken(&error))? {
-            if body.len() + part.len() > ANSWER_BYTES_MAX {
-                return Err(Fault::Unknown("the answer is not Postal's".to_owned()));
-            }
-            body.extend_from_slice(&part);
-        }
+        let body = outgoing::body(&mut response, ANSWER_BYTES_MAX).await;
+        let body = body.map_err(|error| self.broken(&error))?;
+        let foreign = || Fault::Unknown("the answer is not Postal's".to_owned());
+        let body = body.ok_or_else(foreign)?;
         judge(status, &body)
     }
 
     fn broken(&self, error: &reqwest::Error) -> Fault {
         if error.is_connect() {
-            return Fault::Unreached(cause(error));
+            return Fault::Unreached(outgoing::cause(error));
         }
         if error.is_timeout() {
             return Fault::Late(self.config.timeout);
         }
         if error.is_builder() {
-            return Fault::Configuration(cause(error));
+            return Fault::Configuration(outgoing::cause(error));
         }
-        Fault::Unknown(cause(error))
+        Fault::Unknown(outgoing::cause(error))
     }
-}
-
-/// The innermost cause, which names neither the url nor anything that was sent.
-fn cause(error: &reqwest::Error) -> String {
-    let mut inner: &dyn std::error::Error = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    shown(&inner.to_string())
 }
 
 /// What an answer means. Pure.

@@ -16,6 +16,7 @@ use url::Url;
 
 use super::config::HookConfig;
 use super::keys::{self, Key};
+use crate::outgoing;
 
 /// How long fetching the keys may take: Postal waits 5 s for the answer to a webhook.
 const FETCH_TIME_MAX: Duration = Duration::from_secs(3);
@@ -92,10 +93,8 @@ impl Published {
     }
 
     async fn ask(&self) -> Result<Vec<Key>, String> {
-        let client = reqwest::Client::builder()
+        let client = outgoing::builder()
             .timeout(FETCH_TIME_MAX)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
             .build()
             .map_err(|error| error.to_string())?;
         let text = |error: reqwest::Error| error.without_url().to_string();
@@ -103,13 +102,8 @@ impl Published {
         if response.status() != reqwest::StatusCode::OK {
             return Err(format!("HTTP {}", response.status().as_u16()));
         }
-        let mut body = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(text)? {
-            if body.len() + part.len() > SET_BYTES_MAX {
-                return Err(format!("has more than {SET_BYTES_MAX} octets"));
-            }
-            body.extend_from_slice(&part);
-        }
+        let body = outgoing::body(&mut response, SET_BYTES_MAX).await.map_err(text)?;
+        let body = body.ok_or_else(|| format!("has more than {SET_BYTES_MAX} octets"))?;
         keys::parse_jwks(&body).map_err(|bad| bad.to_string())
     }
 }

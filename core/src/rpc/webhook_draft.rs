@@ -13,6 +13,7 @@ use crate::intake::draft::{Faults, check_id};
 use crate::model::event::EventType;
 use crate::model::webhook::{AttemptRow, DeliveryRow, DeliveryState, Endpoint, Format, Wanted};
 use crate::outgoing::Outgoing;
+use crate::store::value::json;
 use crate::webhook::post;
 
 use super::etag;
@@ -133,16 +134,11 @@ fn check_headers(headers: &BTreeMap<String, String>, faults: &mut Faults) {
 
 /// What a client's change relies on: everything that a client says.
 pub(super) fn tag(wanted: &Wanted) -> String {
-    let json = |value: &dyn Fn() -> serde_json::Result<String>| value().unwrap_or_default();
     let numbers = format!(
         "{} {} {} {}",
         wanted.format as i64, wanted.ordered, wanted.max_concurrency, wanted.rate_limit
     );
-    let lists = [
-        json(&|| serde_json::to_string(&wanted.event_types)),
-        json(&|| serde_json::to_string(&wanted.campaign_ids)),
-        json(&|| serde_json::to_string(&wanted.headers)),
-    ];
+    let lists = [json(&wanted.event_types), json(&wanted.campaign_ids), json(&wanted.headers)];
     let texts = [&wanted.url, &wanted.description, &numbers, &lists[0], &lists[1], &lists[2]];
     etag::of(&texts.map(|text| text.as_bytes()))
 }

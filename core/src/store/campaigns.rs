@@ -1,10 +1,9 @@
 //! Campaigns whose mail waits: held by the rules or by an operator until somebody resumes them.
 //!
 //! Holding raises the version of the directory, by which every node notices. A delivery that comes up
-//! meanwhile is parked: its due time moves by [`HOLD_MS`], so that nothing claims it, and resuming
-//! moves it back. Every change and its entry in the log are one transaction.
+//! meanwhile is parked: it is postponed by [`HOLD_MS`], so that nothing claims it, and resuming moves
+//! it back. Every change and its entry in the log are one transaction.
 
-use postern_proto::ids::RecipientId;
 use uuid::Uuid;
 
 use crate::model::campaign::{Action, AmsState, Hold, LogEntry, Outcomes};
@@ -144,22 +143,6 @@ fn written(id: Uuid, entry: &LogEntry) -> Statement {
             entry.create_ms.into(),
         ],
     )
-}
-
-/// Parks deliveries that this node holds, if their campaign is held.
-pub async fn park(
-    db: &dyn Database,
-    node: Uuid,
-    ids: &[RecipientId],
-    now_ms: i64,
-) -> Result<(), Error> {
-    let park = |id: &RecipientId| {
-        let sql = "UPDATE deliveries SET lease = NULL, due_ms = due_ms + $1, update_ms = $2 \
-                   WHERE id = $3 AND lease = $4 AND state IN (1, 2, 4) AND due_ms < $1";
-        let id = Value::Uuid(id.uuid());
-        Statement::new(sql, vec![HOLD_MS.into(), now_ms.into(), id, node.into()])
-    };
-    db.write(ids.iter().map(park).collect()).await.map(|_| ())
 }
 
 /// Frees what nodes parked that had not yet noticed that the campaign goes on. Returns how many.

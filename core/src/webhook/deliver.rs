@@ -6,6 +6,7 @@ use std::time::Duration;
 use postern_kit::backoff;
 use postern_proto::settings::{WEBHOOKS_DISABLE_AFTER, WEBHOOKS_RETRY_PERCENT, WEBHOOKS_TIMEOUT};
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,7 +16,7 @@ use crate::store::webhook_deliveries::{self, Facts, Take, Taken};
 use crate::store::{Error, webhooks};
 
 use super::post::{self, Outcome, Wish};
-use super::schedule::{self, Breaker, Pace, Permit};
+use super::schedule::{self, Health, Pace, Permit};
 use super::{Posting, payload};
 
 /// Deliveries are taken in advance, so that a fast endpoint does not wait for the store: as many as
@@ -33,7 +34,7 @@ pub(super) struct Runner {
     posting: Posting,
     endpoint: watch::Receiver<Endpoint>,
     wake: Arc<Notify>,
-    breaker: Arc<Mutex<Breaker>>,
+    health: Arc<Mutex<Health>>,
     pace: Pace,
 }
 
@@ -41,7 +42,7 @@ pub(super) struct Runner {
 struct Turn {
     posting: Posting,
     endpoint: Endpoint,
-    breaker: Arc<Mutex<Breaker>>,
+    health: Arc<Mutex<Health>>,
     limit: Duration,
     percent: i64,
     stop: CancellationToken,
@@ -53,8 +54,8 @@ impl Runner {
         endpoint: watch::Receiver<Endpoint>,
         wake: Arc<Notify>,
     ) -> Self {
-        let (breaker, pace) = (Arc::default(), Pace::default());
-        Self { posting, endpoint, wake, breaker, pace }
+        let health = Arc::new(Mutex::new(Health::new(Instant::now())));
+        Self { posting, endpoint, wake, health, pace: Pace::default() }
     }
 
     /// Posts until told to stop; then waits for tries under way.
@@ -89,13 +90,13 @@ impl Runner {
         let now_ms = self.posting.clock.now_ms();
         let width = usize::try_from(wanted.max_concurrency).unwrap_or(1).max(1);
         // Tries that ended at the same time may have noted their ends in another order.
-        if endpoint.failing_ms.is_some_and(|since| lock(&self.breaker).is_well_since(since)) {
+        if endpoint.failing_ms.is_some_and(|since| lock(&self.health).is_well_since(since)) {
             let well = webhooks::failing(endpoint.id, None);
             self.posting.db.write(vec![well]).await?;
         }
-        let permit = lock(&self.breaker).permit(now_ms);
+        let permit = lock(&self.health).permit(Instant::now());
         let room = match permit {
-            Permit::NoneBefore(until) => return Ok(until_ms(until - now_ms)),
+            Permit::NoneFor(left) => return Ok(left.min(POLL)),
             Permit::One => 1,
             Permit::Any if wanted.ordered => 1,
             Permit::Any => (width * AHEAD).min(TAKE_MAX),
@@ -108,18 +109,19 @@ impl Runner {
         let limit = settings.settings().time(&WEBHOOKS_TIMEOUT);
         // The last of those taken in advance may have to wait for all the others.
         let turns = room.div_ceil(width) as u32;
-        let until_ms_ = now_ms + millis(limit.saturating_mul(turns) + MARGIN);
+        let until_ms = now_ms + millis(limit.saturating_mul(turns) + MARGIN);
         let (id, node, ordered) = (endpoint.id, self.posting.node, wanted.ordered);
-        let take = Take { endpoint: id, node, now_ms, until_ms: until_ms_, limit: room, ordered };
+        let take = Take { endpoint: id, node, now_ms, until_ms, limit: room, ordered };
         let taken = webhook_deliveries::take(&*self.posting.db, &take).await?;
         if taken.is_empty() {
             let due = webhook_deliveries::next_due(&*self.posting.db, id, ordered).await?;
-            return Ok(until_ms(due.unwrap_or(i64::MAX).saturating_sub(now_ms)));
+            let left_ms = due.map_or(i64::MAX, |due_ms| due_ms.saturating_sub(now_ms));
+            return Ok(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).min(POLL));
         }
         let percent = settings.settings().get(&WEBHOOKS_RETRY_PERCENT);
-        let (posting, breaker) = (self.posting.clone(), self.breaker.clone());
+        let (posting, health) = (self.posting.clone(), self.health.clone());
         let stop = stop.clone();
-        let turn = Turn { posting, endpoint, breaker, limit, percent, stop };
+        let turn = Turn { posting, endpoint, health, limit, percent, stop };
         turn.post_all(taken, width).await?;
         Ok(Duration::ZERO)
     }
@@ -136,7 +138,8 @@ impl Turn {
         for one in taken {
             let Ok(seat) = seats.clone().acquire_owned().await else { break };
             let now_ms = turn.posting.clock.now_ms();
-            let alone = matches!(lock(&turn.breaker).permit(now_ms), Permit::NoneBefore(_));
+            let permit = lock(&turn.health).permit(Instant::now());
+            let alone = matches!(permit, Permit::NoneFor(_));
             if turn.stop.is_cancelled() || alone {
                 turn.give_back(&one, now_ms).await;
                 continue;
@@ -189,11 +192,11 @@ impl Turn {
         let is_failing = self.endpoint.failing_ms.is_some();
         let failing = match outcome.error {
             None => {
-                lock(&self.breaker).succeeded(now_ms);
+                lock(&self.health).succeeded(Instant::now(), now_ms);
                 is_failing.then_some(None)
             }
             Some(_) => {
-                lock(&self.breaker).failed(now_ms, outcome.retry_after, self.percent);
+                lock(&self.health).failed(Instant::now(), outcome.retry_after, self.percent);
                 (!is_failing).then_some(Some(now_ms))
             }
         };
@@ -274,9 +277,7 @@ impl Turn {
             Err(error) => tracing::warn!(webhook.id = %id, %error, "webhook not disabled yet"),
         }
     }
-}
 
-impl Turn {
     /// Whether nothing was taken for too long. The store is asked too: what this turn began with may
     /// be out of date.
     async fn has_failed_too_long(&self) -> bool {
@@ -292,13 +293,8 @@ impl Turn {
     }
 }
 
-fn lock(breaker: &Mutex<Breaker>) -> MutexGuard<'_, Breaker> {
-    breaker.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// As long as this, but looked at every now and then.
-fn until_ms(ms: i64) -> Duration {
-    Duration::from_millis(u64::try_from(ms).unwrap_or(0)).min(POLL)
+fn lock(health: &Mutex<Health>) -> MutexGuard<'_, Health> {
+    health.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn millis(time: Duration) -> i64 {

@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::breaker::{Breaker, Condition, Limits};
+
 /// Pauses behind the first try, the second, and so on; behind the last one there is none.
 const PAUSES_S: [u64; 9] =
     [5, 300, 1800, 7200, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600];
@@ -20,18 +24,17 @@ pub fn pause(tries: i64, percent: i64, asked: Option<Duration>, random: f64) -> 
     Some(asked.map_or(pause, |asked| pause.max(asked.min(RETRY_AFTER_MAX))))
 }
 
-/// Failures in a row after which an endpoint is left alone.
+/// Failures in a row after which an endpoint is left alone for a while.
 const FAILURES_MAX: u32 = 5;
 const OPEN_MIN: Duration = Duration::from_secs(10);
 const OPEN_MAX: Duration = Duration::from_secs(300);
 
-/// Leaves an endpoint alone that fails again and again: closed while it does well, open for a while
-/// after [`FAILURES_MAX`] failures, then one try decides.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Breaker {
-    failures: u32,
-    open_until_ms: i64,
-    success_ms: i64,
+/// How an endpoint does: a breaker, and what it asks for itself.
+#[derive(Debug)]
+pub struct Health {
+    breaker: Breaker,
+    quiet_until: Instant,
+    last_success_ms: Option<i64>,
 }
 
 /// What may be tried.
@@ -39,46 +42,55 @@ pub struct Breaker {
 pub enum Permit {
     /// As much as otherwise allowed.
     Any,
-    /// One.
+    /// One, which decides for all.
     One,
-    /// Nothing before this time.
-    NoneBefore(i64),
+    /// Nothing for this time.
+    NoneFor(Duration),
 }
 
-impl Breaker {
+impl Health {
+    /// Nothing is known to be wrong.
+    pub fn new(now: Instant) -> Self {
+        Self { breaker: Breaker::default(), quiet_until: now, last_success_ms: None }
+    }
+
     /// What may be tried now.
-    pub fn permit(&self, now_ms: i64) -> Permit {
-        match self.open_until_ms {
-            until if until > now_ms => Permit::NoneBefore(until),
-            _ if self.failures >= FAILURES_MAX => Permit::One,
-            _ => Permit::Any,
+    pub fn permit(&self, now: Instant) -> Permit {
+        let quiet = self.quiet_until.saturating_duration_since(now);
+        match self.breaker.open_for(now).unwrap_or_default().max(quiet) {
+            Duration::ZERO if self.breaker.condition(now) == Condition::Closed => Permit::Any,
+            Duration::ZERO => Permit::One,
+            left => Permit::NoneFor(left),
         }
     }
 
     /// A try succeeded.
-    pub fn succeeded(&mut self, now_ms: i64) {
-        *self = Self { success_ms: now_ms, ..Self::default() };
-    }
-
-    /// Whether the newest try succeeded, and not before a time.
-    pub fn is_well_since(&self, since_ms: i64) -> bool {
-        self.failures == 0 && self.success_ms >= since_ms
+    pub fn succeeded(&mut self, now: Instant, now_ms: i64) {
+        self.breaker.succeeded();
+        (self.quiet_until, self.last_success_ms) = (now, Some(now_ms));
     }
 
     /// A try failed; `asked` is how long the endpoint wants to be left alone. `percent` scales our
     /// own pauses.
-    pub fn failed(&mut self, now_ms: i64, asked: Option<Duration>, percent: i64) {
-        self.failures = self.failures.saturating_add(1);
-        let beyond = self.failures.checked_sub(FAILURES_MAX);
-        let own = beyond.map(|beyond| {
-            let pause = OPEN_MIN.saturating_mul(1 << beyond.min(16)).min(OPEN_MAX);
-            pause.mul_f64(percent.max(0) as f64 / 100.0)
-        });
+    pub fn failed(&mut self, now: Instant, asked: Option<Duration>, percent: i64) {
+        let scaled = |pause: Duration| pause.mul_f64(percent.max(0) as f64 / 100.0);
+        let limits = Limits {
+            failures: FAILURES_MAX,
+            open_time: scaled(OPEN_MIN),
+            open_time_max: scaled(OPEN_MAX),
+            // There is one runner, which waits for its one try.
+            trial_time: Duration::ZERO,
+        };
+        self.breaker.failed(now, limits);
+        self.last_success_ms = None;
         // What it asks for holds for this one delivery in full, and for all others within reason.
-        let asked = asked.map(|asked| asked.min(OPEN_MAX));
-        let pause = own.into_iter().chain(asked).max().unwrap_or_default();
-        let until = now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
-        self.open_until_ms = self.open_until_ms.max(until);
+        let asked = asked.unwrap_or_default().min(OPEN_MAX);
+        self.quiet_until = self.quiet_until.max(now + asked);
+    }
+
+    /// Whether the newest try succeeded, and not before a time.
+    pub fn is_well_since(&self, since_ms: i64) -> bool {
+        self.last_success_ms.is_some_and(|success_ms| success_ms >= since_ms)
     }
 }
 
@@ -127,21 +139,27 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_fails_is_left_alone_and_one_try_decides() {
-        let mut breaker = Breaker::default();
+        let start = Instant::now();
+        let at = |seconds: u32| start + seconds * SECOND;
+        let mut health = Health::new(start);
         for _ in 0..4 {
-            breaker.failed(0, None, 100);
+            health.failed(start, None, 100);
         }
-        assert_eq!(breaker.permit(0), Permit::Any);
-        breaker.failed(0, None, 100);
-        assert_eq!(breaker.permit(0), Permit::NoneBefore(10_000));
-        assert_eq!(breaker.permit(10_000), Permit::One);
-        breaker.failed(10_000, None, 100);
-        assert_eq!(breaker.permit(10_000), Permit::NoneBefore(30_000));
-        breaker.succeeded(20_000);
-        assert!(breaker.is_well_since(20_000) && !breaker.is_well_since(20_001));
-        assert_eq!(breaker.permit(10_000), Permit::Any);
-        breaker.failed(10_000, Some(60 * SECOND), 100);
-        assert_eq!(breaker.permit(10_000), Permit::NoneBefore(70_000), "as it asked");
+        assert_eq!(health.permit(start), Permit::Any);
+        health.failed(start, None, 100);
+        assert_eq!(health.permit(start), Permit::NoneFor(10 * SECOND));
+        // Tries that were under way meanwhile say nothing new.
+        health.failed(at(1), None, 100);
+        assert_eq!(health.permit(at(1)), Permit::NoneFor(9 * SECOND));
+        assert_eq!(health.permit(at(10)), Permit::One);
+        health.failed(at(10), None, 100);
+        assert_eq!(health.permit(at(10)), Permit::NoneFor(20 * SECOND));
+        assert!(!health.is_well_since(0));
+        health.succeeded(at(20), 20_000);
+        assert!(health.is_well_since(20_000) && !health.is_well_since(20_001));
+        assert_eq!(health.permit(at(20)), Permit::Any);
+        health.failed(at(20), Some(60 * SECOND), 100);
+        assert_eq!(health.permit(at(20)), Permit::NoneFor(60 * SECOND), "as it asked");
     }
 
     #[test]

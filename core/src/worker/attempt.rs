@@ -23,6 +23,7 @@ use crate::model::event::{EventType, NewEvent};
 use crate::model::message::Claimed;
 use crate::queue::schedule::RetryPolicy;
 use crate::queue::state::{Transition, step};
+use crate::store::campaigns::HOLD_MS;
 use crate::store::group::Group;
 use crate::store::queue::{Begun, Finish, NewHandOver};
 use crate::store::{Error, Queue};
@@ -45,8 +46,6 @@ pub struct Lab {
     pub begin: Group<RecipientId, Option<Begun>>,
     /// Records results, many at a time.
     pub finish: Group<Finish, bool>,
-    /// Puts deliveries of held campaigns away, many at a time.
-    pub park: Group<RecipientId, ()>,
     /// Lets deliveries wait until a time, many at a time.
     pub postpone: Group<(RecipientId, i64), ()>,
     /// Signers, compiling, and which campaigns are held.
@@ -68,9 +67,9 @@ pub struct Lab {
 pub enum Attempted {
     /// It ended in this state, and that is recorded.
     Ended(State),
-    /// It was canceled meanwhile, or another node has it, or its campaign is held.
+    /// It was canceled meanwhile, or another node has it.
     NotOurs,
-    /// None was made: the transport takes nothing now.
+    /// None was made: its campaign is held, or the transport takes nothing now.
     Postponed,
 }
 
@@ -82,7 +81,7 @@ pub async fn attempt(lab: &Lab, job: Job) -> Attempted {
         return record(lab, &claimed, 0, over).await;
     }
     if lab.directory.now().is_held(&claimed.campaign_id) {
-        return park(lab, &claimed).await;
+        return postpone(lab, &claimed, now_ms.saturating_add(HOLD_MS)).await;
     }
     let transport = lab.transports.of(&claimed);
     if let Err(wait) = transport.admit() {
@@ -139,15 +138,6 @@ async fn postpone(lab: &Lab, claimed: &Claimed, until_ms: i64) -> Attempted {
         tracing::warn!(message.id = %claimed.message_id, %error, "waiting delivery not given back yet");
     }
     Attempted::Postponed
-}
-
-/// Puts a delivery of a held campaign away until the campaign goes on.
-async fn park(lab: &Lab, claimed: &Claimed) -> Attempted {
-    if let Err(error) = lab.park.call(claimed.id).await {
-        // The lease stays with this node until the keeper finds it in nobody's memory.
-        tracing::warn!(message.id = %claimed.message_id, %error, "not put away; it comes up again");
-    }
-    Attempted::NotOurs
 }
 
 /// Begins an attempt, for as long as it takes. None when it is not ours any more.

@@ -11,6 +11,7 @@ use crate::model::campaign::{Action, AmsState, LogEntry, Outcomes};
 use crate::model::delivery::State;
 use crate::model::event::{EventFilter, EventType};
 use crate::store::ams::{self, Parked};
+use crate::store::campaigns::HOLD_MS;
 use crate::store::{Stores, campaigns};
 
 promises![
@@ -53,7 +54,7 @@ async fn a_held_campaign_waits_and_goes_on(stores: Stores) {
     accept(&stores, asked, Some(node)).await;
     assert!(hold(&stores, NOW, true).await);
     assert_eq!(campaigns::held(&*stores.db).await.unwrap(), ["spring"]);
-    campaigns::park(&*stores.db, node, &[id], NOW).await.unwrap();
+    stores.queue.postpone(node, &[(id, NOW + HOLD_MS)]).await.unwrap();
     // Not even in a hundred years.
     assert!(claimed(&stores, node, NOW + 100 * 365 * 24 * 3_600_000).await.is_empty());
     assert_eq!(stores.queue.depth().await.unwrap().queued, 1);
@@ -92,7 +93,7 @@ async fn what_is_parked_too_late_is_found(stores: Stores) {
     hold(&stores, NOW, true).await;
     assert_eq!(campaigns::sweep(&*stores.db, NOW).await.unwrap(), 0);
     resume(&stores, NOW + 1).await;
-    campaigns::park(&*stores.db, node, &[id], NOW + 2).await.unwrap();
+    stores.queue.postpone(node, &[(id, NOW + 2 + HOLD_MS)]).await.unwrap();
     assert!(claimed(&stores, node, NOW + 3).await.is_empty());
     assert_eq!(campaigns::sweep(&*stores.db, NOW + 4).await.unwrap(), 1);
     assert_eq!(claimed(&stores, node, NOW + 5).await, [id]);

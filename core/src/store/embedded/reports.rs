@@ -48,9 +48,9 @@ pub(super) fn hand_over(
     Ok(())
 }
 
-/// Suppresses an address, if it is not yet.
-pub(super) fn suppress(connection: &Connection, entry: &Suppression) -> Result<(), Error> {
-    connection
+/// Suppresses an address, if it is not yet. Returns how many addresses that was.
+pub(super) fn suppress(connection: &Connection, entry: &Suppression) -> Result<usize, Error> {
+    let suppressed = connection
         .prepare_cached(
             "INSERT OR IGNORE INTO suppressions (id, email, reason, campaign_id, note, create_ms) \
              VALUES (?, ?, ?, ?, ?, ?)",
@@ -63,7 +63,7 @@ pub(super) fn suppress(connection: &Connection, entry: &Suppression) -> Result<(
             entry.note,
             entry.create_ms
         ])?;
-    Ok(())
+    Ok(suppressed)
 }
 
 fn take_in(connection: &Connection, report: &Report) -> Result<Reported, Error> {

@@ -12,6 +12,7 @@ use crate::model::directory::SuppressionReason;
 use super::super::Error;
 use super::super::tracking::{self, NewHit, Outcome, Owners, Recorded, Tracking, Wish};
 use super::Embedded;
+use super::reports::suppress;
 
 #[async_trait]
 impl Tracking for Embedded {
@@ -76,19 +77,7 @@ fn owners(connection: &Connection, hits: &[NewHit]) -> Result<Owners, Error> {
 fn change(connection: &Connection, wish: Wish) -> Result<bool, Error> {
     let mut changed = 0;
     for entry in &wish.add {
-        changed += connection
-            .prepare_cached(
-                "INSERT OR IGNORE INTO suppressions (id, email, reason, campaign_id, note, \
-                 create_ms) VALUES (?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                entry.id.uuid(),
-                entry.email,
-                entry.reason as i64,
-                entry.campaign_id,
-                entry.note,
-                entry.create_ms
-            ])?;
+        changed += suppress(connection, entry)?;
     }
     for (email, campaign) in &wish.remove {
         changed += connection

@@ -61,24 +61,25 @@ pub(super) async fn hand_over<'f>(
     Ok(())
 }
 
-/// Suppresses addresses, as far as they are not yet.
+/// Suppresses addresses, as far as they are not yet. Returns how many that were.
 pub(super) async fn suppress<'s>(
     transaction: &Transaction<'_>,
     entries: impl Iterator<Item = &'s Suppression>,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let mut entries: Vec<_> = entries.collect();
     // In the same order everywhere, so that transactions do not lock each other out.
     entries.sort_by(|a, b| (&a.email, &a.campaign_id).cmp(&(&b.email, &b.campaign_id)));
     let sql = "INSERT INTO suppressions (id, email, reason, campaign_id, note, create_ms) \
                VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (email, campaign_id) DO NOTHING";
+    let mut suppressed = 0;
     for entry in entries {
         let statement = transaction.prepare_cached(sql).await?;
         let (id, reason) = (entry.id.uuid(), entry.reason as i64);
         let params: [&(dyn ToSql + Sync); 6] =
             [&id, &entry.email, &reason, &entry.campaign_id, &entry.note, &entry.create_ms];
-        transaction.execute(&statement, &params).await?;
+        suppressed += transaction.execute(&statement, &params).await?;
     }
-    Ok(())
+    Ok(suppressed)
 }
 
 impl Postgres {

@@ -8,11 +8,12 @@ use postern_proto::ids::{MessageId, RecipientId};
 use prost::Message as _;
 use uuid::Uuid;
 
-use crate::model::directory::{Suppression, SuppressionReason};
+use crate::model::directory::SuppressionReason;
 
 use super::super::Error;
 use super::super::tracking::{self, NewHit, Outcome, Owners, Place, Recorded, Tracking, Wish};
 use super::Postgres;
+use super::reports::suppress;
 
 #[async_trait]
 impl Tracking for Postgres {
@@ -40,10 +41,7 @@ impl Tracking for Postgres {
     async fn wish(&self, wish: Wish) -> Result<bool, Error> {
         let mut client = self.client().await?;
         let transaction = client.transaction().await?;
-        let mut changed = 0;
-        for entry in &wish.add {
-            changed += add(&transaction, entry).await?;
-        }
+        let mut changed = suppress(&transaction, wish.add.iter()).await?;
         for (email, campaign) in &wish.remove {
             let sql =
                 "DELETE FROM suppressions WHERE email = $1 AND campaign_id = $2 AND reason = $3";
@@ -106,17 +104,6 @@ async fn free_places(
         bot: row.get(3),
     };
     Ok(rows.iter().map(place).collect())
-}
-
-async fn add(transaction: &Transaction<'_>, entry: &Suppression) -> Result<u64, Error> {
-    let sql = "INSERT INTO suppressions (id, email, reason, campaign_id, note, create_ms) \
-               VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (email, campaign_id) DO NOTHING";
-    let statement = transaction.prepare_cached(sql).await?;
-    let (id, reason) = (entry.id.uuid(), entry.reason as i64);
-    let (email, campaign, note) = (&entry.email, &entry.campaign_id, &entry.note);
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-        [&id, email, &reason, campaign, note, &entry.create_ms];
-    Ok(transaction.execute(&statement, &params).await?)
 }
 
 impl Postgres {

@@ -3,8 +3,6 @@
 //! Postal does not recognise a mail that it is given twice, so one is only given again when Postal
 //! certainly did not take the first, or when no report about it came for a time.
 
-pub mod breaker;
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,8 +13,8 @@ use postern_proto::settings::{
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::breaker::{Breaker, Condition, Limits};
 use super::{SetupError, Transport};
+use crate::breaker::{Breaker, Condition, Limits};
 use crate::directory::Directory;
 use crate::model::delivery::{Category, Mail, Outcome, Phase, Reply};
 use crate::postal::api::{Api, Fault};

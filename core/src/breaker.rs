@@ -90,6 +90,12 @@ impl Breaker {
         Some(pause)
     }
 
+    /// How long nobody may call, if nobody may.
+    pub fn open_for(&self, now: Instant) -> Option<Duration> {
+        let open = self.open.as_ref()?;
+        Some(open.until.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+
     /// What others see of it.
     pub fn condition(&self, now: Instant) -> Condition {
         match &self.open {
