@@ -6,7 +6,7 @@
 mod groups;
 mod notify;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postern_kit::clock::Clock;
@@ -28,6 +28,7 @@ use crate::directory::Directory;
 use crate::intake::{Intake, quota::Quota};
 use crate::model::content::Wishes;
 use crate::model::directory::ApiKey;
+use crate::notice::Notices;
 use crate::outgoing;
 use crate::postal::api::Api;
 use crate::postal::config::PostalConfig;
@@ -42,6 +43,7 @@ use crate::store::embedded::{self, Embedded};
 use crate::store::postgres::{self, Postgres};
 use crate::store::{self, Stores};
 use crate::transport::{self, Postal};
+use crate::uses::Uses;
 use crate::worker::keeper::{Keeper, NODE_TTL};
 use crate::worker::{self, Worker};
 
@@ -79,6 +81,7 @@ pub struct Core {
     worker: Worker,
     keeper: Keeper,
     notifying: Notifying,
+    notices: Notices,
     postal: Option<Arc<Postal>>,
     config: CoreConfig,
 }
@@ -86,7 +89,11 @@ pub struct Core {
 impl Core {
     /// Opens the store and wires everything. Nothing is delivered and no port is open yet.
     pub async fn build(config: CoreConfig) -> Result<Self, BuildError> {
-        let (clock, node) = (Clock::System, Uuid::now_v7());
+        Self::build_at(config, Clock::System).await
+    }
+
+    async fn build_at(config: CoreConfig, clock: Clock) -> Result<Self, BuildError> {
+        let (uses, node) = (Arc::<Uses>::default(), Uuid::now_v7());
         let stores = open(&config.store).await?;
         let loop_ends = worker::handle();
         let directory =
@@ -99,6 +106,7 @@ impl Core {
             clock: clock.clone(),
             retention: config.retention.clone(),
             worker: loop_ends.0.clone(),
+            uses: uses.clone(),
         };
         reap_at_start(&keeper, &config.store).await?;
         keeper.register().await?;
@@ -123,6 +131,7 @@ impl Core {
             gateway_token: config.gateway_token.clone(),
             sessions: Sessions::new(config.gateway_token.reveal()),
             inbox_open: config.inbox_open,
+            uses,
             clock: clock.clone(),
         };
         let hook = Arc::new(hook(&config, &stores, &directory, &clock));
@@ -139,10 +148,11 @@ impl Core {
             clock,
             draining: CancellationToken::new(),
         };
+        let notices = notices(&context, &config);
         let (notifying, posting) = Notifying::new(&context, &config, node)?;
         let (services, health) = server::services(context.clone(), posting, &config.server).await?;
         let worker = Worker::new(Arc::new(lab), node, config.lanes, loop_ends);
-        Ok(Self { context, services, health, worker, keeper, postal, notifying, config })
+        Ok(Self { context, services, health, worker, keeper, postal, notifying, notices, config })
     }
 
     /// Makes an API key that may do everything and never expires, if there is no key yet. Returns
@@ -166,6 +176,10 @@ impl Core {
             create_ms: context.clock.now_ms(),
             revoke_ms: None,
             wishes: Wishes::default(),
+            ip_allow: Vec::new(),
+            replaces: None,
+            replaced_by: None,
+            last_use: None,
         };
         store::directory::create_key(&*context.db, &key).await?;
         context.directory.refresh().await?;
@@ -183,7 +197,8 @@ impl Core {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { context, services, health, worker, keeper, postal, notifying, config } = self;
+        let Self { context, services, health, worker, keeper, postal, notifying, notices, config } = self;
+        let noticing = tokio::spawn(notices.run(stop.clone()));
         let notifying = tokio::spawn(notifying.run(stop.clone()));
         let follower = context.directory.clone();
         let follow = tokio::spawn({
@@ -219,7 +234,10 @@ impl Core {
         // What is being posted is this node's for as long as it lives.
         let _ended = notifying.await;
         emptied.cancel();
-        let _ended = tokio::join!(beating, keeping, follow, announce, watching, telling);
+        let _ended = tokio::join!(beating, keeping, follow, announce, watching, telling, noticing);
+        if let Err(error) = context.gate.uses.flush(&*context.db).await {
+            tracing::warn!(%error, "the last uses of credentials are not written");
+        }
         served
     }
 }
@@ -286,6 +304,17 @@ async fn tell(
         if !matches!(changed, Some(Ok(()))) {
             return;
         }
+    }
+}
+
+fn notices(context: &Context, config: &CoreConfig) -> Notices {
+    Notices {
+        db: context.db.clone(),
+        directory: context.directory.clone(),
+        intake: context.intake.clone(),
+        clock: context.clock.clone(),
+        config: config.notices.clone(),
+        done: Mutex::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use postern_proto::settings::{self, Settings};
 
 use crate::ams::AmsConfig;
 use crate::intake::{Policy, SenderPolicy, address};
+use crate::notice::NoticeConfig;
 use crate::postal::config::PostalConfig;
 use crate::queue::lanes::LaneLimits;
 use crate::queue::schedule::RetryPolicy;
@@ -50,6 +51,8 @@ Environment (core):
   POSTERN_AMS_URL            JSON-RPC API of AMS: https://ams.example/api/v1; unset: none
   POSTERN_AMS_KEY, POSTERN_AMS_CERT_SHA256   its API key; the certificate it signed itself
   POSTERN_TRACKING_KEYS      secrets that sign them: 1:<64 hex digits>,…; unset: no tracking
+  POSTERN_NOTICE_TO          who is told by mail that a credential is about to expire; unset: the log
+  POSTERN_NOTICE_FROM        the sender of that mail
   POSTERN_INBOX_KEEP         mails kept in the local inbox       [10000]
   POSTERN_CONCURRENCY        attempts under way at once          [256]
   POSTERN_LANE_CONCURRENCY   attempts at once to one destination [20]
@@ -106,6 +109,8 @@ pub struct CoreConfig {
     pub ams: Option<AmsConfig>,
     /// Webhooks may be posted into private networks, and over plain HTTP.
     pub webhooks_may_be_private: bool,
+    /// Who is told that a credential is about to expire; none: the log.
+    pub notices: Option<NoticeConfig>,
 }
 
 impl CoreConfig {
@@ -142,6 +147,7 @@ impl CoreConfig {
             tracker: tracker(env, stays_local)?,
             ams: AmsConfig::from_env(env)?,
             webhooks_may_be_private: private_targets(env)?,
+            notices: NoticeConfig::from_env(env)?,
             listen,
         })
     }

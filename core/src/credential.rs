@@ -41,6 +41,19 @@ pub fn hint(secret: &str) -> String {
     secret.chars().take(13).chain(['…']).collect()
 }
 
+/// The same for a secret of which only the SHA-256 is known.
+pub fn hint_of_hash(hash: &[u8; 32]) -> String {
+    let beginning: String = hash[..4].iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("sha256:{beginning}…")
+}
+
+/// The octets of a SHA-256 written as 64 hexadecimal digits.
+pub fn sha256_from_hex(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = text.chars().map(|c| Some(c.to_digit(16)? as u8)).collect::<Option<_>>()?;
+    let octets: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    octets.try_into().ok().filter(|_| digits.len() == 64)
+}
+
 /// Whether the checksum of a `pst_` key holds.
 pub fn is_well_formed(secret: &str) -> bool {
     let Some((body, check)) = secret.split_at_checked(secret.len().saturating_sub(CHECK_CHARS))
@@ -77,6 +90,19 @@ mod tests {
     #[test]
     fn the_checksum_is_the_well_known_one() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn a_hash_is_read_from_its_digits() {
+        let text = "00ff".repeat(16);
+        let hash = sha256_from_hex(&text).unwrap();
+        assert_eq!(hash[..4], [0x00, 0xff, 0x00, 0xff]);
+        assert_eq!(sha256_from_hex(&text.to_uppercase()), Some(hash));
+        assert_eq!(hint_of_hash(&hash), "sha256:00ff00ff…");
+        let long = format!("{text}0");
+        for bad in ["", &text[1..], &text[2..], &long, &text.replacen('f', "g", 1), &"é".repeat(32)] {
+            assert_eq!(sha256_from_hex(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -50,6 +50,16 @@ impl Snapshot {
         self.keys.get(hash).cloned()
     }
 
+    /// Every key.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<ApiKey>> {
+        self.keys.values()
+    }
+
+    /// Every SMTP credential.
+    pub fn smtp_credentials(&self) -> impl Iterator<Item = &Arc<SmtpCredential>> {
+        self.smtp.values()
+    }
+
     /// The key with this id.
     pub fn key_by_id(&self, id: Uuid) -> Option<Arc<ApiKey>> {
         self.keys_by_id.get(&id).cloned()
@@ -146,7 +156,8 @@ impl Directory {
         let settings = self.settings().await?;
         let held_campaigns = store::campaigns::held(&*self.db).await?.into_iter().collect();
         let patterns = Patterns::new(bounce_patterns::list(&*self.db).await?);
-        let costs = smtp.values().filter_map(|one| password::bcrypt_cost(&one.password_hash));
+        let hashes = smtp.values().flat_map(|one| one.password_hashes(i64::MIN));
+        let costs = hashes.filter_map(|hash| password::bcrypt_cost(hash));
         let failure_cost = costs.max().unwrap_or(password::FAILURE_COST);
         self.current.store(Arc::new(Snapshot {
             version,

@@ -36,3 +36,5 @@ pub mod directory;
 pub mod template;
 pub mod credential;
 pub mod password;
+pub mod uses;
+pub mod notice;

@@ -28,22 +28,21 @@ pub fn bcrypt_cost(hash: &str) -> Option<u32> {
     Some(parts.get_cost()).filter(|cost| COSTS.contains(cost))
 }
 
-/// Checks a password against what is stored, or against nothing when the name is unknown.
-/// `failure_cost` is the highest cost of any credential.
-pub fn verify(stored: Option<&str>, password: &str, failure_cost: u32) -> bool {
-    let cost = stored.and_then(bcrypt_cost);
-    let right = password.len() <= BYTES_MAX
-        && match (stored, cost) {
-            (Some(hash), Some(_)) => bcrypt::verify(password, hash).unwrap_or(false),
-            (Some(hash), None) => verify_own(hash, password),
-            (None, _) => false,
-        };
-    if !right {
-        // A password that is too long was not looked at.
-        let done = cost.filter(|_| password.len() <= BYTES_MAX);
-        spend(done, failure_cost);
+/// Which of what is stored a password fits: nothing is when the name is unknown, two are within the
+/// overlap of a rotation, of which one at most is a bcrypt hash, because rotation makes passwords of
+/// our own. `failure_cost` is the highest cost of any credential.
+pub fn verify(stored: &[String], password: &str, failure_cost: u32) -> Option<usize> {
+    let fits = |hash: &String| match bcrypt_cost(hash) {
+        Some(_) => bcrypt::verify(password, hash).unwrap_or(false),
+        None => verify_own(hash, password),
+    };
+    // A password that is too long is not looked at.
+    let stored = if password.len() <= BYTES_MAX { stored } else { &[] };
+    let found = stored.iter().position(fits);
+    if found.is_none() {
+        spend(stored.iter().find_map(|hash| bcrypt_cost(hash)), failure_cost);
     }
-    right
+    found
 }
 
 /// Whether this is one of our own passwords, which costs next to nothing to find out.
@@ -86,16 +85,27 @@ mod tests {
     #[test]
     fn both_kinds_verify() {
         let own = hash_own("randomrandom");
-        assert!(verify(Some(&own), "randomrandom", 4));
-        assert!(!verify(Some(&own), "randomrandoM", 4));
+        let verify = |stored: &str, password: &str, cost| {
+            verify(&[stored.to_owned()], password, cost).is_some()
+        };
+        assert!(verify(&own, "randomrandom", 4));
+        assert!(!verify(&own, "randomrandoM", 4));
         for prefix in ["$2a$", "$2b$", "$2y$"] {
             let hash = imported(4).replacen("$2b$", prefix, 1);
             assert_eq!(bcrypt_cost(&hash), Some(4));
-            assert!(verify(Some(&hash), "s3cret-Passw0rd", 5), "{prefix}");
-            assert!(!verify(Some(&hash), "s3cret-passw0rd", 5), "{prefix}");
+            assert!(verify(&hash, "s3cret-Passw0rd", 5), "{prefix}");
+            assert!(!verify(&hash, "s3cret-passw0rd", 5), "{prefix}");
         }
-        assert!(!verify(None, "anything", 4));
-        assert!(!verify(Some(&own), &"x".repeat(BYTES_MAX + 1), 4));
+        assert!(!verify(&own, &"x".repeat(BYTES_MAX + 1), 4));
+        assert_eq!(super::verify(&[], "anything", 4), None);
+    }
+
+    #[test]
+    fn either_password_of_a_rotation_verifies() {
+        let stored = [hash_own("randomrandom"), imported(4)];
+        assert_eq!(verify(&stored, "randomrandom", 5), Some(0));
+        assert_eq!(verify(&stored, "s3cret-Passw0rd", 5), Some(1));
+        assert_eq!(verify(&stored, "another", 5), None);
     }
 
     #[test]
@@ -111,7 +121,7 @@ mod tests {
     fn a_hash_known_from_elsewhere_verifies() {
         // The test vector of the OpenBSD implementation.
         let hash = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
-        assert!(verify(Some(hash), "U*U", 5));
+        assert_eq!(verify(&[hash.to_owned()], "U*U", 5), Some(0));
     }
 
     #[test]

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+use crate::net;
 
 /// A variable that is missing or cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,8 +101,7 @@ impl Env {
     pub fn networks(&self, name: &str) -> Result<Vec<IpNet>, EnvError> {
         let list = self.list(name);
         let network = |text: &String| {
-            let alone = || text.parse::<IpAddr>().map(IpNet::from);
-            text.parse::<IpNet>().or_else(|_| alone()).map_err(|_| {
+            net::network(text).ok_or_else(|| {
                 EnvError::new(name, format!("'{text}' is no network; write 10.0.0.0/8"))
             })
         };

@@ -32,6 +32,21 @@ pub fn client<'a>(
     client
 }
 
+/// The network of a text such as `10.0.0.0/8`, or of a single address, without the bits of a host. One
+/// of IPv4 may be written in its IPv6 form.
+pub fn network(text: &str) -> Option<IpNet> {
+    let alone = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    let network = text.parse::<IpNet>().ok().or_else(alone)?.trunc();
+    let mapped = match network {
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
+    };
+    match mapped {
+        Some((address, prefix)) => IpNet::new(address.into(), prefix).ok(),
+        None => Some(network),
+    }
+}
+
 /// Whether an address is in one of the networks. An IPv4 address may come in its IPv6 form.
 pub fn is_in(networks: &[IpNet], ip: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&ip.to_canonical()))
@@ -61,6 +76,26 @@ mod tests {
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1");
         assert_eq!(of("192.0.2.1"), "192.0.2.1");
+    }
+
+    #[test]
+    fn networks_are_read_in_every_notation() {
+        let read = |text: &str| network(text).map(|network| network.to_string());
+        for (text, expected) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("192.0.2.7", "192.0.2.7/32"),
+            ("2001:db8::7", "2001:db8::7/128"),
+            ("2001:db8::7/32", "2001:db8::/32"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(expected), "{text}");
+        }
+        for bad in ["", "10.0.0.0/33", "10.0.0", "example.com", "10.0.0.0/8 "] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
     }
 
     #[test]

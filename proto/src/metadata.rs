@@ -10,6 +10,9 @@ pub const GATEWAY_TOKEN: &str = "x-postern-gateway";
 pub const DOOR: &str = "x-postern-door";
 /// The address of the client that a gateway serves.
 pub const CLIENT_IP: &str = "x-postern-client-ip";
+/// The address at the other end of the connection. The core notes it on every call, over whatever the
+/// caller wrote there.
+pub const PEER_IP: &str = "x-postern-peer-ip";
 /// The idempotency key, where the request field is not used.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Set to `true` on an answer that was stored by an earlier request.

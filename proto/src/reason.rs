@@ -92,6 +92,7 @@ reasons! {
     KeyExpired, "KEY_EXPIRED", Unauthenticated, 401, 535 "5.7.8", false, "The key has expired";
     SignatureInvalid, "SIGNATURE_INVALID", Unauthenticated, 401, 535 "5.7.8", false, "The signature is not valid";
     KeyRevoked, "KEY_REVOKED", Unauthenticated, 401, 535 "5.7.8", false, "The key was revoked";
+    AddressNotAllowed, "ADDRESS_NOT_ALLOWED", PermissionDenied, 403, 535 "5.7.8", false, "The credential may not be used from this address";
     ScopeMissing, "SCOPE_MISSING", PermissionDenied, 403, 550 "5.7.1", false, "The key lacks a scope";
     SenderNotAllowed, "SENDER_NOT_ALLOWED", PermissionDenied, 403, 550 "5.7.1", false, "The sender domain is not allowed";
     MessageNotFound, "MESSAGE_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such message";
@@ -100,6 +101,7 @@ reasons! {
     SuppressionNotFound, "SUPPRESSION_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such suppression";
     DomainNotFound, "DOMAIN_NOT_FOUND", NotFound, 404, 550 "5.1.8", false, "There is no such domain";
     ApiKeyNotFound, "API_KEY_NOT_FOUND", NotFound, 404, 550 "5.7.8", false, "There is no such API key";
+    ApiKeyExists, "API_KEY_EXISTS", AlreadyExists, 409, 550 "5.7.8", false, "An API key with this hash exists";
     SmtpCredentialNotFound, "SMTP_CREDENTIAL_NOT_FOUND", NotFound, 404, 550 "5.7.8", false, "There is no such SMTP credential";
     SmtpCredentialExists, "SMTP_CREDENTIAL_EXISTS", AlreadyExists, 409, 550 "5.7.8", false, "An SMTP credential with this user name exists";
     WebhookNotFound, "WEBHOOK_NOT_FOUND", NotFound, 404, 550 "5.3.5", false, "There is no such webhook";

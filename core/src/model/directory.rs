@@ -1,11 +1,53 @@
 //! What changes rarely and is asked for with every message: keys, domains, templates and
 //! suppressions; and the mails of the local inbox.
 
+use ipnet::IpNet;
 use postern_proto::ids::{
     DomainId, KeyId, MessageId, SinkId, SmtpCredentialId, SuppressionId, TemplateId,
 };
 
 use super::content::Wishes;
+
+/// The two kinds of credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CredentialKind {
+    /// An API key.
+    ApiKey,
+    /// An SMTP credential.
+    Smtp,
+}
+
+/// What can be changed of a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialField {
+    /// The name for people.
+    DisplayName,
+    /// What an API key may do.
+    Scopes,
+    /// The domains it may send from.
+    SenderDomains,
+    /// Messages of an SMTP credential per window.
+    RateLimit,
+    /// Recipients per day.
+    DailyLimit,
+    /// Whose option headers an SMTP credential may use.
+    HeaderAliases,
+    /// Where it may be used from.
+    IpAllow,
+    /// When it stops working.
+    ExpireTime,
+    /// What its messages ask for when they do not say.
+    Wishes,
+}
+
+/// When a credential was used, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastUse {
+    /// When.
+    pub at_ms: i64,
+    /// The client's address; empty when it is not known.
+    pub address: String,
+}
 
 /// An API key. The secret itself is nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +76,29 @@ pub struct ApiKey {
     pub revoke_ms: Option<i64>,
     /// What its messages ask for when they do not say.
     pub wishes: Wishes,
+    /// The networks it may be used from; empty for any.
+    pub ip_allow: Vec<IpNet>,
+    /// The key whose place it takes.
+    pub replaces: Option<KeyId>,
+    /// The key that takes its place.
+    pub replaced_by: Option<KeyId>,
+    /// When it was last used, as far as that is stored.
+    pub last_use: Option<LastUse>,
+}
+
+/// A password that works on for a while after a rotation.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OldPassword {
+    /// What [`crate::password`] checks a password against.
+    pub hash: String,
+    /// Until when.
+    pub until_ms: i64,
+}
+
+impl std::fmt::Debug for OldPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OldPassword(until {})", self.until_ms)
+    }
 }
 
 /// An SMTP credential. The password itself is nowhere.
@@ -65,6 +130,12 @@ pub struct SmtpCredential {
     pub revoke_ms: Option<i64>,
     /// What its messages ask for when they do not say.
     pub wishes: Wishes,
+    /// The networks it may be used from; empty for any.
+    pub ip_allow: Vec<IpNet>,
+    /// The password before the last rotation.
+    pub old_password: Option<OldPassword>,
+    /// When it was last used, as far as that is stored.
+    pub last_use: Option<LastUse>,
 }
 
 impl std::fmt::Debug for SmtpCredential {
@@ -74,6 +145,12 @@ impl std::fmt::Debug for SmtpCredential {
 }
 
 impl SmtpCredential {
+    /// What a password may be checked against now: the present one first.
+    pub fn password_hashes(&self, now_ms: i64) -> impl Iterator<Item = &String> {
+        let old = self.old_password.iter().filter(move |old| now_ms < old.until_ms);
+        std::iter::once(&self.password_hash).chain(old.map(|old| &old.hash))
+    }
+
     /// What sends under this credential: a key that may only send.
     pub fn as_key(&self) -> ApiKey {
         ApiKey {
@@ -89,6 +166,10 @@ impl SmtpCredential {
             create_ms: self.create_ms,
             revoke_ms: self.revoke_ms,
             wishes: self.wishes,
+            ip_allow: self.ip_allow.clone(),
+            replaces: None,
+            replaced_by: None,
+            last_use: None,
         }
     }
 }

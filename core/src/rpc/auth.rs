@@ -4,10 +4,12 @@
 //! can choose the secret cannot choose its hash. The gateway token is compared in constant time. A
 //! gateway that had a password checked shows the session it got for it; see [`super::session`].
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use postern_kit::clock::Clock;
 use postern_kit::core_client::GatewayToken;
+use postern_kit::net;
 use postern_proto::ids::KeyId;
 use postern_proto::metadata;
 use postern_proto::reason::Reason;
@@ -19,6 +21,7 @@ use tonic::metadata::MetadataMap;
 use crate::directory::Directory;
 use crate::model::content::Wishes;
 use crate::model::directory::ApiKey;
+use crate::uses::Uses;
 
 use super::session::{Kind, Session, Sessions, fingerprint};
 
@@ -37,6 +40,8 @@ pub struct Gate {
     pub sessions: Sessions,
     /// A gateway may use the inbox without a caller's key. For development on one machine.
     pub inbox_open: bool,
+    /// When credentials were used.
+    pub uses: Arc<Uses>,
     /// The time.
     pub clock: Clock,
 }
@@ -49,8 +54,8 @@ impl Gate {
         scope: &'static str,
     ) -> Result<Arc<ApiKey>, Failure> {
         let from_gateway = self.is_gateway(metadata)?;
-        let key = match presented(metadata)? {
-            Some(Presented::Bearer(secret)) => self.directory.now().key(&hash(secret)),
+        let found = match presented(metadata)? {
+            Some(Presented::Bearer(secret)) => self.by_secret(secret),
             Some(Presented::Session(text)) if from_gateway => self.by_session(text),
             Some(Presented::Session(_)) => None,
             None if from_gateway && self.inbox_open && needs_no_key(metadata, scope) => {
@@ -58,8 +63,8 @@ impl Gate {
             }
             None => return Err(no_credential()),
         };
-        let key = key.ok_or_else(unknown_key)?;
-        usable(&key, self.clock.now_ms())?;
+        let (kind, key) = found.ok_or_else(unknown_key)?;
+        self.admit(kind, &key, self.client(metadata)?)?;
         if !has_scope(&key, scope) {
             let text = format!("the API key lacks the scope {scope}");
             return Err(Failure::new(Reason::ScopeMissing, text).with("scope", scope));
@@ -69,13 +74,35 @@ impl Gate {
 
     /// The caller's key, whatever it may do.
     pub fn authenticate(&self, metadata: &MetadataMap) -> Result<Arc<ApiKey>, Failure> {
-        self.is_gateway(metadata)?;
+        let client = self.client(metadata)?;
         let Some(Presented::Bearer(secret)) = presented(metadata)? else {
             return Err(no_credential());
         };
-        let key = self.directory.now().key(&hash(secret)).ok_or_else(unknown_key)?;
-        usable(&key, self.clock.now_ms())?;
+        let (kind, key) = self.by_secret(secret).ok_or_else(unknown_key)?;
+        self.admit(kind, &key, client)?;
         Ok(key)
+    }
+
+    /// Passes a credential that still works and may be used from this address, and notes that it was.
+    pub fn admit(&self, kind: Kind, key: &ApiKey, client: Option<IpAddr>) -> Result<(), Failure> {
+        let now_ms = self.clock.now_ms();
+        usable(key, now_ms)?;
+        welcome(key, client)?;
+        self.uses.note(kind, key.id.uuid(), now_ms, client);
+        Ok(())
+    }
+
+    /// The client's address: as a gateway says, or of whoever calls directly; none when a gateway
+    /// does not say.
+    pub fn client(&self, metadata: &MetadataMap) -> Result<Option<IpAddr>, Failure> {
+        let from_gateway = self.is_gateway(metadata)?;
+        let entry = if from_gateway { metadata::CLIENT_IP } else { metadata::PEER_IP };
+        let address = metadata.get(entry).and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(address.map(|address: IpAddr| address.to_canonical()))
+    }
+
+    fn by_secret(&self, secret: &str) -> Option<(Kind, Arc<ApiKey>)> {
+        self.directory.now().key(&hash(secret)).map(|key| (Kind::ApiKey, key))
     }
 
     /// Passes a gateway that asks for itself, or a caller that has the scope.
@@ -99,22 +126,22 @@ impl Gate {
     }
 
     /// The credential that a session stands for, while it is the one that was checked.
-    fn by_session(&self, text: &str) -> Option<Arc<ApiKey>> {
-        let session = self.sessions.open(text, self.clock.now_ms())?;
-        let Session { kind, id, .. } = session;
+    fn by_session(&self, text: &str) -> Option<(Kind, Arc<ApiKey>)> {
+        let now_ms = self.clock.now_ms();
+        let Session { kind, id, fingerprint: checked, .. } = self.sessions.open(text, now_ms)?;
         let snapshot = self.directory.now();
-        let (key, stored) = match kind {
+        let fits = |stored: &[u8]| bool::from(fingerprint(stored).ct_eq(&checked));
+        match kind {
             Kind::Smtp => {
                 let found = snapshot.smtp_credential_by_id(id)?;
-                (Arc::new(found.as_key()), fingerprint(found.password_hash.as_bytes()))
+                let fits = found.password_hashes(now_ms).any(|stored| fits(stored.as_bytes()));
+                fits.then(|| (kind, Arc::new(found.as_key())))
             }
             Kind::ApiKey => {
                 let found = snapshot.key_by_id(id)?;
-                let stored = fingerprint(&found.hash);
-                (found, stored)
+                fits(&found.hash).then_some((kind, found))
             }
-        };
-        bool::from(stored.ct_eq(&session.fingerprint)).then_some(key)
+        }
     }
 
     /// Whether a gateway speaks, as its token proves.
@@ -144,6 +171,22 @@ pub fn usable(key: &ApiKey, now_ms: i64) -> Result<(), Failure> {
         return Err(Failure::new(Reason::KeyExpired, "the API key has expired; make a new one"));
     }
     Ok(())
+}
+
+/// Whether a key may be used from this address.
+fn welcome(key: &ApiKey, client: Option<IpAddr>) -> Result<(), Failure> {
+    if key.ip_allow.is_empty() {
+        return Ok(());
+    }
+    let refused = |seen: String| {
+        let text = format!("this credential may not be used from {seen}; see its ip_allow");
+        Failure::new(Reason::AddressNotAllowed, text).with("address", seen)
+    };
+    match client {
+        Some(client) if net::is_in(&key.ip_allow, client) => Ok(()),
+        Some(client) => Err(refused(client.to_string())),
+        None => Err(refused("an unknown address".to_owned())),
+    }
 }
 
 /// What the open inbox of a development installation lets through: looking at it, and handing mail
@@ -202,5 +245,9 @@ fn inbox_key() -> ApiKey {
         create_ms: 0,
         revoke_ms: None,
         wishes: Wishes::default(),
+        ip_allow: Vec::new(),
+        replaces: None,
+        replaced_by: None,
+        last_use: None,
     }
 }

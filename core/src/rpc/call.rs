@@ -15,6 +15,7 @@ use postern_proto::metadata;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
+use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
@@ -74,7 +75,8 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        note_peer(&mut request);
         let id = id(request.headers());
         let path = request.uri().path();
         if let Some(failure) = unkept_key(path, request.headers()) {
@@ -101,6 +103,17 @@ where
 fn late() -> Status {
     let text = "it took too long; what was accepted by then stays accepted";
     Failure::new(Reason::DeadlineExceeded, text).into()
+}
+
+/// Puts the address at the other end of the connection where [`super::auth`] looks for it. A gateway in
+/// this process has no connection.
+fn note_peer<B>(request: &mut Request<B>) {
+    let connection = request.extensions().get::<TcpConnectInfo>();
+    let peer = connection.and_then(TcpConnectInfo::remote_addr).map(|peer| peer.ip().to_string());
+    request.headers_mut().remove(metadata::PEER_IP);
+    if let Some(peer) = peer.and_then(|peer| HeaderValue::try_from(peer).ok()) {
+        request.headers_mut().insert(metadata::PEER_IP, peer);
+    }
 }
 
 /// The id under which a gateway, or the client, has the request; a new one without it.
@@ -214,6 +227,19 @@ mod tests {
             assert!(status.get_details_error_info().is_some());
             assert_eq!(began.elapsed().as_secs(), seconds);
         }
+    }
+
+    #[test]
+    fn nobody_chooses_the_address_of_the_peer() {
+        let mut request = Request::builder().header(metadata::PEER_IP, "192.0.2.1").body(()).unwrap();
+        note_peer(&mut request);
+        assert!(!request.headers().contains_key(metadata::PEER_IP));
+        let remote_addr = Some("[2001:db8::1]:25".parse().unwrap());
+        request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr });
+        request.headers_mut().append(metadata::PEER_IP, HeaderValue::from_static("192.0.2.1"));
+        note_peer(&mut request);
+        let seen: Vec<_> = request.headers().get_all(metadata::PEER_IP).iter().collect();
+        assert_eq!(seen, ["2001:db8::1"]);
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! bcrypt runs on threads for such work, a few at a time; who does not get a turn is told to come
 //! back, which is no verdict about the password.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use postern_proto::v1;
@@ -16,7 +18,7 @@ use crate::model::directory::{ApiKey, SmtpCredential};
 use crate::password;
 
 use super::Context;
-use super::auth::{has_scope, hash, usable};
+use super::auth::{has_scope, hash};
 use super::session::{self, Kind, Session, fingerprint};
 
 /// How long a login waits for its turn.
@@ -34,13 +36,13 @@ impl Default for Checker {
 }
 
 impl Checker {
-    /// Whether the password fits what is stored; none stands for an unknown name.
+    /// Which of what is stored the password fits; nothing stored stands for an unknown name.
     async fn verify(
         &self,
-        stored: Option<String>,
+        stored: Vec<String>,
         password: String,
         failure_cost: u32,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<String>, Failure> {
         let busy = || {
             let text = "too many logins at once; try again";
             Failure::new(Reason::Overloaded, text).retry_after(Duration::from_secs(1))
@@ -50,7 +52,8 @@ impl Checker {
         let work = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             tracing::debug!("password checked");
-            password::verify(stored.as_deref(), &password, failure_cost)
+            let fits = password::verify(&stored, &password, failure_cost);
+            fits.and_then(|n| stored.into_iter().nth(n))
         });
         work.await.map_err(|error| {
             tracing::error!(%error, "a password check panicked");
@@ -62,13 +65,14 @@ impl Checker {
 /// Checks a login.
 pub async fn check(
     context: &Context,
+    client: Option<IpAddr>,
     request: v1::CheckPasswordRequest,
 ) -> Result<v1::CheckPasswordResponse, Failure> {
     let v1::CheckPasswordRequest { username, password } = request;
     let snapshot = context.directory.now();
     let now_ms = context.clock.now_ms();
     if let Some(found) = by_api_key(&snapshot, &username, &password) {
-        usable(&found, now_ms)?;
+        context.gate.admit(Kind::ApiKey, &found, client)?;
         if !has_scope(&found, "messages:send") {
             let text = "the API key lacks the scope messages:send";
             return Err(Failure::new(Reason::ScopeMissing, text).with("scope", "messages:send"));
@@ -80,19 +84,23 @@ pub async fn check(
             sender_domains: found.sender_domains.clone(),
             rate_limit: 0,
             header_aliases: Vec::new(),
+            ip_allow: found.ip_allow.iter().map(IpNet::to_string).collect(),
         });
     }
     let found = snapshot.smtp_credential(&username);
-    let stored = found.as_ref().map(|found| found.password_hash.clone());
+    let stored = found.iter().flat_map(|found| found.password_hashes(now_ms).cloned());
+    let stored: Vec<_> = stored.collect();
     // Our own passwords need no turn, so that nobody's guessing keeps their users out.
-    let right = stored.as_ref().is_some_and(|stored| password::is_own(stored, &password))
-        || context.checker.verify(stored, password, snapshot.failure_cost()).await?;
-    let found = found.filter(|_| right).ok_or_else(|| {
+    let fits = match stored.iter().find(|stored| password::is_own(stored, &password)) {
+        Some(own) => Some(own.clone()),
+        None => context.checker.verify(stored, password, snapshot.failure_cost()).await?,
+    };
+    let (found, fits) = found.zip(fits).ok_or_else(|| {
         let text = "the user name or the password is not valid";
         Failure::new(Reason::InvalidKey, text)
     })?;
-    usable(&found.as_key(), now_ms)?;
-    Ok(answer(context, &found, now_ms))
+    context.gate.admit(Kind::Smtp, &found.as_key(), client)?;
+    Ok(answer(context, &found, &fits, now_ms))
 }
 
 /// The API key that was given as the password. A user name that exists stands for itself.
@@ -103,14 +111,19 @@ fn by_api_key(snapshot: &Snapshot, username: &str, password: &str) -> Option<Arc
     }
 }
 
-fn answer(context: &Context, found: &SmtpCredential, now_ms: i64) -> v1::CheckPasswordResponse {
-    let stored = found.password_hash.as_bytes();
+fn answer(
+    context: &Context,
+    found: &SmtpCredential,
+    stored: &str,
+    now_ms: i64,
+) -> v1::CheckPasswordResponse {
     v1::CheckPasswordResponse {
-        session: seal(context, Kind::Smtp, found.id.uuid(), stored, now_ms),
+        session: seal(context, Kind::Smtp, found.id.uuid(), stored.as_bytes(), now_ms),
         credential_id: found.id.to_string(),
         sender_domains: found.sender_domains.clone(),
         rate_limit: found.rate_limit,
         header_aliases: found.header_aliases.clone(),
+        ip_allow: found.ip_allow.iter().map(IpNet::to_string).collect(),
     }
 }
 

@@ -17,6 +17,8 @@ pub mod stats;
 pub mod sink;
 pub mod session;
 pub mod credentials;
+mod credential_rules;
+mod api_keys;
 pub mod limits;
 pub mod smtp_credentials;
 pub mod check_password;

@@ -2,7 +2,8 @@
 //!
 //! A session is signed with a key that every core of the installation derives from the gateway token,
 //! so any core believes it without asking anybody, and no gateway has to keep a password. It names a
-//! credential and the password it was checked against: revoking or changing either ends it at once.
+//! credential and the password it was checked against: revoking the credential ends it at once, and so does the
+//! end of the password, which may be that of the overlap after a rotation.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,19 +11,12 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256, Sha512};
 use uuid::Uuid;
 
+pub use crate::model::directory::CredentialKind as Kind;
+
 /// How long a session is good for; a connection does not last longer.
 pub const LIFE_MS: i64 = 24 * 3_600_000;
 const MAC_BYTES: usize = 32;
 const BODY_BYTES: usize = 1 + 16 + 8 + 8;
-
-/// What kind of credential a session stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// An SMTP credential.
-    Smtp,
-    /// An API key.
-    ApiKey,
-}
 
 /// Whom a session stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,15 +7,23 @@ use postern_proto::time::timestamp;
 use postern_proto::v1;
 
 use crate::intake::draft::Faults;
-use crate::model::directory::{ApiKey, SmtpCredential};
+use crate::model::directory::{ApiKey, CredentialField, SmtpCredential};
+use crate::store::credentials;
 use crate::store::smtp_credentials::{self, Named};
 use crate::{credential, password, store};
 
-use super::credentials::{check_domains, check_expiry, check_name};
-use super::{Context, convert};
+use super::Context;
+use super::credential_rules::{
+    Asked, COMMON, Terms, check_alive, check_within, masked, overlap,
+};
 
 /// Characters of an imported user name.
 const USERNAME_MAX: usize = 128;
+/// What can be changed besides the terms that API keys have too.
+const OWN: [(&str, CredentialField); 2] = [
+    ("rate_limit", CredentialField::RateLimit),
+    ("header_aliases", CredentialField::HeaderAliases),
+];
 
 /// Makes a credential. Returns it with its password.
 pub async fn create(
@@ -32,9 +40,10 @@ pub async fn create(
     let secret = credential::smtp_password();
     let username = credential::smtp_username();
     let made = checked(context, caller, asked, username, password::hash_own(&secret), faults)?;
+    let now_ms = made.create_ms;
     if request.validate_only {
         let (id, username) = (String::new(), String::new());
-        return Ok((v1::SmtpCredential { id, username, ..shown(made) }, String::new()));
+        return Ok((v1::SmtpCredential { id, username, ..shown(made, now_ms) }, String::new()));
     }
     Ok((keep(context, caller, made).await?, secret))
 }
@@ -65,7 +74,8 @@ pub async fn import(
         if smtp_credentials::find(&*context.db, named).await?.is_some() {
             return Err(exists());
         }
-        return Ok(v1::SmtpCredential { id: String::new(), ..shown(made) });
+        let now_ms = made.create_ms;
+        return Ok(v1::SmtpCredential { id: String::new(), ..shown(made, now_ms) });
     }
     keep(context, caller, made).await
 }
@@ -81,8 +91,74 @@ pub async fn list(
     let before = cursor.and_then(|cursor| cursor.parse().ok());
     let mut list = smtp_credentials::list(&*context.db, before, size + 1).await?;
     let next_page_token = pages.cut(&mut list, size, b"smtp", |last| last.id.to_string());
-    let smtp_credentials = list.into_iter().map(shown).collect();
+    let now_ms = context.clock.now_ms();
+    let smtp_credentials = list.into_iter().map(|one| shown(one, now_ms)).collect();
     Ok(v1::ListSmtpCredentialsResponse { smtp_credentials, next_page_token })
+}
+
+/// Gives a credential a new password. Returns it with that.
+pub async fn rotate(
+    context: &Context,
+    caller: &ApiKey,
+    request: v1::RotateSmtpCredentialRequest,
+) -> Result<(v1::SmtpCredential, String), Failure> {
+    let overlap_ms = overlap(request.overlap)?;
+    let found = find(context, &request.id).await?;
+    check_alive("id", found.revoke_ms)?;
+    check_within(caller, &found.as_key())?;
+    let now_ms = context.clock.now_ms();
+    if request.validate_only {
+        return Ok((shown(found, now_ms), String::new()));
+    }
+    let secret = credential::smtp_password();
+    let (hash, until_ms) = (password::hash_own(&secret), now_ms + overlap_ms);
+    if !smtp_credentials::rotate(&*context.db, &found, &hash, until_ms).await? {
+        check_alive("id", find(context, &request.id).await?.revoke_ms)?;
+        let text = "its password was changed at the same moment; try again if that was not you";
+        return Err(Failure::new(Reason::EtagMismatch, text));
+    }
+    context.directory.refresh().await?;
+    tracing::info!(credential.id = %found.id, by = %caller.id, "smtp credential rotated");
+    Ok((shown(find(context, &request.id).await?, now_ms), secret))
+}
+
+/// Changes fields of a credential.
+pub async fn update(
+    context: &Context,
+    caller: &ApiKey,
+    request: v1::UpdateSmtpCredentialRequest,
+) -> Result<v1::SmtpCredential, Failure> {
+    let asked = request.smtp_credential.unwrap_or_default();
+    let fields = masked(request.update_mask, &[COMMON.as_slice(), &OWN].concat())?;
+    let mut found = find(context, &asked.id).await?;
+    check_alive("smtp_credential.id", found.revoke_ms)?;
+    check_within(caller, &found.as_key())?;
+    let now_ms = context.clock.now_ms();
+    let (mut faults, mut terms) = (Faults::default(), Terms::from(&found));
+    for (path, _) in &fields {
+        Asked::from(&asked).check(path, caller, now_ms, &mut terms, &mut faults)?;
+    }
+    let fields: Vec<_> = fields.into_iter().map(|(_, field)| field).collect();
+    if fields.contains(&CredentialField::RateLimit) {
+        check_rate_limit(asked.rate_limit, &mut faults);
+        found.rate_limit = asked.rate_limit;
+    }
+    if fields.contains(&CredentialField::HeaderAliases) {
+        check_aliases(&asked.header_aliases, &mut faults);
+        found.header_aliases = asked.header_aliases;
+    }
+    faults.into_result()?;
+    let changed = with(found, terms);
+    if request.validate_only {
+        return Ok(shown(changed, now_ms));
+    }
+    if !credentials::update_smtp(&*context.db, &changed, &fields).await? {
+        check_alive("smtp_credential.id", find(context, &asked.id).await?.revoke_ms)?;
+        return Err(missing());
+    }
+    context.directory.refresh().await?;
+    tracing::info!(credential.id = %changed.id, by = %caller.id, "smtp credential changed");
+    Ok(shown(find(context, &asked.id).await?, now_ms))
 }
 
 /// Revokes the credential with this id or user name.
@@ -91,19 +167,25 @@ pub async fn revoke(
     caller: &ApiKey,
     request: v1::RevokeSmtpCredentialRequest,
 ) -> Result<v1::SmtpCredential, Failure> {
-    let missing =
-        || Failure::new(Reason::SmtpCredentialNotFound, "there is no such SMTP credential");
-    let name = request.id.as_str();
-    let named = name.parse().map_or(Named::Username(name), Named::Id);
-    let found = smtp_credentials::find(&*context.db, named).await?.ok_or_else(missing)?;
+    let found = find(context, &request.id).await?;
+    let now_ms = context.clock.now_ms();
     if request.validate_only {
-        return Ok(shown(found));
+        return Ok(shown(found, now_ms));
     }
-    smtp_credentials::revoke(&*context.db, found.id, context.clock.now_ms()).await?;
+    smtp_credentials::revoke(&*context.db, found.id, now_ms).await?;
     context.directory.refresh().await?;
     tracing::info!(credential.id = %found.id, by = %caller.id, "smtp credential revoked");
-    let now = smtp_credentials::find(&*context.db, Named::Id(found.id)).await?;
-    Ok(shown(now.ok_or_else(missing)?))
+    Ok(shown(find(context, &request.id).await?, now_ms))
+}
+
+/// The credential with this id or user name.
+async fn find(context: &Context, name: &str) -> Result<SmtpCredential, Failure> {
+    let named = name.parse().map_or(Named::Username(name), Named::Id);
+    smtp_credentials::find(&*context.db, named).await?.ok_or_else(missing)
+}
+
+fn missing() -> Failure {
+    Failure::new(Reason::SmtpCredentialNotFound, "there is no such SMTP credential")
 }
 
 async fn keep(
@@ -117,7 +199,8 @@ async fn keep(
     }
     context.directory.refresh().await?;
     tracing::info!(credential.id = %made.id, by = %caller.id, "smtp credential made");
-    Ok(shown(made))
+    let now_ms = made.create_ms;
+    Ok(shown(made, now_ms))
 }
 
 fn exists() -> Failure {
@@ -134,54 +217,69 @@ fn checked(
     mut faults: Faults,
 ) -> Result<SmtpCredential, Failure> {
     let now_ms = context.clock.now_ms();
-    check_name("smtp_credential.display_name", &asked.display_name, &mut faults);
     if !super::auth::has_scope(caller, "messages:send") {
         let text = "may send, which your own key may not";
         faults.add(Reason::ScopeMissing, "smtp_credential", text);
     }
-    let domains = "smtp_credential.sender_domains";
-    let sender_domains = check_domains(domains, caller, &asked.sender_domains, &mut faults);
-    for (field, value) in [("rate_limit", asked.rate_limit), ("daily_limit", asked.daily_limit)] {
-        if value < 0 {
-            let text = "is negative; 0 means no limit";
-            faults.add(Reason::ValueOutOfRange, format!("smtp_credential.{field}"), text);
-        }
+    let terms = Asked::from(&asked).terms(caller, now_ms, &mut faults)?;
+    check_rate_limit(asked.rate_limit, &mut faults);
+    check_aliases(&asked.header_aliases, &mut faults);
+    faults.into_result()?;
+    Ok(SmtpCredential {
+        id: SmtpCredentialId::generate(),
+        username,
+        password_hash,
+        display_name: terms.display_name,
+        sender_domains: terms.sender_domains,
+        rate_limit: asked.rate_limit,
+        daily_limit: terms.daily_limit,
+        header_aliases: asked.header_aliases,
+        expire_ms: terms.expire_ms,
+        test: asked.test || caller.test,
+        create_ms: now_ms,
+        revoke_ms: None,
+        wishes: terms.wishes,
+        ip_allow: terms.ip_allow,
+        old_password: None,
+        last_use: None,
+    })
+}
+
+fn with(credential: SmtpCredential, terms: Terms) -> SmtpCredential {
+    SmtpCredential {
+        display_name: terms.display_name,
+        sender_domains: terms.sender_domains,
+        daily_limit: terms.daily_limit,
+        ip_allow: terms.ip_allow,
+        expire_ms: terms.expire_ms,
+        wishes: terms.wishes,
+        ..credential
     }
-    let own_limit = caller.daily_limit;
-    if own_limit > 0 && !(1..=own_limit).contains(&asked.daily_limit) {
-        let text = format!("must be 1 to {own_limit}, the limit of your own key");
-        faults.add(Reason::ValueOutOfRange, "smtp_credential.daily_limit", text);
+}
+
+fn check_rate_limit(asked: i64, faults: &mut Faults) {
+    if asked < 0 {
+        let text = "is negative; 0 means no limit";
+        faults.add(Reason::ValueOutOfRange, "smtp_credential.rate_limit", text);
     }
-    for (n, number) in asked.header_aliases.iter().enumerate() {
+}
+
+fn check_aliases(asked: &[i32], faults: &mut Faults) {
+    for (n, number) in asked.iter().enumerate() {
         let known = v1::HeaderAlias::try_from(*number);
         if !known.is_ok_and(|alias| alias != v1::HeaderAlias::Unspecified) {
             let field = format!("smtp_credential.header_aliases[{n}]");
             faults.add(Reason::InvalidValue, field, "is not one of the values of its enum");
         }
     }
-    let expire_ms = convert::time("smtp_credential.expire_time", asked.expire_time)?;
-    check_expiry("smtp_credential.expire_time", expire_ms, now_ms, &mut faults);
-    let wishes =
-        convert::wishes("smtp_credential.", asked.tracking, asked.unsubscribe, &mut faults);
-    faults.into_result()?;
-    Ok(SmtpCredential {
-        id: SmtpCredentialId::generate(),
-        username,
-        password_hash,
-        display_name: asked.display_name,
-        sender_domains,
-        rate_limit: asked.rate_limit,
-        daily_limit: asked.daily_limit,
-        header_aliases: asked.header_aliases,
-        expire_ms,
-        test: asked.test || caller.test,
-        create_ms: now_ms,
-        revoke_ms: None,
-        wishes,
-    })
 }
 
-fn shown(credential: SmtpCredential) -> v1::SmtpCredential {
+fn shown(credential: SmtpCredential, now_ms: i64) -> v1::SmtpCredential {
+    let old = credential.old_password.filter(|old| now_ms < old.until_ms);
+    let (last_use_time, last_use_address) = match credential.last_use {
+        Some(last) => (Some(timestamp(last.at_ms)), last.address),
+        None => (None, String::new()),
+    };
     v1::SmtpCredential {
         id: credential.id.to_string(),
         username: credential.username,
@@ -196,5 +294,9 @@ fn shown(credential: SmtpCredential) -> v1::SmtpCredential {
         revoke_time: credential.revoke_ms.map(timestamp),
         tracking: credential.wishes.tracking,
         unsubscribe: credential.wishes.unsubscribe,
+        ip_allow: credential.ip_allow.iter().map(ToString::to_string).collect(),
+        old_secret_expire_time: old.map(|old| timestamp(old.until_ms)),
+        last_use_time,
+        last_use_address,
     }
 }

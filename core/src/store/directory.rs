@@ -12,6 +12,7 @@ use crate::model::directory::{
 };
 
 use super::Error;
+use super::credentials::{last_use, networks, networks_json};
 use super::db::{Database, Statement, Where};
 use super::value::{Row, Value, json};
 
@@ -30,31 +31,57 @@ pub async fn version(db: &dyn Database) -> Result<String, Error> {
 }
 
 const KEY: &str = "SELECT id, hash, display_name, scopes, sender_domains, daily_limit, expire_ms, \
-    test, hint, create_ms, revoke_ms, tracking FROM api_keys";
+    test, hint, create_ms, revoke_ms, tracking, ip_allow, replaces, replaced_by, last_use_ms, \
+    last_use_address FROM api_keys";
+
+const KEY_COLUMNS: &str = "id, hash, display_name, scopes, sender_domains, daily_limit, expire_ms, \
+    test, hint, create_ms, revoke_ms, tracking, ip_allow, replaces";
 
 /// Stores a key.
 pub async fn create_key(db: &dyn Database, key: &ApiKey) -> Result<(), Error> {
-    let sql = "INSERT INTO api_keys (id, hash, display_name, scopes, sender_domains, daily_limit, \
-               expire_ms, test, hint, create_ms, revoke_ms, tracking) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    let insert = Statement::new(
-        sql,
-        vec![
-            key.id.uuid().into(),
-            key.hash.to_vec().into(),
-            key.display_name.as_str().into(),
-            json(&key.scopes).into(),
-            json(&key.sender_domains).into(),
-            key.daily_limit.into(),
-            key.expire_ms.into(),
-            key.test.into(),
-            key.hint.as_str().into(),
-            key.create_ms.into(),
-            key.revoke_ms.into(),
-            key.wishes.encode_to_vec().into(),
-        ],
+    let sql = format!(
+        "INSERT INTO api_keys ({KEY_COLUMNS}) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
     );
+    let insert = Statement::new(sql, key_values(key));
     db.write(vec![insert, raise_version()]).await.map(|_| ())
+}
+
+fn key_values(key: &ApiKey) -> Vec<Value> {
+    vec![
+        key.id.uuid().into(),
+        key.hash.to_vec().into(),
+        key.display_name.as_str().into(),
+        json(&key.scopes).into(),
+        json(&key.sender_domains).into(),
+        key.daily_limit.into(),
+        key.expire_ms.into(),
+        key.test.into(),
+        key.hint.as_str().into(),
+        key.create_ms.into(),
+        key.revoke_ms.into(),
+        key.wishes.encode_to_vec().into(),
+        networks_json(&key.ip_allow).into(),
+        key.replaces.as_ref().map(KeyId::uuid).into(),
+    ]
+}
+
+/// Stores a key that takes the place of the one it names; that one expires at `until_ms` at the
+/// latest. Tells whether it did: a key that is revoked or was replaced before cannot be replaced.
+pub async fn rotate_key(db: &dyn Database, new: &ApiKey, until_ms: i64) -> Result<bool, Error> {
+    let old = new.replaces.as_ref().map(KeyId::uuid);
+    let sql = "UPDATE api_keys SET replaced_by = $1, \
+               expire_ms = CASE WHEN expire_ms < $2 THEN expire_ms ELSE $2 END \
+               WHERE id = $3 AND replaced_by IS NULL AND revoke_ms IS NULL";
+    let replace = Statement::new(sql, vec![new.id.uuid().into(), until_ms.into(), old.into()]);
+    let sql = format!(
+        "INSERT INTO api_keys ({KEY_COLUMNS}) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 \
+         WHERE EXISTS (SELECT 1 FROM api_keys WHERE id = $14 AND replaced_by = $1)"
+    );
+    let insert = Statement::new(sql, key_values(new));
+    let done = db.write(vec![replace, insert, raise_version()]).await?;
+    Ok(done[0].changed > 0)
 }
 
 /// Keys, newest first, from below `before`.
@@ -112,6 +139,10 @@ fn key(row: &Row) -> Result<ApiKey, Error> {
         create_ms: row.int(9)?,
         revoke_ms: row.int_or_null(10)?,
         wishes: wishes(row, 11)?,
+        ip_allow: networks(row, 12)?,
+        replaces: row.uuid_or_null(13)?.map(KeyId::from_uuid),
+        replaced_by: row.uuid_or_null(14)?.map(KeyId::from_uuid),
+        last_use: last_use(row, 15)?,
     })
 }
 

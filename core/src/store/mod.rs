@@ -20,6 +20,7 @@ pub mod messages;
 pub mod idempotency;
 pub mod directory;
 pub mod smtp_credentials;
+pub mod credentials;
 pub mod settings;
 pub mod bounce_patterns;
 pub mod templates;

@@ -1,5 +1,5 @@
 //! Keeping house: saying that this node lives, freeing what dead nodes held, dropping what is no
-//! longer needed.
+//! longer needed, writing when credentials were used.
 //!
 //! Each round is idempotent and takes no input, so a crash in the middle only delays it.
 
@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::directory::Directory;
 use crate::store::{Database, Error, Queue, addressees, inbox, leases};
+use crate::uses::Uses;
 
 use super::Handle;
 
@@ -28,6 +29,8 @@ const FULL_BATCH: usize = 1000;
 const PURGE_EVERY: u32 = 12;
 /// Every how many heartbeats leases are compared with the memory.
 const DISOWN_EVERY: u32 = 6;
+/// Every how many heartbeats is written when credentials were used.
+const USES_EVERY: u32 = 6;
 
 /// What is kept for how long.
 #[derive(Debug, Clone)]
@@ -54,6 +57,8 @@ pub struct Keeper {
     pub retention: Retention,
     /// What this node has in memory.
     pub worker: Handle,
+    /// When credentials were used.
+    pub uses: Arc<Uses>,
 }
 
 impl Keeper {
@@ -121,6 +126,9 @@ impl Keeper {
             if freed > 0 {
                 tracing::warn!(count = freed, "freed deliveries that nobody worked on");
             }
+        }
+        if round.is_multiple_of(USES_EVERY) {
+            self.uses.flush(&*self.db).await?;
         }
         if round.is_multiple_of(DISOWN_EVERY) {
             self.disown(suspects).await?;
