@@ -197,7 +197,8 @@ impl Core {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { context, services, health, worker, keeper, postal, notifying, notices, config } = self;
+        let Self { context, services, health, worker, keeper, postal, notifying, notices, config } =
+            self;
         let noticing = tokio::spawn(notices.run(stop.clone()));
         let notifying = tokio::spawn(notifying.run(stop.clone()));
         let follower = context.directory.clone();

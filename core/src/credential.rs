@@ -49,7 +49,8 @@ pub fn hint_of_hash(hash: &[u8; 32]) -> String {
 
 /// The octets of a SHA-256 written as 64 hexadecimal digits.
 pub fn sha256_from_hex(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> = text.chars().map(|c| Some(c.to_digit(16)? as u8)).collect::<Option<_>>()?;
+    let digits: Vec<u8> =
+        text.chars().map(|c| Some(c.to_digit(16)? as u8)).collect::<Option<_>>()?;
     let octets: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
     octets.try_into().ok().filter(|_| digits.len() == 64)
 }
@@ -100,7 +101,8 @@ mod tests {
         assert_eq!(sha256_from_hex(&text.to_uppercase()), Some(hash));
         assert_eq!(hint_of_hash(&hash), "sha256:00ff00ff…");
         let long = format!("{text}0");
-        for bad in ["", &text[1..], &text[2..], &long, &text.replacen('f', "g", 1), &"é".repeat(32)] {
+        for bad in ["", &text[1..], &text[2..], &long, &text.replacen('f', "g", 1), &"é".repeat(32)]
+        {
             assert_eq!(sha256_from_hex(bad), None, "{bad}");
         }
     }

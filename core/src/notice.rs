@@ -57,7 +57,8 @@ impl NoticeConfig {
         if to.is_empty() {
             return Ok(None);
         }
-        let to = to.iter().map(|one| checked("POSTERN_NOTICE_TO", one)).collect::<Result<_, _>>()?;
+        let to =
+            to.iter().map(|one| checked("POSTERN_NOTICE_TO", one)).collect::<Result<_, _>>()?;
         let from = checked("POSTERN_NOTICE_FROM", env.required("POSTERN_NOTICE_FROM")?)?;
         Ok(Some(Self { from, to }))
     }
@@ -220,9 +221,9 @@ fn draft(config: &NoticeConfig, due: &Due) -> Draft {
         CredentialKind::ApiKey => format!(
             "To go on, make its successor (postern {command} rotate {id}) and put that in its place."
         ),
-        CredentialKind::Smtp => format!(
-            "To go on, give it a later end (postern {command} update {id} --expire TIME)."
-        ),
+        CredentialKind::Smtp => {
+            format!("To go on, give it a later end (postern {command} update {id} --expire TIME).")
+        }
     };
     let text = format!(
         "The {what} \"{name}\" ({id}, {hint}) stops working at {end}, in less than {time}.\n\n\

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
-use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
+use prost_reflect::{DynamicMessage, Kind, ReflectMessage as _, Value};
 
 use crate::fault::Fault;
 use crate::json::read::{Place, Reader};
@@ -69,10 +69,30 @@ pub(crate) fn json(
     let beside = entries.extract_if(.., |(key, _)| own(key)).collect();
     reader.object(message, beside, &place);
     hoist_variables(reader, &mut entries)?;
+    name_changes(message, inner, &entries);
     if let Some(Value::Message(inner)) = message.get_field_by_name_mut(inner) {
         reader.object(inner, entries, &place);
     }
     Ok(())
+}
+
+/// Where the caller names no fields in an update mask, those of the body are the ones to change.
+fn name_changes(message: &mut DynamicMessage, inner: &str, entries: &[(String, Json)]) {
+    let request = message.descriptor();
+    let Some(mask) = request.get_field_by_name("update_mask") else { return };
+    let Some(Kind::Message(inner)) = request.get_field_by_name(inner).map(|field| field.kind())
+    else {
+        return;
+    };
+    if message.has_field(&mask) {
+        return;
+    }
+    let fields = entries.iter().filter_map(|(key, _)| find_field(&inner, key));
+    let paths = fields.map(|field| field.name().to_owned()).collect();
+    if let Some(into) = message.get_field_mut(&mask).as_message_mut() {
+        // It is the contract's own message.
+        let _always_fits = into.transcode_from(&prost_types::FieldMask { paths });
+    }
 }
 
 /// The entries of a JSON object.

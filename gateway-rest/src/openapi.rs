@@ -280,6 +280,9 @@ fn type_schema(kind: &Type, schemas: &mut Schemas) -> Value {
         Type::Message(message) => match message.full_name() {
             "google.protobuf.Timestamp" => json!({"type": "string", "format": "date-time"}),
             "google.protobuf.Duration" => json!({"type": "string", "examples": ["3.5s"]}),
+            "google.protobuf.FieldMask" => {
+                json!({"type": "string", "examples": ["display_name,daily_limit"]})
+            }
             "google.protobuf.Struct" => json!({"type": "object", "additionalProperties": true}),
             "google.rpc.Status" => json!({"$ref": "#/components/schemas/Problem"}),
             "postern.v1.EmailAddress" | "postern.v1.Recipient" => json!({"anyOf": [

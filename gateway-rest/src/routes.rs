@@ -69,6 +69,17 @@ const fn post(
     Route { method: Method::POST, path, rpc, id: "id", body, shown, status, kind: Kind::Call }
 }
 
+/// Changes the fields of `resource` that the body names.
+const fn change(
+    path: &'static str,
+    rpc: &'static str,
+    resource: &'static str,
+    id: &'static str,
+) -> Route {
+    let (body, shown) = (Body::Flat(resource), Shown::Flat(resource));
+    Route { method: Method::PATCH, path, rpc, id, body, shown, status: 200, kind: Kind::Call }
+}
+
 const fn delete(path: &'static str, rpc: &'static str) -> Route {
     let (id, body, shown, kind) = ("id", Body::None, Shown::Nothing, Kind::Call);
     Route { method: Method::DELETE, path, rpc, id, body, shown, status: 204, kind }
@@ -232,6 +243,15 @@ fn administration() -> Vec<Route> {
         post("/v1/keys", "CredentialService.CreateApiKey", Into("api_key"), Flat("api_key"), 201),
         get("/v1/keys", "CredentialService.ListApiKeys", Whole),
         get("/v1/keys/self", "CredentialService.GetOwnApiKey", Flat("api_key")),
+        post(
+            "/v1/keys/import",
+            "CredentialService.ImportApiKey",
+            Into("api_key"),
+            Flat("api_key"),
+            201,
+        ),
+        change("/v1/keys/{id}", "CredentialService.UpdateApiKey", "api_key", "api_key.id"),
+        post("/v1/keys/{id}/rotate", "CredentialService.RotateApiKey", All, Flat("api_key"), 200),
         Route { kind: Kind::Limits, ..get("/v1/limits", "CredentialService.GetLimits", Whole) },
         post("/v1/keys/{id}/revoke", "CredentialService.RevokeApiKey", Empty, Flat("api_key"), 200),
         get("/v1/smtp-credentials", "CredentialService.ListSmtpCredentials", Whole),
@@ -248,6 +268,19 @@ fn administration() -> Vec<Route> {
             Into("smtp_credential"),
             Flat("smtp_credential"),
             201,
+        ),
+        change(
+            "/v1/smtp-credentials/{id}",
+            "CredentialService.UpdateSmtpCredential",
+            "smtp_credential",
+            "smtp_credential.id",
+        ),
+        post(
+            "/v1/smtp-credentials/{id}/rotate",
+            "CredentialService.RotateSmtpCredential",
+            All,
+            Flat("smtp_credential"),
+            200,
         ),
         post(
             "/v1/smtp-credentials/{id}/revoke",

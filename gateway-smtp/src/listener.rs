@@ -154,6 +154,7 @@ fn anonymous(authorization: &str, id: &str) -> Identity {
         sender_domains: [].into(),
         rate_limit: 0,
         header_aliases: [].into(),
+        ip_allow: [].into(),
         login_sender: None,
     }
 }

@@ -5,13 +5,14 @@
 //! anew with each start. A crash forgets all of it; the core is asked again.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ipnet::{IpNet, Ipv4Net};
 use postern_kit::core_client::{Caller, CoreClient};
 use postern_kit::limits::{Limiter, Quota, Verdict};
-use postern_kit::net::customer;
+use postern_kit::net::{customer, is_in, network};
 use postern_proto::reason::Reason;
 use postern_proto::settings::{
     SMTP_AUTH_FAILURE_WINDOW, SMTP_AUTH_FAILURES_PER_ADDRESS, SMTP_AUTH_FAILURES_PER_USER, Settings,
@@ -35,6 +36,8 @@ const TRUSTED: Duration = Duration::from_secs(24 * 3600);
 const ENTRIES_MAX: usize = 10_000;
 /// Logins of one client address that are checked at a time.
 const TURNS: usize = 2;
+/// A network of no client.
+const NOWHERE: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 32));
 /// The delay of the first refused login; it doubles with each further one.
 const DELAY_FIRST: Duration = Duration::from_millis(250);
 const DELAY_MAX: Duration = Duration::from_secs(8);
@@ -78,6 +81,7 @@ impl Logins {
         let mut verified = slot.lock().await;
         if let Some((identity, at)) = &*verified
             && at.elapsed() < BELIEVED
+            && (identity.ip_allow.is_empty() || is_in(&identity.ip_allow, client))
         {
             return Checked::Welcome(Identity { login_sender: sender, ..identity.clone() });
         }
@@ -131,6 +135,8 @@ impl Logins {
             sender_domains: answer.sender_domains.into(),
             rate_limit: u64::try_from(answer.rate_limit).unwrap_or(0),
             header_aliases: answer.header_aliases.into(),
+            // What this version cannot read is nowhere, and the core is asked each time.
+            ip_allow: answer.ip_allow.iter().map(|text| network(text).unwrap_or(NOWHERE)).collect(),
             login_sender: None,
         })
     }
@@ -240,7 +246,11 @@ impl Logins {
 fn is_wrong(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::InvalidKey | Reason::KeyExpired | Reason::KeyRevoked | Reason::ScopeMissing
+        Reason::InvalidKey
+            | Reason::KeyExpired
+            | Reason::KeyRevoked
+            | Reason::AddressNotAllowed
+            | Reason::ScopeMissing
     )
 }
 

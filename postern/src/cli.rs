@@ -1,11 +1,13 @@
 //! The command line.
 
+mod credentials;
 mod webhooks;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+pub(crate) use credentials::*;
 pub(crate) use webhooks::*;
 
 /// Postern sends mail. Without a command it starts everything in one process, for development: the
@@ -36,10 +38,10 @@ pub(crate) enum Command {
     Status(Status),
     /// Follows the event feed.
     Watch(Watch),
-    /// Makes, lists and revokes API keys.
+    /// Makes, imports, changes, rotates, lists and revokes API keys.
     #[command(subcommand)]
     Keys(Keys),
-    /// Makes, imports, lists and revokes SMTP credentials.
+    /// Makes, imports, changes, rotates, lists and revokes SMTP credentials.
     #[command(subcommand)]
     SmtpCredentials(SmtpCredentials),
     /// Shows and changes live settings.
@@ -144,41 +146,6 @@ pub(crate) struct Watch {
     pub(crate) connection: Connection,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Keys {
-    /// Makes a key and prints its secret, once.
-    Create(KeyCreate),
-    /// Lists the keys.
-    List(ListArgs),
-    /// Revokes a key at once.
-    Revoke(Named),
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct KeyCreate {
-    /// The name for people.
-    pub(crate) name: String,
-    /// What it may do; may be given several times.
-    #[arg(long = "scope", default_value = "messages:send")]
-    pub(crate) scopes: Vec<String>,
-    /// A domain it may send from; may be given several times. None: any.
-    #[arg(long = "domain")]
-    pub(crate) domains: Vec<String>,
-    /// Recipients per day; 0 for no limit.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) daily_limit: i64,
-    /// Mail of this key goes to the local inbox only.
-    #[arg(long)]
-    pub(crate) test: bool,
-    /// The key never expires; otherwise it does after 90 days.
-    #[arg(long)]
-    pub(crate) never_expires: bool,
-    #[command(flatten)]
-    pub(crate) wishes: Wishes,
-    #[command(flatten)]
-    pub(crate) connection: Connection,
-}
-
 /// What messages of a credential get when they do not say; without these the settings decide.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Tracking, for messages that do not say")]
@@ -219,61 +186,6 @@ pub(crate) enum Unsubscribe {
     None,
     Header,
     OneClick,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum SmtpCredentials {
-    /// Makes a credential and prints its password, once.
-    Create(SmtpCredentialCreate),
-    /// Takes a credential over from another system by its bcrypt hash.
-    Import(SmtpCredentialImport),
-    /// Lists the credentials.
-    List(ListArgs),
-    /// Revokes a credential at once; named by its id or its user name.
-    Revoke(Named),
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct SmtpCredentialArgs {
-    /// The name for people.
-    pub(crate) name: String,
-    /// A domain it may send from; may be given several times. None: any.
-    #[arg(long = "domain")]
-    pub(crate) domains: Vec<String>,
-    /// Messages per window (setting smtp.credential_window); 0 for no limit of its own.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) rate_limit: i64,
-    /// Recipients per day; 0 for no limit.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) daily_limit: i64,
-    /// Whose option headers count besides ours, for example postmark; may be given several times.
-    #[arg(long = "alias", value_name = "VENDOR")]
-    pub(crate) aliases: Vec<String>,
-    /// Its mail goes to the local inbox only.
-    #[arg(long)]
-    pub(crate) test: bool,
-    #[command(flatten)]
-    pub(crate) wishes: Wishes,
-    #[command(flatten)]
-    pub(crate) connection: Connection,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct SmtpCredentialCreate {
-    #[command(flatten)]
-    pub(crate) credential: SmtpCredentialArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct SmtpCredentialImport {
-    /// The user name.
-    #[arg(long)]
-    pub(crate) username: String,
-    /// The bcrypt hash: `$2b$12$…`; `-` reads it from standard input.
-    #[arg(long)]
-    pub(crate) hash: String,
-    #[command(flatten)]
-    pub(crate) credential: SmtpCredentialArgs,
 }
 
 #[derive(Debug, Subcommand)]

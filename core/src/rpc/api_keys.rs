@@ -14,9 +14,7 @@ use crate::{credential, store};
 
 use super::Context;
 use super::auth::{has_scope, hash};
-use super::credential_rules::{
-    Asked, COMMON, Terms, check_alive, check_within, masked, overlap,
-};
+use super::credential_rules::{Asked, COMMON, Terms, check_alive, check_within, masked, overlap};
 
 /// How long a key works when its maker does not say.
 const LIFE_MS: i64 = 90 * 86_400_000;

@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn nobody_chooses_the_address_of_the_peer() {
-        let mut request = Request::builder().header(metadata::PEER_IP, "192.0.2.1").body(()).unwrap();
+        let mut request =
+            Request::builder().header(metadata::PEER_IP, "192.0.2.1").body(()).unwrap();
         note_peer(&mut request);
         assert!(!request.headers().contains_key(metadata::PEER_IP));
         let remote_addr = Some("[2001:db8::1]:25".parse().unwrap());

@@ -251,7 +251,8 @@ pub(super) fn check_within(caller: &ApiKey, other: &ApiKey) -> Result<(), Failur
     let more = if let Some(scope) = other.scopes.iter().find(|scope| !has_scope(caller, scope)) {
         format!("has the scope {scope}, which your own key lacks")
     } else if !own.is_empty()
-        && (other.sender_domains.is_empty() || other.sender_domains.iter().any(|d| !own.contains(d)))
+        && (other.sender_domains.is_empty()
+            || other.sender_domains.iter().any(|d| !own.contains(d)))
     {
         "may send from domains that your own key may not send from".to_owned()
     } else if caller.daily_limit > 0 && !(1..=caller.daily_limit).contains(&other.daily_limit) {

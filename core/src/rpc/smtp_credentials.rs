@@ -13,9 +13,7 @@ use crate::store::smtp_credentials::{self, Named};
 use crate::{credential, password, store};
 
 use super::Context;
-use super::credential_rules::{
-    Asked, COMMON, Terms, check_alive, check_within, masked, overlap,
-};
+use super::credential_rules::{Asked, COMMON, Terms, check_alive, check_within, masked, overlap};
 
 /// Characters of an imported user name.
 const USERNAME_MAX: usize = 128;

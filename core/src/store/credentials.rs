@@ -144,16 +144,15 @@ pub struct ExpiryNotice {
 pub async fn note_notice(db: &dyn Database, notice: &ExpiryNotice) -> Result<bool, Error> {
     let sql = "INSERT INTO expiry_notices (credential_id, expire_ms, days) VALUES ($1, $2, $3) \
                ON CONFLICT (credential_id, expire_ms, days) DO NOTHING";
-    let params =
-        vec![notice.credential_id.into(), notice.expire_ms.into(), notice.days.into()];
+    let params = vec![notice.credential_id.into(), notice.expire_ms.into(), notice.days.into()];
     Ok(db.write(vec![Statement::new(sql, params)]).await?[0].changed > 0)
 }
 
 /// Whether a notice was sent.
 pub async fn has_notice(db: &dyn Database, notice: &ExpiryNotice) -> Result<bool, Error> {
-    let sql = "SELECT 1 FROM expiry_notices WHERE credential_id = $1 AND expire_ms = $2 AND days = $3";
-    let params =
-        vec![notice.credential_id.into(), notice.expire_ms.into(), notice.days.into()];
+    let sql =
+        "SELECT 1 FROM expiry_notices WHERE credential_id = $1 AND expire_ms = $2 AND days = $3";
+    let params = vec![notice.credential_id.into(), notice.expire_ms.into(), notice.days.into()];
     Ok(!db.read(Statement::new(sql, params)).await?.is_empty())
 }
 
@@ -171,7 +170,8 @@ pub(super) fn networks_json(networks: &[IpNet]) -> String {
 /// A list of networks.
 pub(super) fn networks(row: &Row, column: usize) -> Result<Vec<IpNet>, Error> {
     let texts: Vec<String> = row.json(column)?;
-    let network = |text: &String| text.parse().map_err(|_| Error::Corrupt(format!("no network: {text}")));
+    let network =
+        |text: &String| text.parse().map_err(|_| Error::Corrupt(format!("no network: {text}")));
     texts.iter().map(network).collect()
 }
 

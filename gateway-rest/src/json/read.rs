@@ -284,6 +284,13 @@ impl Reader {
                 };
                 out.transcode_from(&duration).ok()?;
             }
+            ("google.protobuf.FieldMask", Json::Text(text)) => {
+                let paths = text.split(',').map(|path| path.trim().to_owned()).collect();
+                out.transcode_from(&prost_types::FieldMask { paths }).ok()?;
+            }
+            ("google.protobuf.FieldMask", other) => {
+                return self.wrong_type(place, "names of fields, separated by commas", &other);
+            }
             ("google.protobuf.Struct", Json::Object(entries)) => {
                 let entries = self.free_object(entries, place);
                 out.transcode_from(&prost_types::Struct { fields: entries }).ok()?;

@@ -12,6 +12,7 @@ mod transaction;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use postern_proto::settings::{SMTP_COMMANDS_MAX, SMTP_ERRORS_MAX, Settings};
 use postern_smtp_wire::line::LineError;
 use postern_smtp_wire::parameters::ParameterError;
@@ -38,6 +39,8 @@ pub(crate) struct Identity {
     pub(crate) rate_limit: u64,
     /// Whose option headers it may use, as numbers of the contract.
     pub(crate) header_aliases: Arc<[i32]>,
+    /// The networks it may be used from; empty for any.
+    pub(crate) ip_allow: Arc<[IpNet]>,
     /// The sender that was written into the login: `login:::from@domain`.
     pub(crate) login_sender: Option<Arc<str>>,
 }

@@ -11,6 +11,7 @@ fn identity() -> Identity {
         sender_domains: ["a.example".to_owned()].into(),
         rate_limit: 0,
         header_aliases: [].into(),
+        ip_allow: [].into(),
         login_sender: None,
     }
 }

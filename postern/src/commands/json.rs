@@ -92,6 +92,11 @@ pub(super) fn key(key: &v1::ApiKey) -> Value {
         "test": key.test,
         "create_time": time(key.create_time.as_ref()),
         "expire_time": time(key.expire_time.as_ref()),
+        "ip_allow": key.ip_allow,
+        "replaces": key.replaces,
+        "replaced_by": key.replaced_by,
+        "last_use_time": time(key.last_use_time.as_ref()),
+        "last_use_address": key.last_use_address,
         "revoke_time": time(key.revoke_time.as_ref()),
     })
 }
@@ -130,6 +135,10 @@ pub(super) fn smtp_credential(credential: &v1::SmtpCredential) -> Value {
         "daily_limit": credential.daily_limit,
         "header_aliases": credential.header_aliases().map(alias).collect::<Vec<_>>(),
         "expire_time": time(credential.expire_time.as_ref()),
+        "ip_allow": credential.ip_allow,
+        "old_secret_expire_time": time(credential.old_secret_expire_time.as_ref()),
+        "last_use_time": time(credential.last_use_time.as_ref()),
+        "last_use_address": credential.last_use_address,
         "test": credential.test,
         "create_time": time(credential.create_time.as_ref()),
         "revoke_time": time(credential.revoke_time.as_ref()),

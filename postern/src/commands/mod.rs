@@ -4,6 +4,7 @@ mod send;
 mod status;
 mod watch;
 mod keys;
+mod change;
 mod smtp_credentials;
 mod settings;
 mod domains;
