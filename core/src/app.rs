@@ -5,6 +5,8 @@
 
 mod groups;
 mod notify;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -38,6 +38,26 @@ fn compress(encoding: &str, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_change_names_its_fields_or_is_named_by_its_body() {
+    let stage = Stage::new(&[]);
+    stage.answer("CredentialService/UpdateApiKey", &UpdateApiKeyResponse::default());
+    for (body, paths) in [
+        (r#"{"daily_limit":0,"expire_time":null}"#, ["daily_limit", "expire_time"].as_slice()),
+        (r#"{"displayName":"x"}"#, &["display_name"]),
+        (r#"{"daily_limit":5,"update_mask":"ip_allow, scopes"}"#, &["ip_allow", "scopes"]),
+        ("{}", &[]),
+    ] {
+        let got = stage.send_with("PATCH /v1/keys/key_1", body, &[KEY]).await;
+        assert_eq!(got.status, 200, "{body} {got:?}");
+        let request = stage.last().read::<UpdateApiKeyRequest>();
+        assert_eq!(request.update_mask.unwrap_or_default().paths, paths, "{body}");
+        assert_eq!(request.api_key.unwrap().id, "key_1", "{body}");
+    }
+    let got = stage.send_with("PATCH /v1/keys/key_1", r#"{"update_mask":["a"]}"#, &[KEY]).await;
+    assert_eq!((got.status, got.json()["code"].as_str()), (400, Some("wrong_type")), "{got:?}");
+}
+
+#[tokio::test]
 async fn a_form_brings_the_message_and_its_files() {
     let stage = Stage::new(&[]);
     stage.answer(SEND, &SendMessageResponse::default());

@@ -33,6 +33,8 @@ mod smtp_clients;
 mod smtp_postfix;
 mod smtp_attacks;
 mod smtp_logins;
+mod credentials;
+mod credential_networks;
 mod smtp_limits;
 mod smtp_core;
 mod smtp_tls;

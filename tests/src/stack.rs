@@ -176,6 +176,18 @@ impl Stack {
         Answer::read(request.send().await?).await
     }
 
+    /// PATCH of JSON with the first key.
+    pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        let request = self.http.patch(format!("{}{path}", self.rest)).json(body);
+        Answer::read(request.bearer_auth(&self.key).send().await?).await
+    }
+
+    /// GET with another key.
+    pub async fn get_as(&self, key: &str, path: &str) -> anyhow::Result<Answer> {
+        let request = self.http.get(format!("{}{path}", self.rest));
+        Answer::read(request.bearer_auth(key).send().await?).await
+    }
+
     /// A POST to finish as one likes; without a key.
     pub fn raw_post(&self, path: &str) -> reqwest::RequestBuilder {
         self.http.post(format!("{}{path}", self.rest))

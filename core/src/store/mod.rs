@@ -39,7 +39,7 @@ pub mod group;
 pub mod embedded;
 pub mod postgres;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 
 use std::sync::Arc;
 

@@ -28,7 +28,7 @@ promises![
     a_setting_changes_only_from_what_was_expected,
 ];
 
-fn key(hash: u8) -> ApiKey {
+pub(super) fn key(hash: u8) -> ApiKey {
     ApiKey {
         id: KeyId::generate(),
         hash: [hash; 32],

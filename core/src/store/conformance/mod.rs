@@ -6,6 +6,7 @@ mod intake;
 mod queue;
 mod feed;
 mod directory;
+mod credentials;
 mod restore;
 mod tracking;
 mod campaigns;
@@ -36,7 +37,7 @@ async fn on_postgres<F: Future<Output = ()>>(test: impl FnOnce(Stores) -> F) {
 }
 
 /// Runs a test with a PostgreSQL schema of its own, without tables.
-async fn in_schema(test: impl AsyncFnOnce(PostgresConfig)) {
+pub(crate) async fn in_schema(test: impl AsyncFnOnce(PostgresConfig)) {
     let env = Env::process();
     let url =
         env.required(DATABASE).expect("start the tests with tests/run, which starts PostgreSQL");

@@ -1,0 +1,138 @@
+//! Whole cores that are built and not run, at a time that the test chooses.
+
+use postern_kit::clock::Clock;
+use postern_kit::env::Env;
+use postern_proto::ids::KeyId;
+
+use super::Core;
+use crate::config::{CoreConfig, StoreConfig};
+use crate::model::content::Wishes;
+use crate::model::directory::{ApiKey, CredentialKind};
+use crate::store::conformance::in_schema;
+use crate::store::messages::{self, MessageFilter};
+use crate::store::{credentials, directory};
+
+/// When the tests begin.
+const NOW: i64 = 1_800_000_000_000;
+const DAY_MS: i64 = 86_400_000;
+
+fn env() -> Env {
+    Env::from([
+        ("POSTERN_NOTICE_TO", "ops@good.test"),
+        ("POSTERN_NOTICE_FROM", "postern@shop.test"),
+    ])
+    .with("POSTERN_GATEWAY_TOKEN", "t".repeat(32))
+}
+
+fn key(hash: u8, expire_days: i64) -> ApiKey {
+    ApiKey {
+        id: KeyId::generate(),
+        hash: [hash; 32],
+        display_name: format!("key {hash}"),
+        scopes: vec!["messages:send".to_owned()],
+        sender_domains: Vec::new(),
+        daily_limit: 0,
+        expire_ms: Some(NOW + expire_days * DAY_MS),
+        test: false,
+        hint: String::new(),
+        create_ms: NOW,
+        revoke_ms: None,
+        wishes: Wishes::default(),
+        ip_allow: Vec::new(),
+        replaces: None,
+        replaced_by: None,
+        last_use: None,
+    }
+}
+
+impl Core {
+    async fn keep(&self, key: &ApiKey) {
+        directory::create_key(&*self.context.db, key).await.unwrap();
+        self.context.directory.refresh().await.unwrap();
+    }
+
+    /// The subjects of all mail that was accepted, newest first.
+    async fn subjects(&self) -> Vec<String> {
+        let filter = MessageFilter::default();
+        let (list, _) = messages::list(&*self.context.db, &filter, None, 100).await.unwrap();
+        list.into_iter().map(|(row, _)| row.subject).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_is_announced_to_end_14_3_and_1_days_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = env().with("POSTERN_DATA", folder.path().to_str().unwrap());
+    let clock = Clock::manual(NOW);
+    let config = CoreConfig::from_env(&env).unwrap();
+    let core = Core::build_at(config, clock.clone()).await.unwrap();
+    core.keep(&key(1, 90)).await;
+    core.keep(&ApiKey { revoke_ms: Some(NOW), ..key(2, 90) }).await;
+    let mut expected = Vec::new();
+    for (day, days) in [(75, 0), (76, 14), (80, 0), (87, 3), (88, 0), (89, 1), (89, 0), (91, 0)] {
+        clock.advance(NOW + day * DAY_MS - clock.now_ms());
+        let sent = core.notices.round().await.unwrap();
+        assert_eq!(sent, usize::from(days > 0), "day {day}");
+        match days {
+            0 => {}
+            1 => expected.insert(0, "API key \"key 1\" expires in less than 1 day".to_owned()),
+            days => {
+                expected.insert(0, format!("API key \"key 1\" expires in less than {days} days"))
+            }
+        }
+        assert_eq!(core.subjects().await, expected, "day {day}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_with_a_successor_is_announced_only_while_it_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = env().with("POSTERN_DATA", folder.path().to_str().unwrap());
+    let clock = Clock::manual(NOW);
+    let config = CoreConfig::from_env(&env).unwrap();
+    let core = Core::build_at(config, clock.clone()).await.unwrap();
+    let old = key(1, 90);
+    core.keep(&old).await;
+    clock.advance(10 * DAY_MS);
+    let now_ms = clock.now_ms();
+    let new = ApiKey { create_ms: now_ms, replaces: Some(old.id), ..key(2, 100) };
+    assert!(directory::rotate_key(&*core.context.db, &new, now_ms + DAY_MS).await.unwrap());
+    core.context.directory.refresh().await.unwrap();
+    assert_eq!(core.notices.round().await.unwrap(), 0);
+    let uses = &core.context.gate.uses;
+    uses.note(CredentialKind::ApiKey, old.id.uuid(), now_ms + 5, None);
+    uses.flush(&*core.context.db).await.unwrap();
+    assert_eq!(core.notices.round().await.unwrap(), 1);
+    assert_eq!(core.subjects().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_cores_announce_once_together_even_after_a_crash() {
+    in_schema(async |postgres| {
+        let clock = Clock::manual(NOW);
+        let build = async || {
+            let mut config = CoreConfig::from_env(&env()).unwrap();
+            config.store = StoreConfig::Postgres(postgres.clone());
+            Core::build_at(config, clock.clone()).await.unwrap()
+        };
+        let (one, other) = (build().await, build().await);
+        let made: Vec<_> = (1..=20).map(|hash| key(hash, 90)).collect();
+        for key in &made {
+            one.keep(key).await;
+        }
+        other.context.directory.refresh().await.unwrap();
+        clock.advance(88 * DAY_MS);
+        let noted = tokio::join!(one.notices.round(), other.notices.round());
+        assert_eq!(noted.0.unwrap() + noted.1.unwrap(), 20);
+        let mut subjects = one.subjects().await;
+        subjects.sort();
+        subjects.dedup();
+        assert_eq!((subjects.len(), other.subjects().await.len()), (20, 20));
+        // As after a crash between the mail and the note that it was sent.
+        credentials::forget_notices(&*one.context.db, i64::MAX).await.unwrap();
+        let restarted = super::notices(&one.context, &one.config);
+        assert_eq!(restarted.round().await.unwrap(), 20);
+        assert_eq!(one.subjects().await.len(), 20);
+    })
+    .await;
+}
