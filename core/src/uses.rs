@@ -14,13 +14,13 @@ use crate::store::{Database, Error};
 
 /// The last use of each credential that is not written yet.
 #[derive(Debug, Default)]
-pub struct Uses(Mutex<HashMap<(CredentialKind, Uuid), (i64, Option<IpAddr>)>>);
+pub struct Uses(Mutex<HashMap<(CredentialKind, Uuid), Use>>);
 
 impl Uses {
     /// Notes a use.
     pub fn note(&self, kind: CredentialKind, id: Uuid, at_ms: i64, address: Option<IpAddr>) {
         let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        uses.insert((kind, id), (at_ms, address));
+        uses.insert((kind, id), Use { kind, id, at_ms, address });
     }
 
     /// Writes what was noted. What cannot be written is kept for the next time.
@@ -29,13 +29,12 @@ impl Uses {
         if noted.is_empty() {
             return Ok(());
         }
-        let of = |((kind, id), (at_ms, address))| Use { kind, id, at_ms, address };
-        let uses: Vec<_> = noted.into_iter().map(of).collect();
+        let uses: Vec<_> = noted.into_values().collect();
         let written = note_uses(db, &uses).await;
         if written.is_err() {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             for one in uses {
-                kept.entry((one.kind, one.id)).or_insert((one.at_ms, one.address));
+                kept.entry((one.kind, one.id)).or_insert(one);
             }
         }
         written

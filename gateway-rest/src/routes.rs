@@ -87,7 +87,10 @@ const fn delete(path: &'static str, rpc: &'static str) -> Route {
 
 /// Every route of the native API.
 pub(crate) fn all() -> Vec<Route> {
-    [mail(), content(), campaigns(), webhooks(), administration()].into_iter().flatten().collect()
+    [mail(), content(), campaigns(), webhooks(), credentials(), administration()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Sending, and what became of it.
@@ -229,17 +232,11 @@ fn webhooks() -> Vec<Route> {
     ]
 }
 
-/// Domains, counts, keys and the local inbox.
-fn administration() -> Vec<Route> {
+/// API keys and SMTP credentials.
+fn credentials() -> Vec<Route> {
     use Body::{Flat as Into, None as Empty, Whole as All};
     use Shown::{Flat, Whole};
     vec![
-        post("/v1/domains", "DomainService.CreateDomain", All, Flat("domain"), 201),
-        get("/v1/domains", "DomainService.ListDomains", Whole),
-        get("/v1/domains/{id}", "DomainService.GetDomain", Flat("domain")),
-        delete("/v1/domains/{id}", "DomainService.DeleteDomain"),
-        get("/v1/stats", "StatsService.QueryStats", Whole),
-        get("/v1/queue", "StatsService.GetQueue", Whole),
         post("/v1/keys", "CredentialService.CreateApiKey", Into("api_key"), Flat("api_key"), 201),
         get("/v1/keys", "CredentialService.ListApiKeys", Whole),
         get("/v1/keys/self", "CredentialService.GetOwnApiKey", Flat("api_key")),
@@ -289,6 +286,20 @@ fn administration() -> Vec<Route> {
             Flat("smtp_credential"),
             200,
         ),
+    ]
+}
+
+/// Domains, counts, settings and the local inbox.
+fn administration() -> Vec<Route> {
+    use Body::Whole as All;
+    use Shown::{Flat, Whole};
+    vec![
+        post("/v1/domains", "DomainService.CreateDomain", All, Flat("domain"), 201),
+        get("/v1/domains", "DomainService.ListDomains", Whole),
+        get("/v1/domains/{id}", "DomainService.GetDomain", Flat("domain")),
+        delete("/v1/domains/{id}", "DomainService.DeleteDomain"),
+        get("/v1/stats", "StatsService.QueryStats", Whole),
+        get("/v1/queue", "StatsService.GetQueue", Whole),
         get("/v1/settings", "SettingsService.ListSettings", Whole),
         Route {
             method: Method::PUT,

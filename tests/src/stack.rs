@@ -9,6 +9,7 @@ use postern_kit::env::Env;
 use postern_proto::v1::event_service_client::EventServiceClient;
 use postern_proto::v1::message_service_client::MessageServiceClient;
 use postern_proto::v1::{EmailAddress, OutgoingMessage, Recipient, SendMessageRequest};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines};
@@ -146,14 +147,12 @@ impl Stack {
 
     /// GET with the first key.
     pub async fn get(&self, path: &str) -> anyhow::Result<Answer> {
-        let request = self.http.get(format!("{}{path}", self.rest));
-        Answer::read(request.bearer_auth(&self.key).send().await?).await
+        Answer::read(self.raw(Method::GET, path).bearer_auth(&self.key).send().await?).await
     }
 
     /// The body behind a path as text, with the first key.
     pub async fn get_text(&self, path: &str) -> anyhow::Result<String> {
-        let request = self.http.get(format!("{}{path}", self.rest));
-        let response = request.bearer_auth(&self.key).send().await?;
+        let response = self.raw(Method::GET, path).bearer_auth(&self.key).send().await?;
         Ok(response.error_for_status()?.text().await?)
     }
 
@@ -176,21 +175,14 @@ impl Stack {
         Answer::read(request.send().await?).await
     }
 
-    /// PATCH of JSON with the first key.
-    pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
-        let request = self.http.patch(format!("{}{path}", self.rest)).json(body);
-        Answer::read(request.bearer_auth(&self.key).send().await?).await
-    }
-
-    /// GET with another key.
-    pub async fn get_as(&self, key: &str, path: &str) -> anyhow::Result<Answer> {
-        let request = self.http.get(format!("{}{path}", self.rest));
-        Answer::read(request.bearer_auth(key).send().await?).await
-    }
-
     /// A POST to finish as one likes; without a key.
     pub fn raw_post(&self, path: &str) -> reqwest::RequestBuilder {
-        self.http.post(format!("{}{path}", self.rest))
+        self.raw(Method::POST, path)
+    }
+
+    /// A request to finish as one likes; without a key.
+    pub fn raw(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.rest))
     }
 
     /// Sends over REST; the message must be accepted. Returns its id.

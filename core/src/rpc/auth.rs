@@ -64,7 +64,7 @@ impl Gate {
             None => return Err(no_credential()),
         };
         let (kind, key) = found.ok_or_else(unknown_key)?;
-        self.admit(kind, &key, self.client(metadata)?)?;
+        self.admit(kind, &key, address(metadata, from_gateway))?;
         if !has_scope(&key, scope) {
             let text = format!("the API key lacks the scope {scope}");
             return Err(Failure::new(Reason::ScopeMissing, text).with("scope", scope));
@@ -95,10 +95,7 @@ impl Gate {
     /// The client's address: as a gateway says, or of whoever calls directly; none when a gateway
     /// does not say.
     pub fn client(&self, metadata: &MetadataMap) -> Result<Option<IpAddr>, Failure> {
-        let from_gateway = self.is_gateway(metadata)?;
-        let entry = if from_gateway { metadata::CLIENT_IP } else { metadata::PEER_IP };
-        let address = metadata.get(entry).and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(address.map(|address: IpAddr| address.to_canonical()))
+        self.is_gateway(metadata).map(|from_gateway| address(metadata, from_gateway))
     }
 
     fn by_secret(&self, secret: &str) -> Option<(Kind, Arc<ApiKey>)> {
@@ -173,6 +170,12 @@ pub fn usable(key: &ApiKey, now_ms: i64) -> Result<(), Failure> {
     Ok(())
 }
 
+fn address(metadata: &MetadataMap, from_gateway: bool) -> Option<IpAddr> {
+    let entry = if from_gateway { metadata::CLIENT_IP } else { metadata::PEER_IP };
+    let address: IpAddr = metadata.get(entry)?.to_str().ok()?.parse().ok()?;
+    Some(address.to_canonical())
+}
+
 /// Whether a key may be used from this address.
 fn welcome(key: &ApiKey, client: Option<IpAddr>) -> Result<(), Failure> {
     if key.ip_allow.is_empty() {
@@ -231,7 +234,7 @@ fn presented(metadata: &MetadataMap) -> Result<Option<Presented<'_>>, Failure> {
 pub const INBOX_KEY: KeyId = KeyId::from_uuid(uuid::Uuid::nil());
 
 /// Stands for the inbox page and the plain sink of a development installation.
-fn inbox_key() -> ApiKey {
+pub(super) fn inbox_key() -> ApiKey {
     ApiKey {
         id: INBOX_KEY,
         hash: [0; 32],

@@ -302,3 +302,92 @@ pub(super) fn check_alive(field: &str, revoke_ms: Option<i64>) -> Result<(), Fai
         Some(_) => Err(Failure::field(Reason::InvalidValue, field, "is revoked; make a new one")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::auth::inbox_key;
+
+    fn key(scopes: &[&str], change: impl FnOnce(&mut ApiKey)) -> ApiKey {
+        let mut key = inbox_key();
+        key.scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        key.test = false;
+        change(&mut key);
+        key
+    }
+
+    fn nets(texts: &[&str]) -> Vec<IpNet> {
+        texts.iter().map(|text| net::network(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_credential_may_do_as_much_as_the_callers_key_and_no_more() {
+        let caller = key(&["keys:write", "stats:read"], |key| {
+            key.sender_domains = vec!["a.test".to_owned(), "b.test".to_owned()];
+            key.daily_limit = 10;
+            key.ip_allow = nets(&["192.0.2.0/24", "2001:db8::/32"]);
+        });
+        let equal = |change: fn(&mut ApiKey)| {
+            let other = ApiKey { scopes: vec!["stats:read".to_owned()], ..caller.clone() };
+            key(&["stats:read"], |key| {
+                *key = other;
+                change(key);
+            })
+        };
+        let within = |change| check_within(&caller, &equal(change)).is_ok();
+        assert!(within(|_| ()));
+        assert!(within(|key| key.sender_domains = vec!["b.test".to_owned()]));
+        assert!(within(|key| key.ip_allow = nets(&["192.0.2.128/25"])));
+        assert!(within(|key| key.daily_limit = 1));
+        assert!(!within(|key| key.scopes = vec!["*".to_owned()]));
+        assert!(!within(|key| key.scopes.push("messages:send".to_owned())));
+        assert!(!within(|key| key.sender_domains.clear()));
+        assert!(!within(|key| key.sender_domains.push("c.test".to_owned())));
+        assert!(!within(|key| key.daily_limit = 0));
+        assert!(!within(|key| key.daily_limit = 11));
+        assert!(!within(|key| key.ip_allow.clear()));
+        assert!(!within(|key| key.ip_allow = nets(&["192.0.2.0/23"])));
+        let free = key(&["*"], |_| ());
+        assert!(check_within(&free, &free).is_ok());
+        assert!(check_within(&ApiKey { test: true, ..free.clone() }, &free).is_err());
+    }
+
+    #[test]
+    fn networks_are_the_callers_own_unless_others_are_named_within_them() {
+        let caller = key(&["*"], |key| key.ip_allow = nets(&["10.0.0.0/8"]));
+        let of = |asked: &[&str]| {
+            let asked: Vec<_> = asked.iter().map(|text| (*text).to_owned()).collect();
+            let mut faults = Faults::default();
+            let networks = networks("ip_allow", &caller, &asked, &mut faults);
+            faults.into_result().map(|()| networks)
+        };
+        assert_eq!(of(&[]).unwrap(), nets(&["10.0.0.0/8"]));
+        assert_eq!(of(&["10.1.0.0/16"]).unwrap(), nets(&["10.1.0.0/16"]));
+        assert_eq!(of(&["0.0.0.0/0"]).unwrap_err().reason, Reason::AddressNotAllowed);
+        assert_eq!(of(&["10.1.0.0/16", "x"]).unwrap_err().reason, Reason::InvalidValue);
+        assert_eq!(of(&vec!["10.1.1.1"; 101]).unwrap_err().reason, Reason::ValueOutOfRange);
+    }
+
+    #[test]
+    fn a_mask_names_what_can_be_changed() {
+        let of = |paths: &[&str]| {
+            let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+            masked(Some(FieldMask { paths }), &COMMON)
+        };
+        let (named, _): (Vec<_>, Vec<_>) =
+            of(&["tracking", "daily_limit", "tracking"]).unwrap().into_iter().unzip();
+        assert_eq!(named, ["daily_limit", "tracking"]);
+        assert!(of(&["daily_limit", "id"]).unwrap_err().message.contains("id cannot be changed"));
+        assert_eq!(of(&[]).unwrap_err().reason, Reason::MissingField);
+        assert_eq!(masked(None, &COMMON).unwrap_err().reason, Reason::MissingField);
+    }
+
+    #[test]
+    fn an_overlap_is_a_day_or_as_long_as_is_said() {
+        let of = |seconds| overlap(Some(Duration { seconds, nanos: 0 })).ok();
+        assert_eq!(overlap(None), Ok(24 * 3_600_000));
+        assert_eq!(of(0), Some(0));
+        assert_eq!(of(30 * 86_400), Some(OVERLAP_MS_MAX));
+        assert_eq!((of(30 * 86_400 + 1), of(-1), of(i64::MAX)), (None, None, None));
+    }
+}

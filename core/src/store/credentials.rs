@@ -1,6 +1,7 @@
 //! What API keys and SMTP credentials have in common: changes of single fields, when they were last
 //! used, and which notices were sent before they expire.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -71,7 +72,8 @@ async fn update(
     db: &dyn Database,
     kind: CredentialKind,
     id: Uuid,
-    values: Vec<(&'static str, Value)>,
+    // Two fields may share a column, which is set once.
+    values: BTreeMap<&'static str, Value>,
 ) -> Result<bool, Error> {
     let (columns, mut params): (Vec<_>, Vec<_>) = values.into_iter().unzip();
     let set: Vec<_> =
@@ -151,7 +153,7 @@ pub async fn note_notice(db: &dyn Database, notice: &ExpiryNotice) -> Result<boo
 /// Whether a notice was sent.
 pub async fn has_notice(db: &dyn Database, notice: &ExpiryNotice) -> Result<bool, Error> {
     let sql =
-        "SELECT 1 FROM expiry_notices WHERE credential_id = $1 AND expire_ms = $2 AND days = $3";
+        "SELECT days FROM expiry_notices WHERE credential_id = $1 AND expire_ms = $2 AND days = $3";
     let params = vec![notice.credential_id.into(), notice.expire_ms.into(), notice.days.into()];
     Ok(!db.read(Statement::new(sql, params)).await?.is_empty())
 }

@@ -56,6 +56,12 @@ pub(super) fn of(rpc: &str) -> Option<Value> {
             "sender_domains": ["shop.example"],
             "daily_limit": 10_000,
         }),
+        "CredentialService.ImportApiKey" => json!({
+            "display_name": "Web shop, as before",
+            "scopes": ["messages:send"],
+            "ip_allow": ["192.0.2.0/24", "2001:db8::7"],
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        }),
         "CredentialService.CreateSmtpCredential" => json!({
             "display_name": "Printer on the second floor", "sender_domains": ["shop.example"],
         }),

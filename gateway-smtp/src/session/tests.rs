@@ -16,8 +16,7 @@ fn identity() -> Identity {
     }
 }
 
-/// A client that has both ends in its hand: the core says yes to the password `right` and to every
-/// message.
+/// A client that has both ends in its hand. The core says yes to the password `right` and all mail.
 struct Client {
     session: Session,
     said: String,

@@ -96,6 +96,7 @@ async fn only_the_named_fields_of_a_key_change(stores: Stores) {
         CredentialField::SenderDomains,
         CredentialField::IpAllow,
         CredentialField::Wishes,
+        CredentialField::Wishes,
     ];
     assert!(change(&rest).await);
     assert_eq!(stored(&stores, asked.id).await, asked);
