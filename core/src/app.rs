@@ -28,7 +28,6 @@ use crate::config::{CoreConfig, StoreConfig};
 use crate::credential;
 use crate::directory::Directory;
 use crate::intake::{Intake, quota::Quota};
-use crate::model::content::Wishes;
 use crate::model::directory::ApiKey;
 use crate::notice::Notices;
 use crate::outgoing;
@@ -166,22 +165,10 @@ impl Core {
         }
         let secret = credential::generate(false);
         let key = ApiKey {
-            id: KeyId::generate(),
             hash: auth::hash(&secret),
-            display_name: "first key".to_owned(),
-            scopes: vec!["*".to_owned()],
-            sender_domains: Vec::new(),
-            daily_limit: 0,
-            expire_ms: None,
-            test: false,
             hint: credential::hint(&secret),
             create_ms: context.clock.now_ms(),
-            revoke_ms: None,
-            wishes: Wishes::default(),
-            ip_allow: Vec::new(),
-            replaces: None,
-            replaced_by: None,
-            last_use: None,
+            ..ApiKey::unbound(KeyId::generate(), "first key", &["*"])
         };
         store::directory::create_key(&*context.db, &key).await?;
         context.directory.refresh().await?;

@@ -253,22 +253,8 @@ fn own_key() -> ApiKey {
     let unsubscribe =
         UnsubscribeOptions { mode: UnsubscribeMode::None as i32, footer: Some(false) };
     ApiKey {
-        id: OWN_KEY,
-        hash: [0; 32],
-        display_name: "notices".to_owned(),
-        scopes: vec!["messages:send".to_owned()],
-        sender_domains: Vec::new(),
-        daily_limit: 0,
-        expire_ms: None,
-        test: false,
-        hint: String::new(),
-        create_ms: 0,
-        revoke_ms: None,
         wishes: Wishes { tracking: Some(tracking), unsubscribe: Some(unsubscribe) },
-        ip_allow: Vec::new(),
-        replaces: None,
-        replaced_by: None,
-        last_use: None,
+        ..ApiKey::unbound(OWN_KEY, "notices", &["messages:send"])
     }
 }
 

@@ -11,6 +11,8 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, Signa
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::credential;
+
 /// SHA-256 of a certificate in DER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint([u8; 32]);
@@ -21,15 +23,9 @@ impl std::str::FromStr for Fingerprint {
     /// Reads 64 hexadecimal digits, with or without colons, as `openssl x509 -fingerprint -sha256`
     /// prints them.
     fn from_str(text: &str) -> Result<Self, String> {
-        let digits: Option<Vec<u8>> = text
-            .chars()
-            .filter(|c| *c != ':')
-            .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-            .collect();
-        let digits = digits.filter(|digits| digits.len() == 64);
         let problem = "needs the SHA-256 of the certificate: 64 hexadecimal digits";
-        let digits = digits.ok_or_else(|| problem.to_owned())?;
-        Ok(Self(std::array::from_fn(|at| digits[2 * at] << 4 | digits[2 * at + 1])))
+        let hash = credential::sha256_from_hex(&text.replace(':', ""));
+        hash.map(Self).ok_or_else(|| problem.to_owned())
     }
 }
 

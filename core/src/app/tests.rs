@@ -6,7 +6,6 @@ use postern_proto::ids::KeyId;
 
 use super::Core;
 use crate::config::{CoreConfig, StoreConfig};
-use crate::model::content::Wishes;
 use crate::model::directory::{ApiKey, CredentialKind};
 use crate::store::conformance::in_schema;
 use crate::store::messages::{self, MessageFilter};
@@ -25,23 +24,12 @@ fn env() -> Env {
 }
 
 fn key(hash: u8, expire_days: i64) -> ApiKey {
+    let name = format!("key {hash}");
     ApiKey {
-        id: KeyId::generate(),
         hash: [hash; 32],
-        display_name: format!("key {hash}"),
-        scopes: vec!["messages:send".to_owned()],
-        sender_domains: Vec::new(),
-        daily_limit: 0,
         expire_ms: Some(NOW + expire_days * DAY_MS),
-        test: false,
-        hint: String::new(),
         create_ms: NOW,
-        revoke_ms: None,
-        wishes: Wishes::default(),
-        ip_allow: Vec::new(),
-        replaces: None,
-        replaced_by: None,
-        last_use: None,
+        ..ApiKey::unbound(KeyId::generate(), &name, &["messages:send"])
     }
 }
 

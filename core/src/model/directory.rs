@@ -86,6 +86,31 @@ pub struct ApiKey {
     pub last_use: Option<LastUse>,
 }
 
+impl ApiKey {
+    /// A key for these scopes that is bound to nothing, never expires and has no secret: what the
+    /// system itself acts with, and what others are made from.
+    pub fn unbound(id: KeyId, display_name: &str, scopes: &[&str]) -> Self {
+        Self {
+            id,
+            hash: [0; 32],
+            display_name: display_name.to_owned(),
+            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            sender_domains: Vec::new(),
+            daily_limit: 0,
+            expire_ms: None,
+            test: false,
+            hint: String::new(),
+            create_ms: 0,
+            revoke_ms: None,
+            wishes: Wishes::default(),
+            ip_allow: Vec::new(),
+            replaces: None,
+            replaced_by: None,
+            last_use: None,
+        }
+    }
+}
+
 /// A password that works on for a while after a rotation.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OldPassword {
@@ -153,11 +178,8 @@ impl SmtpCredential {
 
     /// What sends under this credential: a key that may only send.
     pub fn as_key(&self) -> ApiKey {
+        let id = KeyId::from_uuid(self.id.uuid());
         ApiKey {
-            id: KeyId::from_uuid(self.id.uuid()),
-            hash: [0; 32],
-            display_name: self.display_name.clone(),
-            scopes: vec!["messages:send".to_owned()],
             sender_domains: self.sender_domains.clone(),
             daily_limit: self.daily_limit,
             expire_ms: self.expire_ms,
@@ -167,9 +189,7 @@ impl SmtpCredential {
             revoke_ms: self.revoke_ms,
             wishes: self.wishes,
             ip_allow: self.ip_allow.clone(),
-            replaces: None,
-            replaced_by: None,
-            last_use: None,
+            ..ApiKey::unbound(id, &self.display_name, &["messages:send"])
         }
     }
 }

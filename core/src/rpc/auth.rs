@@ -19,7 +19,6 @@ use subtle::ConstantTimeEq as _;
 use tonic::metadata::MetadataMap;
 
 use crate::directory::Directory;
-use crate::model::content::Wishes;
 use crate::model::directory::ApiKey;
 use crate::uses::Uses;
 
@@ -235,22 +234,6 @@ pub const INBOX_KEY: KeyId = KeyId::from_uuid(uuid::Uuid::nil());
 
 /// Stands for the inbox page and the plain sink of a development installation.
 pub(super) fn inbox_key() -> ApiKey {
-    ApiKey {
-        id: INBOX_KEY,
-        hash: [0; 32],
-        display_name: "local inbox".to_owned(),
-        scopes: ["sink:read", "sink:write", "messages:send"].map(str::to_owned).to_vec(),
-        sender_domains: Vec::new(),
-        daily_limit: 0,
-        expire_ms: None,
-        test: true,
-        hint: String::new(),
-        create_ms: 0,
-        revoke_ms: None,
-        wishes: Wishes::default(),
-        ip_allow: Vec::new(),
-        replaces: None,
-        replaced_by: None,
-        last_use: None,
-    }
+    let scopes = ["sink:read", "sink:write", "messages:send"];
+    ApiKey { test: true, ..ApiKey::unbound(INBOX_KEY, "local inbox", &scopes) }
 }
