@@ -13,6 +13,7 @@ pub mod events;
 pub mod templates;
 pub mod suppressions;
 pub mod domains;
+mod domain_shown;
 pub mod stats;
 pub mod sink;
 pub mod session;
@@ -38,6 +39,7 @@ use postern_kit::clock::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::directory::Directory;
+use crate::domain;
 use crate::intake::Intake;
 use crate::postal::hook::Hook;
 use crate::store::{Database, Queue, Tracking};
@@ -65,6 +67,8 @@ pub struct Context {
     pub db: Arc<dyn Database>,
     /// Password checks of gateways.
     pub checker: Checker,
+    /// Looks up what sender domains have published.
+    pub domain_checker: Arc<domain::Checker>,
     /// Page tokens.
     pub pages: Arc<Pages>,
     /// The time.

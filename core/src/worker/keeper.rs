@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::directory::Directory;
-use crate::store::{Database, Error, Queue, addressees, inbox, leases};
+use crate::store::{Database, Error, Queue, addressees, domains, inbox, leases};
 
 use super::Handle;
 
@@ -75,13 +75,18 @@ impl Keeper {
         }
     }
 
-    /// Drops contents, idempotency keys, ids of hits and caught mails that have had their time.
+    /// Drops contents, idempotency keys, ids of hits, retired DKIM keys and caught mails that have had
+    /// their time.
     pub async fn purge(&self) -> Result<(), Error> {
         let now_ms = self.clock.now_ms();
         let before_ms = now_ms - self.retention.content.as_millis() as i64;
         while self.queue.purge(before_ms, now_ms).await? > 0 {}
         let known_for = self.directory.now().settings().get(&TRACKING_HIT_RETENTION);
         addressees::forget_hits(&*self.db, now_ms - known_for).await?;
+        let removed = domains::remove_retired(&*self.db, now_ms).await?;
+        if removed > 0 {
+            tracing::info!(count = removed, "removed DKIM keys that were retired");
+        }
         inbox::trim(&*self.db, self.retention.inbox).await
     }
 

@@ -6,6 +6,7 @@ mod intake;
 mod queue;
 mod feed;
 mod directory;
+mod domains;
 mod restore;
 mod tracking;
 mod campaigns;
