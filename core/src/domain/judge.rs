@@ -69,6 +69,14 @@ pub struct Evaluation {
     pub ours: Vec<(IpAddr, SpfResult)>,
 }
 
+impl Evaluation {
+    /// Nothing was refused for which silence of the DNS might be to blame.
+    pub fn is_clear(&self) -> bool {
+        self.ours.iter().all(|(_, result)| *result == SpfResult::Pass)
+            && self.stranger != Some(SpfResult::PermError)
+    }
+}
+
 /// Whether an evaluation makes sense.
 pub fn has_one_spf(records: &[String]) -> bool {
     of_version(records, "v=spf1").len() == 1
@@ -79,7 +87,7 @@ pub fn spf(records: &[String], evaluation: &Evaluation, expected: &str) -> Verdi
     let policies = of_version(records, "v=spf1");
     let found = shown(&policies);
     match policies.len() {
-        0 => return Verdict::missing(format!("Publish the TXT record {expected}")),
+        0 => return Verdict::missing(format!("Publish the TXT record \"{expected}\".")),
         1 => {}
         n => {
             let hint = format!("Merge the {n} SPF records into one: receivers refuse several.");
@@ -345,7 +353,7 @@ pub fn remember(earlier: &[Check], checks: Vec<Check>) -> Vec<Check> {
 }
 
 /// The records of this version, as `v=spf1` says: alone or before a space or semicolon.
-fn of_version<'a>(records: &'a [String], version: &str) -> Vec<&'a str> {
+pub(super) fn of_version<'a>(records: &'a [String], version: &str) -> Vec<&'a str> {
     let is = |record: &&str| {
         let head =
             record.get(..version.len()).is_some_and(|head| head.eq_ignore_ascii_case(version));
@@ -368,11 +376,9 @@ fn shown<T: AsRef<str>>(records: &[T]) -> String {
 }
 
 fn bounded(text: &str) -> String {
-    let printable = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
-    let mut shown: String = printable.clone().take(FOUND_MAX).collect();
-    if printable.skip(FOUND_MAX).next().is_some() {
-        shown.pop();
-        shown.push('…');
+    let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    if text.chars().count() <= FOUND_MAX {
+        return text.chars().map(printable).collect();
     }
-    shown
+    text.chars().take(FOUND_MAX - 1).map(printable).chain(['…']).collect()
 }

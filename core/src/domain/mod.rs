@@ -6,6 +6,7 @@
 pub mod judge;
 pub mod keys;
 mod names;
+mod references;
 pub mod records;
 #[cfg(test)]
 mod tests;
@@ -87,8 +88,8 @@ impl Checker {
             Purpose::TlsRpt => {
                 judged(self.names.txt(&record.name).await, |found| judge::tls_rpt(&found))
             }
-            // No record of ours: see below.
-            Purpose::Mx | Purpose::ReturnPath => Verdict::ok(String::new()),
+            // The owner's own affair, judged below.
+            Purpose::Mx | Purpose::ReturnPath => Verdict::unknown("there is no such record"),
         };
         check(record.purpose, record.selector, record.name, record.need, record.value, verdict)
     }
@@ -107,6 +108,11 @@ impl Checker {
         let stranger = of(judge::STRANGER);
         let (stranger, ours) = tokio::join!(stranger, join_all(addresses.map(of)));
         let evaluation = judge::Evaluation { stranger: Some(stranger.1), ours };
+        if !evaluation.is_clear()
+            && let Err(error) = self.names.follow(&found, &domain.name).await
+        {
+            return Verdict::unknown(error);
+        }
         judge::spf(&found, &evaluation, &record.value)
     }
 
@@ -167,7 +173,9 @@ impl Checker {
     }
 
     async fn ptr(&self, record: &Record) -> Verdict {
-        let Some(address) = record.address else { return Verdict::ok(String::new()) };
+        let Some(address) = record.address else {
+            return Verdict::unknown("the record belongs to no address");
+        };
         let mut names = match self.names.ptr(address).await {
             Ok(names) => names,
             Err(error) => return Verdict::unknown(error),

@@ -1,9 +1,11 @@
 //! Questions to the DNS about a sender domain, each bounded in time and in what is taken of the answer.
 //! Nothing is remembered, so a crash has nothing to lose.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
@@ -12,7 +14,8 @@ use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{MessageAuthenticator, SpfResult};
 use tokio::time::timeout;
 
-use super::judge::Asked;
+use super::judge::{self, Asked};
+use super::references::{Reference, references};
 use crate::transport::SetupError;
 use crate::transport::config::TransportConfig;
 use crate::transport::dns::{DnsError, MxRecord, Resolver, explain, mx_record};
@@ -23,6 +26,8 @@ const ASK: Duration = Duration::from_secs(5);
 const EVALUATE: Duration = Duration::from_secs(8);
 /// As many records of one answer are looked at.
 const RECORDS_MAX: usize = 64;
+/// Names that an SPF record may refer to, and these in turn: receivers stop at ten.
+const REFERENCES_MAX: usize = 32;
 /// As many octets of one text are looked at; the longest key is far shorter.
 const TEXT_MAX: usize = 4096;
 
@@ -95,6 +100,37 @@ impl Names {
         }
     }
 
+    /// Asks for everything that the SPF record of a domain refers to. To the evaluation above a name whose
+    /// servers fail is one that does not exist; here it is an error.
+    pub(super) async fn follow(&self, records: &[String], domain: &str) -> Result<(), String> {
+        let mut seen = BTreeSet::new();
+        let mut next = references_of(records, domain);
+        let walk = async {
+            while !next.is_empty() && seen.len() < REFERENCES_MAX {
+                next.retain(|one| seen.insert(one.clone()));
+                next.truncate(REFERENCES_MAX);
+                let asked = join_all(next.iter().map(|one| self.refer(one))).await;
+                let found = asked.into_iter().collect::<Result<Vec<_>, String>>()?;
+                next = found.into_iter().flatten().collect();
+            }
+            Ok(())
+        };
+        timeout(EVALUATE, walk).await.unwrap_or_else(|_| Err(too_late(EVALUATE)))
+    }
+
+    /// Asks for one of them; what it refers to in turn.
+    async fn refer(&self, reference: &Reference) -> Asked<Reference> {
+        match reference {
+            Reference::Policy(name) => Ok(references_of(&self.txt(name).await?, name)),
+            Reference::Addresses(name) => self.addresses(name).await.map(|_| Vec::new()),
+            Reference::Mail(name) => {
+                let hosts = self.mx(name).await?.into_iter().map(|mx| mx.host);
+                let hosts = hosts.filter(|host| !host.is_empty());
+                Ok(hosts.map(Reference::Addresses).collect())
+            }
+        }
+    }
+
     async fn ask<T>(
         &self,
         name: &str,
@@ -107,6 +143,15 @@ impl Names {
     }
 }
 
+fn references_of(records: &[String], domain: &str) -> Vec<Reference> {
+    let policies = judge::of_version(records, "v=spf1");
+    policies.into_iter().flat_map(|policy| references(policy, domain)).collect()
+}
+
+fn too_late(limit: Duration) -> String {
+    format!("no answer within {} seconds", limit.as_secs())
+}
+
 fn taken<T>(found: Option<Lookup>, take: impl Fn(&RData) -> Option<T>) -> Vec<T> {
     let Some(found) = found else { return Vec::new() };
     found.answers().iter().filter_map(|record| take(&record.data)).take(RECORDS_MAX).collect()
@@ -115,7 +160,7 @@ fn taken<T>(found: Option<Lookup>, take: impl Fn(&RData) -> Option<T>) -> Vec<T>
 /// The answer, none when there is no such name or record.
 async fn within<T>(asked: impl Future<Output = Result<T, NetError>>) -> Result<Option<T>, String> {
     match timeout(ASK, asked).await {
-        Err(_) => Err(format!("no answer within {} seconds", ASK.as_secs())),
+        Err(_) => Err(too_late(ASK)),
         Ok(Ok(found)) => Ok(Some(found)),
         Ok(Err(error)) => match explain(error) {
             DnsError::NoDomain | DnsError::NoRecords => Ok(None),

@@ -117,7 +117,7 @@ fn ptr(address: IpAddr, setup: &Setup) -> Record {
 
 fn mta_sts(domain: &Domain) -> Record {
     let value = format!("v=STSv1; id={}", domain.create_ms);
-    let note = "only with a policy file at https://mta-sts.<domain>/.well-known/mta-sts.txt";
+    let note = "only once the policy file of RFC 8461 is served at the name mta-sts of the domain";
     let name = format!("_mta-sts.{}", domain.name);
     Record { note, need: Need::Optional, ..txt(name, value, Purpose::MtaSts) }
 }
