@@ -304,7 +304,9 @@ async fn mail_is_signed_by_one_pair_at_every_moment_of_a_rotation() {
     let rotating = async {
         for n in 1..=4 {
             let name = format!("k{n}");
-            world.call("rotate", json!({"selector": name})).await;
+            let rotate = ["domains", "rotate", "shop.test", "--selector", &name];
+            let rotated = world.stack.operate(&rotate).await.unwrap();
+            assert!(states(&rotated).contains(&(format!("{name}r"), "pending".to_owned())));
             world.call("activate", json!({"selector": name, "force": true})).await;
         }
     };

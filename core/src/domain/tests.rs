@@ -328,6 +328,25 @@ fn selectors_of_the_same_month_are_told_apart() {
     assert_eq!(keys::free_selector(now_ms, Some(&domain)), "p202611c");
 }
 
+#[tokio::test(start_paused = true)]
+async fn silence_is_an_answer_in_time() {
+    let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let config = TransportConfig {
+        dns_servers: vec![silent.local_addr().unwrap()],
+        ..TransportConfig::default()
+    };
+    let edges = [("shop.example", "https://t.shop.example")];
+    let checker = Checker::new(&config, setup(&["198.51.100.7"], &edges)).unwrap();
+    let begun = tokio::time::Instant::now();
+    let checks = checker.check(&domain(), 9).await;
+    assert!(begun.elapsed() <= std::time::Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert_eq!(checks.len(), 11);
+    for check in checks {
+        assert_eq!((check.status, check.check_ms), (Unknown, 9), "{check:?}");
+        assert!(!check.error.is_empty() && !check.hint.is_empty(), "{check:?}");
+    }
+}
+
 proptest! {
     /// However a zone file or a form breaks and spaces the key, it is the same key; any other is not.
     #[test]
