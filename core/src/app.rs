@@ -27,6 +27,7 @@ use crate::breaker::Condition;
 use crate::config::{CoreConfig, StoreConfig};
 use crate::credential;
 use crate::directory::Directory;
+use crate::domain;
 use crate::intake::{Intake, quota::Quota};
 use crate::model::directory::ApiKey;
 use crate::notice::Notices;
@@ -145,6 +146,7 @@ impl Core {
             hook,
             db: stores.db.clone(),
             checker: Checker::default(),
+            domain_checker: Arc::new(domain_checker(&config)?),
             pages: Arc::new(Pages::new(config.gateway_token.reveal())),
             clock,
             draining: CancellationToken::new(),
@@ -316,6 +318,15 @@ fn hook(config: &CoreConfig, stores: &Stores, directory: &Arc<Directory>, clock:
         directory: directory.clone(),
     };
     Hook::new(&config.postal, stored, clock.clone())
+}
+
+fn domain_checker(config: &CoreConfig) -> Result<domain::Checker, transport::SetupError> {
+    let setup = domain::records::Setup {
+        sending_addresses: config.transport.sending_addresses.clone(),
+        helo_name: config.transport.helo_name.clone(),
+        tracker: config.tracker.clone(),
+    };
+    domain::Checker::new(&config.transport, setup)
 }
 
 /// Looks after mail at Postal, where there is one.

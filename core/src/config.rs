@@ -36,6 +36,7 @@ Environment (core):
   POSTERN_TRANSPORT_DOMAINS  others by sender domain: a.example=relay,b.example=mx
   POSTERN_RELAY_URL          smart host: smtp://user:password@host:port?tls=required
   POSTERN_HELO_NAME          our name in EHLO                    [localhost]
+  POSTERN_SENDING_ADDRESSES  addresses mail leaves from, for DNS records of sender domains
   POSTERN_SENDER_POLICY      any or registered                   [any with only sink, else registered]
   POSTERN_SENDER_DOMAINS     allowed sender domains besides the registered ones
   POSTERN_DAILY_LIMIT        recipients per day, 0 for no limit  [0]

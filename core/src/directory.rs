@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::dkim;
-use crate::model::directory::{ApiKey, Domain, SmtpCredential, Template};
+use crate::model::directory::{ApiKey, SmtpCredential, Template};
+use crate::model::domain::{Domain, KeyState};
 use crate::password;
 use crate::store::{self, Database, Error};
 use crate::store::{bounce_patterns, smtp_credentials};
@@ -100,7 +101,7 @@ impl Snapshot {
         self.tracking
     }
 
-    /// The signers of a domain that is registered here, one for each of its keys.
+    /// The signers of a domain that is registered here, one for each of its active keys.
     pub fn signer(&self, domain: &str) -> Option<Arc<Vec<dkim::Signer>>> {
         self.domains.get(domain).cloned()
     }
@@ -205,7 +206,7 @@ impl Directory {
         let mut domains = HashMap::new();
         let mut after = String::new();
         loop {
-            let page = store::directory::domains(&*self.db, &after, PAGE).await?;
+            let page = store::domains::list(&*self.db, &after, PAGE).await?;
             let full = page.len() == PAGE;
             for domain in page {
                 after.clone_from(&domain.name);
@@ -263,7 +264,7 @@ impl Directory {
 
 fn signer(domain: &Domain) -> Vec<dkim::Signer> {
     let mut signers = Vec::new();
-    for key in &domain.keys {
+    for key in domain.keys_in(KeyState::Active) {
         match dkim::Signer::new(&domain.name, &key.selector, key.algorithm, &key.private_der) {
             Ok(signer) => signers.push(signer),
             Err(error) => {

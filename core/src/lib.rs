@@ -29,6 +29,7 @@ pub mod campaign;
 pub mod ams;
 pub mod webhook;
 pub mod outgoing;
+pub mod domain;
 pub mod breaker;
 
 pub mod model;

@@ -291,13 +291,22 @@ fn credentials() -> Vec<Route> {
 
 /// Domains, counts, settings and the local inbox.
 fn administration() -> Vec<Route> {
-    use Body::Whole as All;
+    use Body::{None as Empty, Whole as All};
     use Shown::{Flat, Whole};
     vec![
         post("/v1/domains", "DomainService.CreateDomain", All, Flat("domain"), 201),
         get("/v1/domains", "DomainService.ListDomains", Whole),
         get("/v1/domains/{id}", "DomainService.GetDomain", Flat("domain")),
         delete("/v1/domains/{id}", "DomainService.DeleteDomain"),
+        post("/v1/domains/{id}/check", "DomainService.CheckDomain", Empty, Flat("domain"), 200),
+        post("/v1/domains/{id}/rotate", "DomainService.RotateDkimKeys", All, Flat("domain"), 200),
+        post(
+            "/v1/domains/{id}/activate",
+            "DomainService.ActivateDkimKeys",
+            All,
+            Flat("domain"),
+            200,
+        ),
         get("/v1/stats", "StatsService.QueryStats", Whole),
         get("/v1/queue", "StatsService.GetQueue", Whole),
         get("/v1/settings", "SettingsService.ListSettings", Whole),

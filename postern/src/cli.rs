@@ -1,6 +1,7 @@
 //! The command line.
 
 mod credentials;
+mod domains;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use credentials::*;
+pub(crate) use domains::*;
 pub(crate) use webhooks::*;
 
 /// Postern sends mail. Without a command it starts everything in one process, for development: the
@@ -47,7 +49,7 @@ pub(crate) enum Command {
     /// Shows and changes live settings.
     #[command(subcommand)]
     Settings(Settings),
-    /// Adds sender domains and shows the DNS records to publish.
+    /// Keeps sender domains and their DKIM keys, shows and checks the DNS records to publish.
     #[command(subcommand)]
     Domains(Domains),
     /// Keeps endpoints that events are posted to, and what was posted.
@@ -215,16 +217,6 @@ pub(crate) struct SettingSet {
     pub(crate) value: String,
     #[command(flatten)]
     pub(crate) connection: Connection,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Domains {
-    /// Adds a domain, makes its DKIM keys and prints the records to publish.
-    Add(Named),
-    /// Prints the records to publish.
-    Records(Named),
-    /// Lists the domains.
-    List(ListArgs),
 }
 
 #[derive(Debug, Subcommand)]

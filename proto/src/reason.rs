@@ -100,6 +100,7 @@ reasons! {
     TemplateNotFound, "TEMPLATE_NOT_FOUND", NotFound, 404, 550 "5.6.0", false, "There is no such template";
     SuppressionNotFound, "SUPPRESSION_NOT_FOUND", NotFound, 404, 550 "5.1.1", false, "There is no such suppression";
     DomainNotFound, "DOMAIN_NOT_FOUND", NotFound, 404, 550 "5.1.8", false, "There is no such domain";
+    DkimKeysNotFound, "DKIM_KEYS_NOT_FOUND", NotFound, 404, 550 "5.7.5", false, "The domain has no such DKIM keys";
     ApiKeyNotFound, "API_KEY_NOT_FOUND", NotFound, 404, 550 "5.7.8", false, "There is no such API key";
     ApiKeyExists, "API_KEY_EXISTS", AlreadyExists, 409, 550 "5.7.8", false, "An API key with this hash exists";
     SmtpCredentialNotFound, "SMTP_CREDENTIAL_NOT_FOUND", NotFound, 404, 550 "5.7.8", false, "There is no such SMTP credential";
@@ -114,9 +115,13 @@ reasons! {
     HostNotAllowed, "HOST_NOT_ALLOWED", PermissionDenied, 403, 550 "5.7.1", false, "This page answers only on its own host name";
     TemplateExists, "TEMPLATE_EXISTS", AlreadyExists, 409, 550 "5.6.0", false, "A template with this alias exists";
     DomainExists, "DOMAIN_EXISTS", AlreadyExists, 409, 550 "5.1.8", false, "The domain exists";
+    DkimKeysExists, "DKIM_KEYS_EXISTS", AlreadyExists, 409, 550 "5.7.5", false, "DKIM keys with this selector exist";
     IdempotencyInFlight, "IDEMPOTENCY_IN_FLIGHT", Aborted, 409, 451 "4.3.0", true, "A request with this idempotency key is under way";
     EtagMismatch, "ETAG_MISMATCH", Aborted, 412, 451 "4.3.0", false, "It was changed in the meantime";
     MessageNotCancelable, "MESSAGE_NOT_CANCELABLE", FailedPrecondition, 409, 550 "5.7.1", false, "Nothing of this message can be canceled any more";
+    DkimKeysPending, "DKIM_KEYS_PENDING", FailedPrecondition, 409, 550 "5.7.5", false, "New DKIM keys are waiting to be activated";
+    DkimKeysTooMany, "DKIM_KEYS_TOO_MANY", FailedPrecondition, 409, 550 "5.7.5", false, "The domain has too many DKIM keys";
+    DkimNotPublished, "DKIM_NOT_PUBLISHED", FailedPrecondition, 409, 550 "5.7.5", false, "The DNS does not show the records of the DKIM keys";
     TrackingNotConfigured, "TRACKING_NOT_CONFIGURED", FailedPrecondition, 409, 550 "5.7.1", false, "Tracking links have no key to be signed with";
     CursorExpired, "CURSOR_EXPIRED", OutOfRange, 410, 550 "5.5.4", false, "The events behind this token are no longer kept";
     TooManyFailures, "TOO_MANY_FAILURES", ResourceExhausted, 429, 454 "4.7.0", true, "Too many failed logins";

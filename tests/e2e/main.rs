@@ -13,6 +13,7 @@ mod retries;
 mod suppression;
 mod crash;
 mod mx;
+mod domains;
 mod transports;
 mod watch;
 mod tracking_core;

@@ -8,7 +8,7 @@ use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey};
 use rsa::traits::PublicKeyParts;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::model::directory::DkimAlgorithm;
+use crate::model::domain::DkimAlgorithm;
 
 /// The size of new RSA keys, and the least that is accepted (RFC 8301 §3.2 allows 1024; receivers
 /// no longer trust it, and larger keys do not fit every DNS server).

@@ -7,7 +7,7 @@ use mail_auth::common::crypto::{DkimKey, SigningKey};
 use super::canon;
 use super::key::{self, Error};
 use crate::mime::inspect::Fields;
-use crate::model::directory::DkimAlgorithm;
+use crate::model::domain::DkimAlgorithm;
 
 /// Covered as often as they occur and once more, so that nobody can add another one: these decide
 /// what the recipient sees, whom an answer goes to, and what one click does.

@@ -16,7 +16,7 @@ use mail_auth::{
 };
 
 use super::*;
-use crate::model::directory::DkimAlgorithm;
+use crate::model::domain::DkimAlgorithm;
 
 const NOW: u64 = 1_795_000_000;
 const MAIL: &[u8] = b"From: A <a@example.org>\r\nTo: b@example.net\r\nSubject:  two  words \r\n\

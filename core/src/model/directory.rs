@@ -1,10 +1,8 @@
-//! What changes rarely and is asked for with every message: keys, domains, templates and
-//! suppressions; and the mails of the local inbox.
+//! What changes rarely and is asked for with every message: keys, templates and suppressions; and the
+//! mails of the local inbox.
 
 use ipnet::IpNet;
-use postern_proto::ids::{
-    DomainId, KeyId, MessageId, SinkId, SmtpCredentialId, SuppressionId, TemplateId,
-};
+use postern_proto::ids::{KeyId, MessageId, SinkId, SmtpCredentialId, SuppressionId, TemplateId};
 
 use super::content::Wishes;
 
@@ -192,50 +190,6 @@ impl SmtpCredential {
             ..ApiKey::unbound(id, &self.display_name, &["messages:send"])
         }
     }
-}
-
-/// The algorithm of a DKIM key. The numbers are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum DkimAlgorithm {
-    /// RSA-2048 with SHA-256.
-    Rsa = 1,
-    /// Ed25519.
-    Ed25519 = 2,
-}
-
-/// A DKIM key of a sender domain.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DkimKey {
-    /// The selector.
-    pub selector: String,
-    /// The algorithm.
-    pub algorithm: DkimAlgorithm,
-    /// The private key as PKCS#8 DER. Needed in clear to sign; never leaves the core.
-    pub private_der: Vec<u8>,
-    /// The value of the TXT record to publish.
-    pub record: String,
-    /// When it was made.
-    pub create_ms: i64,
-}
-
-impl std::fmt::Debug for DkimKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "DkimKey({}, …)", self.selector)
-    }
-}
-
-/// A sender domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Domain {
-    /// The id.
-    pub id: DomainId,
-    /// The name as A-labels in lower case.
-    pub name: String,
-    /// Its keys; every message is signed with each of them.
-    pub keys: Vec<DkimKey>,
-    /// When it was added.
-    pub create_ms: i64,
 }
 
 /// A variable that a template declares.

@@ -6,5 +6,6 @@ pub mod delivery;
 pub mod message;
 pub mod event;
 pub mod directory;
+pub mod domain;
 pub mod campaign;
 pub mod webhook;

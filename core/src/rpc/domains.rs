@@ -3,20 +3,24 @@
 use postern_proto::ids::DomainId;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
-use postern_proto::time::timestamp;
+use postern_proto::time::duration_millis;
 use postern_proto::v1;
 use postern_proto::v1::domain_service_server::DomainService;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
-use crate::dkim;
+use crate::domain::keys;
 use crate::intake::address;
-use crate::model::directory::{DkimAlgorithm, DkimKey, Domain};
-use crate::store::{Error, directory};
+use crate::model::domain::{Check, DkimKey, Domain, KeyState};
+use crate::store::{Error, domains};
 
+use super::domain_shown::{shown, tag};
 use super::{Context, etag};
 
 /// Characters of the client's part of a selector.
 const SELECTOR_MAX: usize = 32;
+/// The longest that replaced keys stay published.
+const OVERLAP_MS_MAX: u64 = 90 * 24 * 3600 * 1000;
 
 /// The service.
 pub struct Domains(pub Context);
@@ -28,28 +32,8 @@ impl DomainService for Domains {
         request: Request<v1::CreateDomainRequest>,
     ) -> Result<Response<v1::CreateDomainResponse>, Status> {
         self.0.gate.authorise(request.metadata(), "domains:write")?;
-        let request = request.into_inner();
-        let name = address::parse_domain(&request.name)
-            .map_err(|text| Failure::field(Reason::InvalidValue, "name", text))?;
-        let now_ms = self.0.clock.now_ms();
-        let selector = selector(request.selector, now_ms)?;
-        // Finding RSA primes takes a while.
-        let made = tokio::task::spawn_blocking(move || keys(&selector, now_ms)).await;
-        let keys = made.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
-        let domain = Domain { id: DomainId::generate(), name, keys, create_ms: now_ms };
-        if request.validate_only {
-            let found = directory::domain(&*self.0.db, &domain.name, None).await;
-            if found.map_err(Failure::from)?.is_some() {
-                return Err(exists(&domain.name).into());
-            }
-            return Ok(Response::new(v1::CreateDomainResponse { domain: Some(shown(domain)) }));
-        }
-        directory::create_domain(&*self.0.db, &domain).await.map_err(|error| match error {
-            Error::Conflict(_) => exists(&domain.name),
-            other => other.into(),
-        })?;
-        self.0.directory.refresh().await.map_err(Failure::from)?;
-        Ok(Response::new(v1::CreateDomainResponse { domain: Some(shown(domain)) }))
+        let domain = self.create(request.into_inner()).await?;
+        Ok(Response::new(v1::CreateDomainResponse { domain: Some(self.shown(domain)) }))
     }
 
     async fn get_domain(
@@ -58,7 +42,7 @@ impl DomainService for Domains {
     ) -> Result<Response<v1::GetDomainResponse>, Status> {
         self.0.gate.authorise(request.metadata(), "domains:read")?;
         let domain = self.find(&request.get_ref().id).await?;
-        Ok(Response::new(v1::GetDomainResponse { domain: Some(shown(domain)) }))
+        Ok(Response::new(v1::GetDomainResponse { domain: Some(self.shown(domain)) }))
     }
 
     async fn list_domains(
@@ -69,10 +53,10 @@ impl DomainService for Domains {
         let (pages, request) = (&self.0.pages, request.into_inner());
         let size = pages.size(request.page_size)?;
         let after = pages.cursor("page_token", b"domains", &request.page_token)?;
-        let list = directory::domains(&*self.0.db, &after.unwrap_or_default(), size + 1).await;
+        let list = domains::list(&*self.0.db, &after.unwrap_or_default(), size + 1).await;
         let mut list = list.map_err(Failure::from)?;
         let next_page_token = pages.cut(&mut list, size, b"domains", |last| last.name.clone());
-        let domains = list.into_iter().map(shown).collect();
+        let domains = list.into_iter().map(|domain| self.shown(domain)).collect();
         Ok(Response::new(v1::ListDomainsResponse { domains, next_page_token }))
     }
 
@@ -84,11 +68,11 @@ impl DomainService for Domains {
         let request = request.into_inner();
         match self.find(&request.id).await {
             Ok(domain) => {
-                etag::check(&request.etag, &etag(&domain))?;
+                etag::check(&request.etag, &tag(&domain))?;
                 if request.validate_only {
                     return Ok(Response::new(v1::DeleteDomainResponse {}));
                 }
-                directory::delete_domain(&*self.0.db, domain.id).await.map_err(Failure::from)?;
+                domains::delete(&*self.0.db, domain.id).await.map_err(Failure::from)?;
                 self.0.directory.refresh().await.map_err(Failure::from)?;
             }
             Err(failure) if failure.reason == Reason::DomainNotFound && request.allow_missing => {}
@@ -96,25 +80,180 @@ impl DomainService for Domains {
         }
         Ok(Response::new(v1::DeleteDomainResponse {}))
     }
+
+    async fn check_domain(
+        &self,
+        request: Request<v1::CheckDomainRequest>,
+    ) -> Result<Response<v1::CheckDomainResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "domains:read")?;
+        let mut domain = self.find(&request.get_ref().id).await?;
+        let now_ms = self.0.clock.now_ms();
+        domain.checks = self.0.domain_checker.check(&domain, now_ms).await;
+        domain.check_ms = Some(now_ms);
+        let kept = domains::keep_checks(&*self.0.db, domain.id, &domain.checks, now_ms).await;
+        kept.map_err(Failure::from)?;
+        Ok(Response::new(v1::CheckDomainResponse { domain: Some(self.shown(domain)) }))
+    }
+
+    async fn rotate_dkim_keys(
+        &self,
+        request: Request<v1::RotateDkimKeysRequest>,
+    ) -> Result<Response<v1::RotateDkimKeysResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "domains:write")?;
+        let domain = self.rotate(request.into_inner()).await?;
+        Ok(Response::new(v1::RotateDkimKeysResponse { domain: Some(self.shown(domain)) }))
+    }
+
+    async fn activate_dkim_keys(
+        &self,
+        request: Request<v1::ActivateDkimKeysRequest>,
+    ) -> Result<Response<v1::ActivateDkimKeysResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "domains:write")?;
+        let domain = self.activate(request.into_inner()).await?;
+        Ok(Response::new(v1::ActivateDkimKeysResponse { domain: Some(self.shown(domain)) }))
+    }
 }
 
 impl Domains {
     async fn find(&self, text: &str) -> Result<Domain, Failure> {
         let id = text.parse::<DomainId>().ok();
         let name = address::parse_domain(text).unwrap_or_default();
-        let found = directory::domain(&*self.0.db, &name, id).await?;
+        let found = domains::find(&*self.0.db, &name, id).await?;
         let text: String = text.chars().take(253).collect();
         found.ok_or_else(|| {
             let message = format!("there is no domain '{text}'");
             Failure::new(Reason::DomainNotFound, message).with("name", text)
         })
     }
+
+    fn shown(&self, domain: Domain) -> v1::Domain {
+        shown(domain, self.0.domain_checker.setup())
+    }
+
+    async fn create(&self, request: v1::CreateDomainRequest) -> Result<Domain, Failure> {
+        let name = address::parse_domain(&request.name)
+            .map_err(|text| Failure::field(Reason::InvalidValue, "name", text))?;
+        let now_ms = self.0.clock.now_ms();
+        let selector = selector(request.selector, || keys::free_selector(now_ms, None))?;
+        // It signs at once: there is nothing else that could.
+        let keys = made(selector, KeyState::Active, keys::OVERLAP_MS, now_ms).await?;
+        let domain = Domain {
+            id: DomainId::generate(),
+            name,
+            keys,
+            create_ms: now_ms,
+            change_id: Uuid::now_v7(),
+            checks: Vec::new(),
+            check_ms: None,
+        };
+        if request.validate_only {
+            let found = domains::find(&*self.0.db, &domain.name, None).await?;
+            return if found.is_some() { Err(exists(&domain.name)) } else { Ok(domain) };
+        }
+        domains::create(&*self.0.db, &domain).await.map_err(|error| match error {
+            Error::Conflict(_) => exists(&domain.name),
+            other => other.into(),
+        })?;
+        self.0.directory.refresh().await?;
+        Ok(domain)
+    }
+
+    async fn rotate(&self, request: v1::RotateDkimKeysRequest) -> Result<Domain, Failure> {
+        let mut domain = self.find(&request.id).await?;
+        etag::check(&request.etag, &tag(&domain))?;
+        let overlap_ms = match &request.overlap {
+            None => keys::OVERLAP_MS,
+            Some(overlap) => {
+                let fits = duration_millis(overlap).filter(|ms| *ms <= OVERLAP_MS_MAX);
+                let text = "is not between 0 and 90 days";
+                fits.ok_or_else(|| Failure::field(Reason::ValueOutOfRange, "overlap", text))? as i64
+            }
+        };
+        if let Some(waiting) = domain.keys_in(KeyState::Pending).next()
+            && !request.replace_pending
+        {
+            return Err(pending(&domain.name, waiting.pair()));
+        }
+        let now_ms = self.0.clock.now_ms();
+        let free = || keys::free_selector(now_ms, Some(&domain));
+        let selector = selector(request.selector, free)?;
+        domain.keys.retain(|key| key.state != KeyState::Pending);
+        if domain.keys.iter().any(|key| key.pair() == selector) {
+            return Err(taken(&domain.name, &selector));
+        }
+        let new = made(selector, KeyState::Pending, overlap_ms, now_ms).await?;
+        if domain.keys.len() + new.len() > keys::KEYS_MAX {
+            let text = "the domain has as many DKIM keys as one may have: retired keys go when their \
+                        time is over";
+            return Err(Failure::new(Reason::DkimKeysTooMany, text).with("name", domain.name));
+        }
+        if request.validate_only {
+            domain.keys.extend(new);
+            domain.keys.sort_by(|one, other| one.selector.cmp(&other.selector));
+            return Ok(domain);
+        }
+        if !domains::add_pending(&*self.0.db, &domain, &new).await? {
+            return Err(etag::mismatch());
+        }
+        self.find(&domain.id.to_string()).await
+    }
+
+    async fn activate(&self, request: v1::ActivateDkimKeysRequest) -> Result<Domain, Failure> {
+        let mut domain = self.find(&request.id).await?;
+        etag::check(&request.etag, &tag(&domain))?;
+        let wanted = wanted(&domain, &request.selector)?;
+        let selector = wanted[0].pair().to_owned();
+        if wanted.iter().all(|key| key.state == KeyState::Active) {
+            return Ok(domain);
+        }
+        let remove_ms = self.0.clock.now_ms() + wanted[0].overlap_ms;
+        let selectors: Vec<String> = wanted.iter().map(|key| key.selector.clone()).collect();
+        if !request.force {
+            let missing = self.0.domain_checker.unpublished(&domain, &selector).await;
+            if !missing.is_empty() {
+                return Err(not_published(&domain.name, &missing));
+            }
+        }
+        if request.validate_only {
+            for key in &mut domain.keys {
+                if selectors.contains(&key.selector) {
+                    (key.state, key.remove_ms) = (KeyState::Active, None);
+                } else if key.state == KeyState::Active {
+                    (key.state, key.remove_ms) = (KeyState::Retired, Some(remove_ms));
+                }
+            }
+            return Ok(domain);
+        }
+        if !domains::activate(&*self.0.db, &domain, &selectors, remove_ms).await? {
+            return Err(etag::mismatch());
+        }
+        self.0.directory.refresh().await?;
+        self.find(&domain.id.to_string()).await
+    }
 }
 
-fn selector(asked: String, now_ms: i64) -> Result<String, Failure> {
+/// The pair with this selector, or the one that is pending.
+fn wanted<'a>(domain: &'a Domain, selector: &str) -> Result<Vec<&'a DkimKey>, Failure> {
+    let fits = |key: &&DkimKey| match selector {
+        "" => key.state == KeyState::Pending,
+        selector => key.pair() == selector,
+    };
+    let keys: Vec<&DkimKey> = domain.keys.iter().filter(fits).collect();
+    if !keys.is_empty() {
+        return Ok(keys);
+    }
+    let message = if selector.is_empty() {
+        format!("{} has no keys that wait to be activated: rotate them first", domain.name)
+    } else {
+        let selector: String = selector.chars().take(SELECTOR_MAX).collect();
+        format!("{} has no DKIM keys '{selector}'", domain.name)
+    };
+    Err(Failure::new(Reason::DkimKeysNotFound, message).with("name", &*domain.name))
+}
+
+fn selector(asked: String, free: impl FnOnce() -> String) -> Result<String, Failure> {
     if asked.is_empty() {
-        let date = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default().to_string();
-        return Ok(format!("p{}{}", &date[..4], &date[5..7]));
+        return Ok(free());
     }
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if asked.len() > SELECTOR_MAX || !asked.chars().all(fits) {
@@ -124,15 +263,16 @@ fn selector(asked: String, now_ms: i64) -> Result<String, Failure> {
     Ok(asked)
 }
 
-fn keys(selector: &str, create_ms: i64) -> Result<Vec<DkimKey>, dkim::Error> {
-    let key = |suffix: &str, algorithm| {
-        let made = dkim::generate(algorithm)?;
-        let (private_der, record) = (made.private_der, made.record);
-        let selector = format!("{selector}{suffix}");
-        Ok(DkimKey { selector, algorithm, private_der, record, create_ms })
-    };
-    // In the order in which they are read back: by selector.
-    Ok(vec![key("e", DkimAlgorithm::Ed25519)?, key("r", DkimAlgorithm::Rsa)?])
+/// Finding RSA primes takes a while.
+async fn made(
+    selector: String,
+    state: KeyState,
+    overlap_ms: i64,
+    now_ms: i64,
+) -> Result<Vec<DkimKey>, Failure> {
+    let make = move || keys::pair(&selector, state, overlap_ms, now_ms);
+    let made = tokio::task::spawn_blocking(make).await;
+    made.map_err(|error| internal(&error))?.map_err(|error| internal(&error))
 }
 
 fn internal(error: &dyn std::fmt::Display) -> Failure {
@@ -144,33 +284,29 @@ fn exists(name: &str) -> Failure {
     Failure::new(Reason::DomainExists, format!("the domain {name} exists")).with("name", name)
 }
 
-/// A domain changes with its keys.
-fn etag(domain: &Domain) -> String {
-    let id = domain.id.uuid();
-    let keys = domain.keys.iter();
-    let keys = keys.flat_map(|key| [key.selector.as_bytes(), key.record.as_bytes()]);
-    let parts: Vec<&[u8]> = std::iter::once(&id.as_bytes()[..]).chain(keys).collect();
-    etag::of(&parts)
+fn taken(name: &str, selector: &str) -> Failure {
+    let text = format!("{name} has keys with the selector '{selector}': choose another");
+    Failure::new(Reason::DkimKeysExists, text).with("selector", selector)
 }
 
-fn shown(domain: Domain) -> v1::Domain {
-    let record = |key: &DkimKey| v1::DnsRecord {
-        r#type: "TXT".to_owned(),
-        name: dkim::record_name(&domain.name, &key.selector),
-        value: key.record.clone(),
-        purpose: "dkim".to_owned(),
+fn pending(name: &str, selector: &str) -> Failure {
+    let text = format!(
+        "the keys '{selector}' of {name} wait to be activated: activate them, or ask to replace them"
+    );
+    Failure::new(Reason::DkimKeysPending, text).with("selector", selector)
+}
+
+/// Says what to publish, record by record.
+fn not_published(name: &str, missing: &[Check]) -> Failure {
+    let one = |check: &Check| {
+        let why = if check.error.is_empty() { &check.hint } else { &check.error };
+        format!("{} TXT \"{}\" ({})", check.name, check.expected, why.trim_end_matches('.'))
     };
-    let key = |key: &DkimKey| v1::DkimKey {
-        selector: key.selector.clone(),
-        algorithm: key.algorithm as i32,
-        create_time: Some(timestamp(key.create_ms)),
-    };
-    v1::Domain {
-        id: domain.id.to_string(),
-        dkim_keys: domain.keys.iter().map(key).collect(),
-        dns_records: domain.keys.iter().map(record).collect(),
-        create_time: Some(timestamp(domain.create_ms)),
-        etag: etag(&domain),
-        name: domain.name,
-    }
+    let list: Vec<String> = missing.iter().map(one).collect();
+    let text = format!(
+        "the DNS does not show the new keys of {name} yet; publish {}, wait until the name servers \
+         have it, and activate again",
+        list.join(" and ")
+    );
+    Failure::new(Reason::DkimNotPublished, text).with("name", name)
 }

@@ -13,6 +13,7 @@ pub mod events;
 pub mod templates;
 pub mod suppressions;
 pub mod domains;
+mod domain_shown;
 pub mod stats;
 pub mod sink;
 pub mod session;
@@ -40,6 +41,7 @@ use postern_kit::clock::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::directory::Directory;
+use crate::domain;
 use crate::intake::Intake;
 use crate::postal::hook::Hook;
 use crate::store::{Database, Queue, Tracking};
@@ -67,6 +69,8 @@ pub struct Context {
     pub db: Arc<dyn Database>,
     /// Password checks of gateways.
     pub checker: Checker,
+    /// Looks up what sender domains have published.
+    pub domain_checker: Arc<domain::Checker>,
     /// Page tokens.
     pub pages: Arc<Pages>,
     /// The time.

@@ -1,20 +1,19 @@
-//! Keys, domains, suppressions and daily use.
+//! Keys, suppressions and daily use.
 //!
 //! Every change also raises `directory_version`, by which other nodes notice that what they keep in
 //! memory is old.
 
-use postern_proto::ids::{DomainId, KeyId, SuppressionId};
+use postern_proto::ids::{KeyId, SuppressionId};
 use prost::Message as _;
 
 use crate::model::content::Wishes;
-use crate::model::directory::{
-    ApiKey, DkimAlgorithm, DkimKey, Domain, Suppression, SuppressionReason,
-};
+use crate::model::directory::{ApiKey, Suppression, SuppressionReason};
 
 use super::Error;
 use super::credentials::{last_use, networks, networks_json};
 use super::db::{Database, Statement, Where};
-use super::value::{Row, Value, json};
+use super::value::Value;
+use super::value::{Row, json};
 
 /// The statement every change to the directory is committed with.
 pub(super) fn raise_version() -> Statement {
@@ -149,96 +148,6 @@ fn key(row: &Row) -> Result<ApiKey, Error> {
 /// What a credential asks for; nothing when it was stored before that could be said.
 pub(super) fn wishes(row: &Row, column: usize) -> Result<Wishes, Error> {
     Wishes::decode(&*row.blob(column)?).map_err(|error| Error::Corrupt(error.to_string()))
-}
-
-/// Stores a domain with its keys.
-pub async fn create_domain(db: &dyn Database, domain: &Domain) -> Result<(), Error> {
-    let sql = "INSERT INTO domains (id, name, create_ms) VALUES ($1, $2, $3)";
-    let name = domain.name.as_str();
-    let params = vec![domain.id.uuid().into(), name.into(), domain.create_ms.into()];
-    let mut statements = vec![Statement::new(sql, params)];
-    for key in &domain.keys {
-        let sql = "INSERT INTO dkim_keys (domain_id, selector, algorithm, private_der, record, \
-                   create_ms) VALUES ($1, $2, $3, $4, $5, $6)";
-        let params = vec![
-            domain.id.uuid().into(),
-            key.selector.as_str().into(),
-            (key.algorithm as i64).into(),
-            key.private_der.clone().into(),
-            key.record.as_str().into(),
-            key.create_ms.into(),
-        ];
-        statements.push(Statement::new(sql, params));
-    }
-    statements.push(raise_version());
-    db.write(statements).await.map(|_| ())
-}
-
-/// Domains by name, from behind `after`.
-pub async fn domains(db: &dyn Database, after: &str, limit: usize) -> Result<Vec<Domain>, Error> {
-    let mut conditions = Where::default();
-    conditions.and("name > ?", after);
-    let rest = format!("ORDER BY name LIMIT {limit}");
-    let select = "SELECT id, name, create_ms FROM domains";
-    let rows = db.read(conditions.statement(select, &rest)).await?;
-    with_dkim(db, &rows).await
-}
-
-/// The domain with this name or id.
-pub async fn domain(
-    db: &dyn Database,
-    name: &str,
-    id: Option<DomainId>,
-) -> Result<Option<Domain>, Error> {
-    let mut conditions = Where::default();
-    match id {
-        Some(id) => conditions.and("id = ?", id.uuid()),
-        None => conditions.and("name = ?", name),
-    }
-    let select = "SELECT id, name, create_ms FROM domains";
-    let rows = db.read(conditions.statement(select, "")).await?;
-    Ok(with_dkim(db, &rows).await?.pop())
-}
-
-/// Deletes a domain and its keys.
-pub async fn delete_domain(db: &dyn Database, id: DomainId) -> Result<(), Error> {
-    let delete = |sql: &str| Statement::new(sql, vec![id.uuid().into()]);
-    let keys = delete("DELETE FROM dkim_keys WHERE domain_id = $1");
-    let domain = delete("DELETE FROM domains WHERE id = $1");
-    db.write(vec![keys, domain, raise_version()]).await.map(|_| ())
-}
-
-async fn with_dkim(db: &dyn Database, rows: &[Row]) -> Result<Vec<Domain>, Error> {
-    let mut domains = Vec::with_capacity(rows.len());
-    for row in rows {
-        domains.push(Domain {
-            id: DomainId::from_uuid(row.uuid(0)?),
-            name: row.text(1)?,
-            keys: Vec::new(),
-            create_ms: row.int(2)?,
-        });
-    }
-    let mut conditions = Where::default();
-    let ids = domains.iter().map(|domain| Value::Uuid(domain.id.uuid())).collect();
-    conditions.and_in("domain_id", ids);
-    let select =
-        "SELECT domain_id, selector, algorithm, private_der, record, create_ms FROM dkim_keys";
-    for row in db.read(conditions.statement(select, "ORDER BY selector")).await? {
-        let owner = row.uuid(0)?;
-        let algorithm = match row.int(2)? {
-            1 => DkimAlgorithm::Rsa,
-            _ => DkimAlgorithm::Ed25519,
-        };
-        let key = DkimKey {
-            selector: row.text(1)?,
-            algorithm,
-            private_der: row.blob(3)?,
-            record: row.text(4)?,
-            create_ms: row.int(5)?,
-        };
-        domains.iter_mut().filter(|d| d.id.uuid() == owner).for_each(|d| d.keys.push(key.clone()));
-    }
-    Ok(domains)
 }
 
 const SUPPRESSION: &str =

@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod messages;
 pub mod idempotency;
 pub mod directory;
+pub mod domains;
 pub mod smtp_credentials;
 pub mod credentials;
 pub mod settings;

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use postern_kit::env::{Env, EnvError};
 
+/// Each is looked up whenever a sender domain is checked.
+const SENDING_ADDRESSES_MAX: usize = 32;
+
 /// Configuration of the transports.
 #[derive(Debug, Clone)]
 pub struct TransportConfig {
@@ -16,6 +19,9 @@ pub struct TransportConfig {
     pub relay: Option<RelayConfig>,
     /// `POSTERN_DNS_SERVERS`: comma-separated `ip:port`; default: those of the system.
     pub dns_servers: Vec<SocketAddr>,
+    /// `POSTERN_SENDING_ADDRESSES`: comma-separated addresses that mail leaves from, as receivers see
+    /// them: ours, or those of the smart host. For the DNS records of sender domains.
+    pub sending_addresses: Vec<IpAddr>,
     /// `POSTERN_MX_PORT`, default 25.
     pub mx_port: u16,
     /// `POSTERN_MX_ALLOW_PRIVATE`, default off: deliver to servers at loopback, private and other
@@ -159,6 +165,7 @@ impl Default for TransportConfig {
             helo_name: "localhost".to_owned(),
             relay: None,
             dns_servers: Vec::new(),
+            sending_addresses: Vec::new(),
             mx_port: 25,
             mx_allow_private: false,
             timeouts: Timeouts::default(),
@@ -190,12 +197,26 @@ impl TransportConfig {
                 .dns_servers
                 .push(parsed.map_err(|_| EnvError::new("POSTERN_DNS_SERVERS", fits()))?);
         }
+        config.sending_addresses = sending_addresses(env)?;
         config.mx_port = env.parsed("POSTERN_MX_PORT", config.mx_port)?;
         config.mx_allow_private = env.switch("POSTERN_MX_ALLOW_PRIVATE", false)?;
         config.timeouts = timeouts(env)?;
         config.pool = pool(env)?;
         Ok(config)
     }
+}
+
+fn sending_addresses(env: &Env) -> Result<Vec<IpAddr>, EnvError> {
+    let name = "POSTERN_SENDING_ADDRESSES";
+    let parsed = |text: &String| {
+        text.parse().map_err(|_| EnvError::new(name, format!("'{text}' is not an IP address")))
+    };
+    let addresses: Vec<IpAddr> = env.list(name).iter().map(parsed).collect::<Result<_, _>>()?;
+    if addresses.len() > SENDING_ADDRESSES_MAX {
+        let problem = format!("has more than {SENDING_ADDRESSES_MAX} addresses");
+        return Err(EnvError::new(name, problem));
+    }
+    Ok(addresses)
 }
 
 fn timeouts(env: &Env) -> Result<Timeouts, EnvError> {

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig,
 };
@@ -13,6 +12,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError as NetDnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RData;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 
 use super::SetupError;
 use super::config::TransportConfig;
@@ -70,7 +70,19 @@ pub struct Resolver {
 impl Resolver {
     /// Asks the configured servers, or those of the system.
     pub fn new(config: &TransportConfig) -> Result<Self, SetupError> {
-        let failed = |error: NetError| SetupError::Dns(error.to_string());
+        Ok(Self { inner: Self::builder(config)?.build().map_err(failed)? })
+    }
+
+    /// The same for questions whose answers must be as fresh as the servers have them.
+    pub(crate) fn without_cache(config: &TransportConfig) -> Result<TokioResolver, SetupError> {
+        let mut builder = Self::builder(config)?;
+        builder.options_mut().cache_size = 0;
+        builder.build().map_err(failed)
+    }
+
+    fn builder(
+        config: &TransportConfig,
+    ) -> Result<ResolverBuilder<TokioRuntimeProvider>, SetupError> {
         let mut builder = if config.dns_servers.is_empty() {
             TokioResolver::builder_tokio().map_err(failed)?
         } else {
@@ -84,8 +96,12 @@ impl Resolver {
         };
         // IPv4 first: receivers trust it more, and not every host has a route for the other.
         builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        Ok(Self { inner: builder.build().map_err(failed)? })
+        Ok(builder)
     }
+}
+
+fn failed(error: NetError) -> SetupError {
+    SetupError::Dns(error.to_string())
 }
 
 #[async_trait]
@@ -96,13 +112,7 @@ impl Dns for Resolver {
         let records: Vec<MxRecord> = lookup
             .answers()
             .iter()
-            .filter_map(|record| match &record.data {
-                RData::MX(mx) => Some(MxRecord {
-                    preference: mx.preference,
-                    host: mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase(),
-                }),
-                _ => None,
-            })
+            .filter_map(|record| mx_record(&record.data))
             .take(RECORDS_MAX)
             .collect();
         if records.is_empty() {
@@ -118,7 +128,19 @@ impl Dns for Resolver {
     }
 }
 
-fn explain(error: NetError) -> DnsError {
+/// An MX record out of an answer.
+pub(crate) fn mx_record(data: &RData) -> Option<MxRecord> {
+    match data {
+        RData::MX(mx) => Some(MxRecord {
+            preference: mx.preference,
+            host: mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase(),
+        }),
+        _ => None,
+    }
+}
+
+/// Which answers are final and which are not.
+pub(crate) fn explain(error: NetError) -> DnsError {
     match &error {
         NetError::Dns(NetDnsError::NoRecordsFound(none)) => match none.response_code {
             ResponseCode::NXDomain => DnsError::NoDomain,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::directory::Directory;
-use crate::store::{Database, Error, Queue, addressees, inbox, leases};
+use crate::store::{Database, Error, Queue, addressees, domains, inbox, leases};
 use crate::uses::Uses;
 
 use super::Handle;
@@ -80,13 +80,18 @@ impl Keeper {
         }
     }
 
-    /// Drops contents, idempotency keys, ids of hits and caught mails that have had their time.
+    /// Drops contents, idempotency keys, ids of hits, retired DKIM keys and caught mails that have had
+    /// their time.
     pub async fn purge(&self) -> Result<(), Error> {
         let now_ms = self.clock.now_ms();
         let before_ms = now_ms - self.retention.content.as_millis() as i64;
         while self.queue.purge(before_ms, now_ms).await? > 0 {}
         let known_for = self.directory.now().settings().get(&TRACKING_HIT_RETENTION);
         addressees::forget_hits(&*self.db, now_ms - known_for).await?;
+        let removed = domains::remove_retired(&*self.db, now_ms).await?;
+        if removed > 0 {
+            tracing::info!(count = removed, "removed DKIM keys that were retired");
+        }
         inbox::trim(&*self.db, self.retention.inbox).await
     }
 
@@ -155,4 +160,57 @@ fn ticks() -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(HEARTBEAT);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_proto::ids::DomainId;
+    use postern_proto::settings::Settings;
+
+    use super::*;
+    use crate::domain::keys;
+    use crate::model::domain::{Domain, KeyState};
+    use crate::store::embedded::Embedded;
+
+    const NOW: i64 = 1_795_651_200_000;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn retired_dkim_keys_go_when_their_time_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = Embedded::open(folder.path()).unwrap();
+        let directory = Directory::load(stores.db.clone(), Settings::default()).await.unwrap();
+        let (clock, db) = (Clock::manual(NOW), &*stores.db);
+        let keeper = Keeper {
+            queue: stores.queue.clone(),
+            db: stores.db.clone(),
+            directory: Arc::new(directory),
+            node: Uuid::now_v7(),
+            clock: clock.clone(),
+            retention: Retention { content: Duration::ZERO, inbox: 1 },
+            worker: crate::worker::handle().0,
+            uses: Arc::default(),
+        };
+        let mut retired = keys::pair("old", KeyState::Retired, 0, NOW).unwrap();
+        retired.iter_mut().for_each(|key| key.remove_ms = Some(NOW + 1000));
+        let active = keys::pair("new", KeyState::Active, 0, NOW).unwrap();
+        let domain = Domain {
+            id: DomainId::generate(),
+            name: "shop.example".to_owned(),
+            keys: [active, retired].concat(),
+            create_ms: NOW,
+            change_id: Uuid::now_v7(),
+            checks: Vec::new(),
+            check_ms: None,
+        };
+        domains::create(db, &domain).await.unwrap();
+        let left = async || {
+            let found = domains::find(db, "", Some(domain.id)).await.unwrap().unwrap();
+            found.keys.into_iter().map(|key| key.selector).collect::<Vec<_>>()
+        };
+        keeper.purge().await.unwrap();
+        assert_eq!(left().await, ["newe", "newr", "olde", "oldr"]);
+        clock.advance(1000);
+        keeper.purge().await.unwrap();
+        assert_eq!(left().await, ["newe", "newr"]);
+    }
 }

@@ -101,14 +101,64 @@ pub(super) fn key(key: &v1::ApiKey) -> Value {
     })
 }
 
-/// A domain with the records to publish.
+/// A domain with the records to publish and what was found of them.
 pub(super) fn domain(domain: &v1::Domain) -> Value {
-    let record = |record: &v1::DnsRecord| json!({"type": record.r#type, "name": record.name, "value": record.value});
+    let key = |key: &v1::DkimKey| {
+        json!({
+            "selector": key.selector,
+            "state": key_state(key.state()),
+            "create_time": time(key.create_time.as_ref()),
+            "remove_time": time(key.remove_time.as_ref()),
+        })
+    };
+    let record = |record: &v1::DnsRecord| {
+        json!({
+            "type": record.r#type,
+            "name": record.name,
+            "value": record.value,
+            "purpose": record.purpose,
+            "need": need(record.need()),
+            "note": record.note,
+        })
+    };
     json!({
         "id": domain.id,
         "name": domain.name,
+        "dkim_keys": domain.dkim_keys.iter().map(key).collect::<Vec<_>>(),
         "dns_records": domain.dns_records.iter().map(record).collect::<Vec<_>>(),
+        "checks": domain.checks.iter().map(domain_check).collect::<Vec<_>>(),
+        "last_check_time": time(domain.last_check_time.as_ref()),
     })
+}
+
+fn domain_check(check: &v1::DomainCheck) -> Value {
+    json!({
+        "purpose": check.purpose,
+        "selector": check.selector,
+        "name": check.name,
+        "need": need(check.need()),
+        "status": check_status(check.status()),
+        "expected": check.expected,
+        "found": check.found,
+        "hint": check.hint,
+        "check_time": time(check.check_time.as_ref()),
+        "error": check.error,
+    })
+}
+
+/// The word for it.
+pub(super) fn key_state(state: v1::DkimKeyState) -> String {
+    state.as_str_name().trim_start_matches("DKIM_KEY_STATE_").to_ascii_lowercase()
+}
+
+/// The word for it.
+pub(super) fn need(need: v1::DnsRecordNeed) -> String {
+    need.as_str_name().trim_start_matches("DNS_RECORD_NEED_").to_ascii_lowercase()
+}
+
+/// The word for it.
+pub(super) fn check_status(status: v1::DomainCheckStatus) -> String {
+    status.as_str_name().trim_start_matches("DOMAIN_CHECK_STATUS_").to_ascii_lowercase()
 }
 
 fn reply(reply: &v1::SmtpReply) -> Value {

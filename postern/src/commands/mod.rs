@@ -38,7 +38,7 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
             smtp_credentials::smtp_credentials(command, &env).await?;
         }
         Some(Command::Settings(command)) => settings::settings(command, &env).await?,
-        Some(Command::Domains(command)) => domains::domains(command, &env).await?,
+        Some(Command::Domains(command)) => return domains::domains(command, &env).await,
         Some(Command::Webhooks(command)) => webhooks::webhooks(command, &env).await?,
         Some(Command::Campaigns(command)) => campaigns::campaigns(command, &env).await?,
         Some(Command::LegacyLinks(command)) => legacy_links::legacy_links(command, &env).await?,

@@ -1,8 +1,6 @@
-//! What changes rarely: keys, domains, templates, suppressions, daily use, the inbox.
+//! What changes rarely: keys, templates, suppressions, daily use, the inbox.
 
-use postern_proto::ids::{
-    DomainId, KeyId, MessageId, RecipientId, SinkId, SuppressionId, TemplateId,
-};
+use postern_proto::ids::{KeyId, MessageId, RecipientId, SinkId, SuppressionId, TemplateId};
 
 use postern_proto::v1::TrackingOptions;
 
@@ -10,8 +8,7 @@ use super::build::NOW;
 use super::promises;
 use crate::model::content::Wishes;
 use crate::model::directory::{
-    ApiKey, DkimAlgorithm, DkimKey, Domain, SinkMail, Suppression, SuppressionReason, Template,
-    Variable,
+    ApiKey, SinkMail, Suppression, SuppressionReason, Template, Variable,
 };
 use crate::store::directory::{self, SuppressionFilter};
 use crate::store::inbox::{self, InboxFilter};
@@ -20,7 +17,6 @@ use crate::store::{Error, Stores, templates};
 
 promises![
     keys_are_kept_and_revoked,
-    domains_are_kept_with_their_keys,
     templates_are_kept_under_one_alias,
     a_suppression_is_made_once,
     a_daily_limit_is_never_passed,
@@ -67,33 +63,6 @@ async fn keys_are_kept_and_revoked(stores: Stores) {
     let again = directory::revoke_key(db, one.id, NOW + 9).await.unwrap().unwrap();
     assert_eq!(again.revoke_ms, Some(NOW + 5), "revoked is revoked");
     assert!(directory::revoke_key(db, KeyId::generate(), NOW).await.unwrap().is_none());
-}
-
-async fn domains_are_kept_with_their_keys(stores: Stores) {
-    let db = &*stores.db;
-    let dkim = |selector: &str, algorithm| DkimKey {
-        selector: selector.to_owned(),
-        algorithm,
-        private_der: vec![0, 1, 255],
-        record: "v=DKIM1".to_owned(),
-        create_ms: NOW,
-    };
-    let domain = |name: &str| Domain {
-        id: DomainId::generate(),
-        name: name.to_owned(),
-        keys: vec![dkim("e", DkimAlgorithm::Ed25519), dkim("r", DkimAlgorithm::Rsa)],
-        create_ms: NOW,
-    };
-    let (one, other) = (domain("a.example"), domain("b.example"));
-    directory::create_domain(db, &other).await.unwrap();
-    directory::create_domain(db, &one).await.unwrap();
-    let taken = directory::create_domain(db, &domain("a.example")).await;
-    assert!(matches!(taken, Err(Error::Conflict(_))));
-    assert_eq!(directory::domains(db, "", 10).await.unwrap(), [one.clone(), other.clone()]);
-    assert_eq!(directory::domains(db, "a.example", 10).await.unwrap(), [other]);
-    assert_eq!(directory::domain(db, "", Some(one.id)).await.unwrap().as_ref(), Some(&one));
-    directory::delete_domain(db, one.id).await.unwrap();
-    assert_eq!(directory::domain(db, "a.example", None).await.unwrap(), None);
 }
 
 async fn templates_are_kept_under_one_alias(stores: Stores) {

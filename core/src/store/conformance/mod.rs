@@ -7,6 +7,7 @@ mod queue;
 mod feed;
 mod directory;
 mod credentials;
+mod domains;
 mod restore;
 mod tracking;
 mod campaigns;
