@@ -3,7 +3,7 @@
 
 use prost::Message as _;
 
-const SERVICES: [&str; 14] = [
+const SERVICES: [&str; 18] = [
     "message_service",
     "event_service",
     "template_service",
@@ -18,6 +18,10 @@ const SERVICES: [&str; 14] = [
     "webhook_service",
     "postal_service",
     "bounce_service",
+    "operator_service",
+    "audit_service",
+    "queue_service",
+    "system_service",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

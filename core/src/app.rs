@@ -3,8 +3,10 @@
 //! Start: store, registration, reaping, worker, port. Stop: streams end and new calls are refused,
 //! attempts under way finish, leases go back. A crash skips the stop; the reaper makes up for it.
 
+mod first;
 mod groups;
 mod notify;
+mod postal;
 #[cfg(test)]
 mod tests;
 
@@ -13,33 +15,29 @@ use std::time::Duration;
 
 use postern_kit::clock::Clock;
 use postern_kit::in_process::{CoreChannel, Local};
-use postern_proto::ids::KeyId;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::server::{Router, TcpIncoming};
 use uuid::Uuid;
 
+pub use self::first::{FirstError, FirstOperator};
 use self::groups::{accepting, lab};
 use self::notify::Notifying;
+use self::postal::{hook, tell, watch};
 use crate::ams::AmsError;
-use crate::breaker::Condition;
 use crate::config::{CoreConfig, StoreConfig};
-use crate::credential;
 use crate::directory::Directory;
 use crate::domain;
 use crate::intake::{Intake, quota::Quota};
-use crate::model::directory::ApiKey;
 use crate::notice::Notices;
 use crate::outgoing;
-use crate::postal::api::Api;
-use crate::postal::config::PostalConfig;
-use crate::postal::hook::{Hook, Stored};
-use crate::postal::watch::Watch;
-use crate::rpc::auth::{self, Gate};
+use crate::rpc::auth::Gate;
 use crate::rpc::check_password::Checker;
+use crate::rpc::login::Logins;
 use crate::rpc::page::Pages;
 use crate::rpc::session::Sessions;
+use crate::rpc::system::Facts;
 use crate::rpc::{Context, server};
 use crate::store::embedded::{self, Embedded};
 use crate::store::postgres::{self, Postgres};
@@ -106,20 +104,16 @@ impl Core {
             directory: directory.clone(),
             node,
             clock: clock.clone(),
-            retention: config.retention.clone(),
             worker: loop_ends.0.clone(),
             uses: uses.clone(),
         };
         reap_at_start(&keeper, &config.store).await?;
         keeper.register().await?;
-        let postal = match config.postal.api {
-            Some(_) => Some(Arc::new(Postal::new(&config.postal, directory.clone())?)),
-            None => None,
-        };
+        let to_postal = |_: &_| Postal::new(&config.postal, directory.clone()).map(Arc::new);
+        let postal = config.postal.api.as_ref().map(to_postal).transpose()?;
         let lab = lab(&config, &stores, &directory, postal.clone(), node, &clock)?;
         let intake = Intake {
             policy: config.policy.clone(),
-            has_tracker: config.tracker.is_some(),
             directory: directory.clone(),
             clock: clock.clone(),
             db: stores.db.clone(),
@@ -146,6 +140,7 @@ impl Core {
             hook,
             db: stores.db.clone(),
             checker: Checker::default(),
+            logins: Logins::new(config.limiter.clone()),
             domain_checker: Arc::new(domain_checker(&config)?),
             pages: Arc::new(Pages::new(config.gateway_token.reveal())),
             clock,
@@ -153,28 +148,16 @@ impl Core {
         };
         let notices = notices(&context, &config);
         let (notifying, posting) = Notifying::new(&context, &config, node)?;
-        let (services, health) = server::services(context.clone(), posting, &config.server).await?;
-        let worker = Worker::new(Arc::new(lab), node, config.lanes, loop_ends);
+        let facts = facts(&context, &config, postal.as_deref());
+        let (services, health) =
+            server::services(context.clone(), posting, facts, config.limiter.clone()).await?;
+        let worker = Worker::new(Arc::new(lab), node, loop_ends);
         Ok(Self { context, services, health, worker, keeper, postal, notifying, notices, config })
     }
 
-    /// Makes an API key that may do everything and never expires, if there is no key yet. Returns
-    /// its secret, which is nowhere else.
-    pub async fn first_key(&self) -> Result<Option<String>, store::Error> {
-        let context = &self.context;
-        if !store::directory::keys(&*context.db, None, 1).await?.is_empty() {
-            return Ok(None);
-        }
-        let secret = credential::generate(false);
-        let key = ApiKey {
-            hash: auth::hash(&secret),
-            hint: credential::hint(&secret),
-            create_ms: context.clock.now_ms(),
-            ..ApiKey::unbound(KeyId::generate(), "first key", &["*"])
-        };
-        store::directory::create_key(&*context.db, &key).await?;
-        context.directory.refresh().await?;
-        Ok(Some(secret))
+    /// Where mail goes, in words.
+    pub fn transports(&self) -> String {
+        self.context.intake.transports()
     }
 
     /// The way to this core for gateways in the same process. They have to be done before it stops.
@@ -218,7 +201,7 @@ impl Core {
         };
         let announce = tokio::spawn(stopping);
         let tcp = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let router = server::router(services, &config.server);
+        let router = server::router(services);
         let served = serve(router, tcp, stop.clone(), config.drain).await;
         stop.cancel();
         doors_closed.cancel();
@@ -275,30 +258,6 @@ async fn reap_at_start(keeper: &Keeper, config: &StoreConfig) -> Result<(), stor
     Ok(())
 }
 
-/// What the transport is called in the health service.
-const POSTAL_HEALTH: &str = "transport.postal";
-
-/// Tells through the health service whether mail for Postal goes or waits.
-async fn tell(
-    postal: Option<Arc<Postal>>,
-    health: tonic_health::server::HealthReporter,
-    stop: CancellationToken,
-) {
-    let Some(postal) = postal else { return };
-    let mut condition = postal.condition();
-    loop {
-        let status = match *condition.borrow_and_update() {
-            Condition::Closed => tonic_health::ServingStatus::Serving,
-            Condition::Open | Condition::HalfOpen => tonic_health::ServingStatus::NotServing,
-        };
-        health.set_service_status(POSTAL_HEALTH, status).await;
-        let changed = stop.run_until_cancelled(condition.changed()).await;
-        if !matches!(changed, Some(Ok(()))) {
-            return;
-        }
-    }
-}
-
 fn notices(context: &Context, config: &CoreConfig) -> Notices {
     Notices {
         db: context.db.clone(),
@@ -310,31 +269,23 @@ fn notices(context: &Context, config: &CoreConfig) -> Notices {
     }
 }
 
-fn hook(config: &CoreConfig, stores: &Stores, directory: &Arc<Directory>, clock: &Clock) -> Hook {
-    let stored = Stored {
-        reports: stores.reports.clone(),
-        tracking: stores.tracking.clone(),
-        db: stores.db.clone(),
-        directory: directory.clone(),
-    };
-    Hook::new(&config.postal, stored, clock.clone())
+fn facts(context: &Context, config: &CoreConfig, postal: Option<&Postal>) -> Facts {
+    Facts {
+        store: match config.store {
+            StoreConfig::Embedded(_) => "sqlite",
+            StoreConfig::Postgres(_) => "postgresql",
+        },
+        start_ms: context.clock.now_ms(),
+        has_ams: config.ams.is_some(),
+        postal: postal.map(Postal::condition),
+    }
 }
 
 fn domain_checker(config: &CoreConfig) -> Result<domain::Checker, transport::SetupError> {
     let setup = domain::records::Setup {
         sending_addresses: config.transport.sending_addresses.clone(),
         helo_name: config.transport.helo_name.clone(),
-        tracker: config.tracker.clone(),
+        tracker: config.policy.tracker.clone(),
     };
     domain::Checker::new(&config.transport, setup)
-}
-
-/// Looks after mail at Postal, where there is one.
-async fn watch(context: Context, config: PostalConfig, stop: CancellationToken) {
-    let hook = context.hook.clone();
-    if config.api.is_none() && !hook.has_keys() {
-        return;
-    }
-    let api = config.api.as_ref().and_then(Api::new);
-    Watch { hook, db: context.db, api, config, clock: context.clock }.run(stop).await;
 }

@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use postern_kit::core_client::GatewayToken;
 use postern_kit::env::{Env, EnvError};
+use postern_kit::limits::Limiter;
 use postern_kit::listen::ListenAddr;
+use postern_kit::live;
 
 use postern_proto::link::BadKeys;
-use postern_proto::settings::{self, Settings};
+use postern_proto::settings::Settings;
 
 use crate::ams::AmsConfig;
 use crate::intake::{Policy, SenderPolicy, address};
 use crate::notice::NoticeConfig;
+use crate::operator::PASSWORD_MIN;
 use crate::postal::config::PostalConfig;
-use crate::queue::lanes::LaneLimits;
 use crate::queue::schedule::RetryPolicy;
-use crate::rpc::server::ServerLimits;
 use crate::store::postgres::PostgresConfig;
 use crate::track::Tracker;
 use crate::transport::{TransportChoice, TransportConfig};
-use crate::worker::keeper::Retention;
 
 /// The variables, for `--help`.
 pub const HELP: &str = "\
@@ -32,6 +32,8 @@ Environment (core):
   POSTERN_DATABASE_SCHEMA, POSTERN_DATABASE_CONNECTIONS [16], POSTERN_DATABASE_TIMEOUT [5s]
   POSTERN_DATA               folder of the embedded store        [./data]
   POSTERN_GATEWAY_TOKEN      secret shared with the gateways     (required)
+  POSTERN_OPERATOR_NAME, POSTERN_OPERATOR_PASSWORD   the first operator of the dashboard
+                             [admin; a password is made and shown once]
   POSTERN_TRANSPORT          sink, relay, mx or postal           [sink]
   POSTERN_TRANSPORT_DOMAINS  others by sender domain: a.example=relay,b.example=mx
   POSTERN_RELAY_URL          smart host: smtp://user:password@host:port?tls=required
@@ -39,30 +41,24 @@ Environment (core):
   POSTERN_SENDING_ADDRESSES  addresses mail leaves from, for DNS records of sender domains
   POSTERN_SENDER_POLICY      any or registered                   [any with only sink, else registered]
   POSTERN_SENDER_DOMAINS     allowed sender domains besides the registered ones
-  POSTERN_DAILY_LIMIT        recipients per day, 0 for no limit  [0]
-  POSTERN_MESSAGE_BYTES      largest message in octets           [26214400]
-  POSTERN_MAX_AGE            how long a message is tried         [3d]
   POSTERN_RETRY_DELAYS       pauses between attempts             [1m,5m,15m,30m,1h,2h,4h]
-  POSTERN_IDEMPOTENCY_TTL    how long answers are kept           [72h]
   POSTERN_IDEMPOTENCY_REQUIRED  refuse to send without a key     [off]
-  POSTERN_CONTENT_RETENTION  how long contents are kept          [3d]
   POSTERN_TRACKING_URL       where tracking links lead           [http://127.0.0.1:8081]
   POSTERN_TRACKING_DOMAINS   elsewhere by sender domain: a.example=https://t.a.example,…
   POSTERN_WEBHOOK_PRIVATE_TARGETS   refuse, or allow: private networks and http   [refuse]
   POSTERN_AMS_URL            JSON-RPC API of AMS: https://ams.example/api/v1; unset: none
   POSTERN_AMS_KEY, POSTERN_AMS_CERT_SHA256   its API key; the certificate it signed itself
   POSTERN_TRACKING_KEYS      secrets that sign them: 1:<64 hex digits>,…; unset: no tracking
+  REDIS_URL                  counts logins and calls of all cores together; unset: each its own
   POSTERN_NOTICE_TO          who is told by mail that a credential is about to expire; unset: the log
   POSTERN_NOTICE_FROM        the sender of that mail
-  POSTERN_INBOX_KEEP         mails kept in the local inbox       [10000]
-  POSTERN_CONCURRENCY        attempts under way at once          [256]
-  POSTERN_LANE_CONCURRENCY   attempts at once to one destination [20]
-  POSTERN_RPC_TIMEOUT        longest unary call                  [30s]
   POSTERN_DRAIN              how long a stop waits for attempts  [25s]
   POSTERN_LOG                log filter                          [info]
   POSTERN_LOG_FORMAT         text or json                        [text]
 Transports read more: POSTERN_DNS_SERVERS, POSTERN_MX_PORT, POSTERN_MX_ALLOW_PRIVATE,
-POSTERN_SMTP_TIMEOUT_*, POSTERN_DESTINATION_CONNECTIONS, POSTERN_CONNECTION_*, POSTERN_POSTAL_*.";
+POSTERN_POSTAL_*.
+Limits, time limits, retention and tracking defaults are live settings (postern settings list);
+POSTERN_ and a name in upper case gives its default: POSTERN_MAX_AGE for max.age.";
 
 /// Where data is.
 #[derive(Debug, Clone)]
@@ -71,6 +67,21 @@ pub enum StoreConfig {
     Embedded(PathBuf),
     /// PostgreSQL.
     Postgres(PostgresConfig),
+}
+
+/// The operator that is made at the first start.
+#[derive(Clone)]
+pub struct FirstOperatorConfig {
+    /// The user name.
+    pub username: String,
+    /// The password; none: one is made and shown once.
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for FirstOperatorConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FirstOperatorConfig({}, …)", self.username)
+    }
 }
 
 /// The core's configuration.
@@ -82,9 +93,7 @@ pub struct CoreConfig {
     pub store: StoreConfig,
     /// The secret of the gateways.
     pub gateway_token: GatewayToken,
-    /// Where mail goes.
-    pub transport_choice: TransportChoice,
-    /// How it gets there.
+    /// How mail gets where it goes.
     pub transport: TransportConfig,
     /// The Postal that mail may be handed to, and that reports.
     pub postal: PostalConfig,
@@ -92,22 +101,18 @@ pub struct CoreConfig {
     pub policy: Policy,
     /// When to try again.
     pub retry: RetryPolicy,
-    /// How many attempts at once.
-    pub lanes: LaneLimits,
-    /// What is kept for how long.
-    pub retention: Retention,
-    /// What a gRPC request may weigh and take.
-    pub server: ServerLimits,
     /// How long a stop waits for attempts under way.
     pub drain: Duration,
     /// What the live settings are when nobody changes them.
     pub settings: Settings,
     /// A gateway may use the inbox without a caller's key.
     pub inbox_open: bool,
-    /// How tracking links are made; none without keys.
-    pub tracker: Option<Arc<Tracker>>,
     /// The campaign manager that is told what recipients did; none without its url.
     pub ams: Option<AmsConfig>,
+    /// The operator that is made when there is none.
+    pub first_operator: FirstOperatorConfig,
+    /// Counts logins and calls, together with the other cores where there is a Redis.
+    pub limiter: Arc<Limiter>,
     /// Webhooks may be posted into private networks, and over plain HTTP.
     pub webhooks_may_be_private: bool,
     /// Who is told that a credential is about to expire; none: the log.
@@ -117,36 +122,22 @@ pub struct CoreConfig {
 impl CoreConfig {
     /// Reads the environment.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
-        let transport_choice = TransportChoice::from_env(env)?;
-        let stays_local = transport_choice.is_local();
-        let policy = policy(env, stays_local)?;
+        let settings = live::defaults(env)?;
+        let policy = policy(env, &settings)?;
         let listen = ListenAddr::from_env(env, "POSTERN_GRPC_LISTEN", "127.0.0.1:50051")?;
         Ok(Self {
             store: store(env)?,
             gateway_token: GatewayToken::new(env.required("POSTERN_GATEWAY_TOKEN")?)?,
-            transport_choice,
             transport: TransportConfig::from_env(env)?,
             postal: PostalConfig::from_env(env)?,
             retry: RetryPolicy { delays: delays(env)?, ..RetryPolicy::default() },
-            lanes: LaneLimits {
-                total: env.parsed("POSTERN_CONCURRENCY", 256)?,
-                per_lane: env.parsed("POSTERN_LANE_CONCURRENCY", 20)?,
-            },
-            retention: Retention {
-                content: env.duration("POSTERN_CONTENT_RETENTION", hours(72))?,
-                inbox: env.parsed("POSTERN_INBOX_KEEP", 10_000)?,
-            },
-            server: ServerLimits {
-                message_bytes_max: policy.message_bytes_max,
-                timeout: env.duration("POSTERN_RPC_TIMEOUT", Duration::from_secs(30))?,
-                concurrent_streams: 1024,
-            },
             policy,
             drain: env.duration("POSTERN_DRAIN", Duration::from_secs(25))?,
-            settings: settings(env)?,
+            settings,
             inbox_open: env.switch("POSTERN_INBOX", listen.addr.ip().is_loopback())?,
-            tracker: tracker(env, stays_local)?,
             ams: AmsConfig::from_env(env)?,
+            first_operator: first_operator(env)?,
+            limiter: Arc::new(Limiter::from_env(env)?),
             webhooks_may_be_private: private_targets(env)?,
             notices: NoticeConfig::from_env(env)?,
             listen,
@@ -155,10 +146,23 @@ impl CoreConfig {
 
     /// Where tracking links lead, for an edge in the same process whose port is known only now.
     pub fn lead_links_to(&mut self, base: String) {
-        if let Some(tracker) = &self.tracker {
-            self.tracker = Some(Arc::new(Tracker { base, ..Tracker::clone(tracker) }));
+        if let Some(tracker) = &self.policy.tracker {
+            self.policy.tracker = Some(Arc::new(Tracker { base, ..Tracker::clone(tracker) }));
         }
     }
+}
+
+fn first_operator(env: &Env) -> Result<FirstOperatorConfig, EnvError> {
+    let (name, secret) = ("POSTERN_OPERATOR_NAME", "POSTERN_OPERATOR_PASSWORD");
+    let username = crate::rpc::operators::username(name, &env.text(name, "admin"))
+        .map_err(|failure| EnvError::new(name, failure.message))?;
+    let password = env.get(secret).map(str::to_owned);
+    let weak = |text: &String| text.chars().count() < PASSWORD_MIN || text.contains("CHANGE_ME");
+    if password.as_ref().is_some_and(weak) {
+        let problem = format!("needs at least {PASSWORD_MIN} characters, and not CHANGE_ME");
+        return Err(EnvError::new(secret, problem));
+    }
+    Ok(FirstOperatorConfig { username, password })
 }
 
 fn private_targets(env: &Env) -> Result<bool, EnvError> {
@@ -170,20 +174,20 @@ fn private_targets(env: &Env) -> Result<bool, EnvError> {
     }
 }
 
-/// Links can be made when there are keys to sign them with, and recipients can reach them.
+/// Links can be made when there are keys to sign them with.
 fn tracker(env: &Env, stays_local: bool) -> Result<Option<Arc<Tracker>>, EnvError> {
     let (keys, url) = ("POSTERN_TRACKING_KEYS", "POSTERN_TRACKING_URL");
     let base = edge_url(url, &env.text(url, "http://127.0.0.1:8081"))?;
     let by_sender = edge_urls_by_sender(env)?;
     let Some(text) = env.get(keys) else { return Ok(None) };
-    if env.get(url).is_none() && !stays_local {
+    let is_here_only = env.get(url).is_none();
+    if is_here_only && !stays_local {
         tracing::warn!(
             "no tracking and no unsubscribe fields: set {url} to what recipients can reach"
         );
-        return Ok(None);
     }
     let keys = text.parse().map_err(|bad: BadKeys| EnvError::new(keys, bad.to_string()))?;
-    Ok(Some(Arc::new(Tracker { keys, base, by_sender })))
+    Ok(Some(Arc::new(Tracker { keys, base, by_sender, is_here_only })))
 }
 
 /// Reads `POSTERN_TRACKING_DOMAINS`: sender domains whose links lead to a name of their own.
@@ -218,12 +222,13 @@ fn edge_url(name: &str, text: &str) -> Result<String, EnvError> {
     Ok(base.to_owned())
 }
 
-fn policy(env: &Env, stays_local: bool) -> Result<Policy, EnvError> {
-    let default = if stays_local { "any" } else { "registered" };
-    let senders = match env.text("POSTERN_SENDER_POLICY", default).as_str() {
-        "any" => SenderPolicy::Any,
-        "registered" => SenderPolicy::Registered,
-        other => {
+fn policy(env: &Env, settings: &Settings) -> Result<Policy, EnvError> {
+    let transports = TransportChoice::from_env(env)?;
+    let senders = match env.get("POSTERN_SENDER_POLICY") {
+        None => None,
+        Some("any") => Some(SenderPolicy::Any),
+        Some("registered") => Some(SenderPolicy::Registered),
+        Some(other) => {
             let problem = format!("'{other}' is neither any nor registered");
             return Err(EnvError::new("POSTERN_SENDER_POLICY", problem));
         }
@@ -231,21 +236,10 @@ fn policy(env: &Env, stays_local: bool) -> Result<Policy, EnvError> {
     Ok(Policy {
         senders,
         sender_domains: env.list("POSTERN_SENDER_DOMAINS"),
-        daily_limit: env.parsed("POSTERN_DAILY_LIMIT", 0)?,
-        message_bytes_max: env.parsed("POSTERN_MESSAGE_BYTES", 25 << 20)?,
-        max_age: env.duration("POSTERN_MAX_AGE", hours(72))?,
-        idempotency_ttl: idempotency_ttl(env)?,
         idempotency_required: env.switch("POSTERN_IDEMPOTENCY_REQUIRED", false)?,
+        tracker: tracker(env, transports.is_local(settings))?,
+        transports,
     })
-}
-
-fn idempotency_ttl(env: &Env) -> Result<Duration, EnvError> {
-    let name = "POSTERN_IDEMPOTENCY_TTL";
-    let ttl = env.duration(name, hours(72))?;
-    if (hours(1)..=hours(30 * 24)).contains(&ttl) {
-        return Ok(ttl);
-    }
-    Err(EnvError::new(name, "must be from 1h to 30d"))
 }
 
 fn store(env: &Env) -> Result<StoreConfig, EnvError> {
@@ -260,19 +254,6 @@ fn store(env: &Env) -> Result<StoreConfig, EnvError> {
     }))
 }
 
-/// `POSTERN_SMTP_RECIPIENTS_MAX` gives the default of `smtp.recipients_max`, and so on.
-fn settings(env: &Env) -> Result<Settings, EnvError> {
-    let mut settings = Settings::default();
-    for definition in settings::ALL {
-        let variable = format!("POSTERN_{}", definition.name.replace('.', "_").to_uppercase());
-        if let Some(text) = env.get(&variable) {
-            let set = settings.set(definition.name, text);
-            set.map_err(|problem| EnvError::new(&variable, problem))?;
-        }
-    }
-    Ok(settings)
-}
-
 fn delays(env: &Env) -> Result<Vec<Duration>, EnvError> {
     let name = "POSTERN_RETRY_DELAYS";
     let texts = env.list(name);
@@ -284,8 +265,4 @@ fn delays(env: &Env) -> Result<Vec<Duration>, EnvError> {
         postern_kit::env::parse_duration(text).ok_or_else(|| EnvError::new(name, problem))
     };
     texts.iter().map(delay).collect()
-}
-
-fn hours(count: u64) -> Duration {
-    Duration::from_secs(3600 * count)
 }

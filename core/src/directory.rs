@@ -14,8 +14,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::dkim;
+use crate::in_force::InForce;
+use crate::model::content::domain_of;
 use crate::model::directory::{ApiKey, SmtpCredential, Template};
 use crate::model::domain::{Domain, KeyState};
+use crate::model::operator::OperatorSession;
 use crate::password;
 use crate::store::{self, Database, Error};
 use crate::store::{bounce_patterns, smtp_credentials};
@@ -38,10 +41,12 @@ pub struct Snapshot {
     smtp: HashMap<String, Arc<SmtpCredential>>,
     smtp_by_id: HashMap<Uuid, Arc<SmtpCredential>>,
     keys_by_id: HashMap<Uuid, Arc<ApiKey>>,
+    operator_sessions: HashMap<[u8; 32], OperatorSession>,
     failure_cost: u32,
     settings: Settings,
     tracking: Defaults,
     held_campaigns: HashSet<String>,
+    paused_destinations: HashSet<String>,
     patterns: Patterns,
 }
 
@@ -76,6 +81,11 @@ impl Snapshot {
         self.smtp_by_id.get(&id).cloned()
     }
 
+    /// The session of an operator whose text has this SHA-256.
+    pub fn operator_session(&self, hash: &[u8; 32]) -> Option<OperatorSession> {
+        self.operator_sessions.get(hash).cloned()
+    }
+
     /// What a failed login costs; see [`crate::password`].
     pub fn failure_cost(&self) -> u32 {
         self.failure_cost
@@ -89,6 +99,11 @@ impl Snapshot {
     /// Whether the mail of a campaign waits.
     pub fn is_held(&self, campaign_id: &str) -> bool {
         !self.held_campaigns.is_empty() && self.held_campaigns.contains(campaign_id)
+    }
+
+    /// Whether the mail to an address waits.
+    pub fn is_paused(&self, email: &str) -> bool {
+        !self.paused_destinations.is_empty() && self.paused_destinations.contains(&domain_of(email))
     }
 
     /// What words of refusals mean besides what is built in.
@@ -122,6 +137,7 @@ pub struct Directory {
     db: Arc<dyn Database>,
     engine: Engine,
     defaults: Settings,
+    in_force: InForce,
     current: ArcSwap<Snapshot>,
 }
 
@@ -129,9 +145,20 @@ impl Directory {
     /// Reads everything. `defaults` hold for settings that nobody changed.
     pub async fn load(db: Arc<dyn Database>, defaults: Settings) -> Result<Self, Error> {
         let engine = Engine::new().map_err(|error| Error::Corrupt(error.to_string()))?;
-        let directory = Self { db, engine, defaults, current: ArcSwap::default() };
+        let in_force = InForce::new(defaults.clone());
+        let directory = Self { db, engine, defaults, in_force, current: ArcSwap::default() };
         directory.refresh().await?;
         Ok(directory)
+    }
+
+    /// What the settings are that nobody changed.
+    pub fn defaults(&self) -> &Settings {
+        &self.defaults
+    }
+
+    /// The settings in force, now and later.
+    pub fn in_force(&self) -> InForce {
+        self.in_force.clone()
     }
 
     /// What is known now.
@@ -156,10 +183,12 @@ impl Directory {
         let smtp = self.smtp_credentials().await?;
         let settings = self.settings().await?;
         let held_campaigns = store::campaigns::held(&*self.db).await?.into_iter().collect();
+        let paused = store::destinations::paused(&*self.db).await?;
         let patterns = Patterns::new(bounce_patterns::list(&*self.db).await?);
         let hashes = smtp.values().flat_map(|one| one.password_hashes(i64::MIN));
         let costs = hashes.filter_map(|hash| password::bcrypt_cost(hash));
         let failure_cost = costs.max().unwrap_or(password::FAILURE_COST);
+        self.in_force.replace(settings.clone());
         self.current.store(Arc::new(Snapshot {
             version,
             keys_by_id: keys.values().map(|key| (key.id.uuid(), key.clone())).collect(),
@@ -168,10 +197,12 @@ impl Directory {
             templates,
             smtp_by_id: smtp.values().map(|one| (one.id.uuid(), one.clone())).collect(),
             smtp,
+            operator_sessions: store::operators::sessions(&*self.db).await?,
             failure_cost,
             tracking: Defaults::of(&settings),
             settings,
             held_campaigns,
+            paused_destinations: paused.into_iter().map(|pause| pause.domain).collect(),
             patterns,
         }));
         Ok(())

@@ -33,9 +33,11 @@ pub mod domain;
 pub mod breaker;
 
 pub mod model;
+pub mod in_force;
 pub mod directory;
 pub mod template;
 pub mod credential;
 pub mod password;
+pub mod operator;
 pub mod uses;
 pub mod notice;

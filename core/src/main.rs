@@ -25,6 +25,12 @@ async fn main() -> anyhow::Result<()> {
         // Nobody could call a core whose only key was never seen.
         writeln!(std::io::stdout(), "first API key, shown only now: {secret}")?;
     }
+    if let Some(first) = core.first_operator().await?
+        && let Some(password) = first.password
+    {
+        let name = first.username;
+        writeln!(std::io::stdout(), "first operator {name}, password, shown only now: {password}")?;
+    }
     tracing::info!(address = %listener.local_addr()?, "core listens");
     core.run(listener, shutdown::token_on_signal()?).await.context("the gRPC server failed")
 }

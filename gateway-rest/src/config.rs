@@ -15,26 +15,20 @@ Environment:
   POSTERN_CORE_URL                 the core's gRPC address [http://127.0.0.1:50051]
   POSTERN_GATEWAY_TOKEN            secret shared with the core, at least 32 characters (required)
   POSTERN_INBOX                    serve the local inbox page [on when listening on loopback]
+  POSTERN_DASHBOARD                serve the dashboard [on]
   POSTERN_INBOX_HOSTS              further host names the inbox answers to, by comma [none]
   POSTERN_TRUSTED_PROXIES          CIDR list whose X-Forwarded-For is believed [none]
-  POSTERN_REST_BODY_MAX            largest request body in bytes, after unpacking [41943040]
-  POSTERN_REST_TIMEOUT             longest time for one request [30s]
-  POSTERN_REST_BULK_TIMEOUT        longest time for one NDJSON batch [10m]
   POSTERN_REST_CORS_ORIGINS        origins whose pages may call the API, by comma [none]
   POSTERN_REST_CONCURRENCY_MAX     requests under way before new ones get 503 [1024]
   POSTERN_REST_CONNECTIONS_MAX     open connections before new ones wait [4096]
   POSTERN_REST_WATCHERS_MAX        open event streams before new ones get 503 [256]
   POSTERN_REST_HEADER_TIMEOUT      longest time for the head of a request [15s]
   POSTERN_REST_DRAIN_TIMEOUT       longest time to finish requests when stopping [30s]
-  POSTERN_REST_LIMIT_KEY_PER_MINUTE       requests per API key [6000]
-  POSTERN_REST_LIMIT_IP_PER_MINUTE        requests without a key per address [1200]
-  POSTERN_REST_LIMIT_WEBHOOKS_PER_MINUTE  webhooks of Postal per address [60000]
-  POSTERN_REST_LIMIT_FAILURES_PER_MINUTE  refused credentials per address [60]
-  POSTERN_REST_LIMIT_CONCURRENT    requests under way per API key, or per address without one [256]
   POSTERN_REST_X_RATELIMIT         answers of /v1 have the older X-RateLimit fields as well [on]
   POSTERN_LEGACY_AMS_BAN           /api/v1 refuses sender domains with 'ams' in them [on]
   POSTERN_LOG                      log filter [info]
-  POSTERN_LOG_FORMAT               text or json [text]";
+  POSTERN_LOG_FORMAT               text or json [text]
+Limits per caller, time limits and the largest body are live settings of the core: rest.*.";
 
 /// The settings of the REST gateway.
 #[derive(Debug, Clone)]
@@ -43,16 +37,12 @@ pub struct RestConfig {
     pub listen: ListenAddr,
     /// Whether the inbox page is served.
     pub inbox: bool,
+    /// Whether the dashboard is served.
+    pub dashboard: bool,
     /// Host names the inbox answers to beside the loopback ones.
     pub inbox_hosts: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// The largest body in octets, counted after decompression.
-    pub body_max: usize,
-    /// The longest time for one request.
-    pub timeout: Duration,
-    /// The longest time for one batch that is read and answered line by line.
-    pub bulk_timeout: Duration,
     /// The origins whose pages may call the API from a browser.
     pub cors_origins: Vec<HeaderValue>,
     /// How many requests may be under way.
@@ -65,16 +55,6 @@ pub struct RestConfig {
     pub header_timeout: Duration,
     /// The longest time to finish when stopping.
     pub drain_timeout: Duration,
-    /// Requests per minute of one API key.
-    pub key_per_minute: u32,
-    /// Requests per minute of one address that presents no key.
-    pub ip_per_minute: u32,
-    /// Webhooks of Postal per minute of one address.
-    pub webhooks_per_minute: u32,
-    /// Refused credentials per minute of one address.
-    pub failures_per_minute: u32,
-    /// Requests under way of one API key, or of one address that presents none.
-    pub concurrent_per_caller: u32,
     /// Whether `/v1` answers have the older `X-RateLimit` fields as well; `/api/v1` always has them.
     pub x_ratelimit: bool,
     /// The old contract's refusal of sender domains that contain `ams`.
@@ -85,34 +65,27 @@ impl RestConfig {
     /// Reads the settings; [`HELP`] lists them.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let listen = ListenAddr::from_env(env, "POSTERN_REST_LISTEN", "127.0.0.1:8080")?;
-        let count = |name, default| positive(env, name, default).map(|n| n as usize);
+        let count = |name, default| positive(env, name, default);
         let seconds = Duration::from_secs;
         Ok(Self {
             inbox: env.switch("POSTERN_INBOX", listen.addr.ip().is_loopback())?,
             listen,
+            dashboard: env.switch("POSTERN_DASHBOARD", true)?,
             inbox_hosts: env.list("POSTERN_INBOX_HOSTS"),
             trusted_proxies: env.networks("POSTERN_TRUSTED_PROXIES")?,
-            body_max: count("POSTERN_REST_BODY_MAX", 40 << 20)?,
-            timeout: env.duration("POSTERN_REST_TIMEOUT", seconds(30))?,
-            bulk_timeout: env.duration("POSTERN_REST_BULK_TIMEOUT", seconds(600))?,
             cors_origins: origins(env, "POSTERN_REST_CORS_ORIGINS")?,
             concurrency_max: count("POSTERN_REST_CONCURRENCY_MAX", 1024)?,
             connections_max: count("POSTERN_REST_CONNECTIONS_MAX", 4096)?,
             watchers_max: count("POSTERN_REST_WATCHERS_MAX", 256)?,
             header_timeout: env.duration("POSTERN_REST_HEADER_TIMEOUT", seconds(15))?,
             drain_timeout: env.duration("POSTERN_REST_DRAIN_TIMEOUT", seconds(30))?,
-            key_per_minute: positive(env, "POSTERN_REST_LIMIT_KEY_PER_MINUTE", 6000)?,
-            ip_per_minute: positive(env, "POSTERN_REST_LIMIT_IP_PER_MINUTE", 1200)?,
-            webhooks_per_minute: positive(env, "POSTERN_REST_LIMIT_WEBHOOKS_PER_MINUTE", 60_000)?,
-            failures_per_minute: positive(env, "POSTERN_REST_LIMIT_FAILURES_PER_MINUTE", 60)?,
-            concurrent_per_caller: positive(env, "POSTERN_REST_LIMIT_CONCURRENT", 256)?,
             x_ratelimit: env.switch("POSTERN_REST_X_RATELIMIT", true)?,
             legacy_ams_ban: env.switch("POSTERN_LEGACY_AMS_BAN", true)?,
         })
     }
 }
 
-fn positive(env: &Env, name: &str, default: u32) -> Result<u32, EnvError> {
+fn positive(env: &Env, name: &str, default: usize) -> Result<usize, EnvError> {
     match env.parsed(name, default)? {
         0 => Err(EnvError::new(name, "must be at least 1")),
         value => Ok(value),
@@ -143,7 +116,7 @@ mod tests {
         assert!(!RestConfig::from_env(&open).unwrap().inbox);
         let any = Env::from([("POSTERN_REST_CORS_ORIGINS", "https://a.example, *")]);
         assert_eq!(RestConfig::from_env(&any).unwrap_err().name, "POSTERN_REST_CORS_ORIGINS");
-        let zero = Env::from([("POSTERN_REST_BODY_MAX", "0")]);
-        assert_eq!(RestConfig::from_env(&zero).unwrap_err().name, "POSTERN_REST_BODY_MAX");
+        let zero = Env::from([("POSTERN_REST_CONNECTIONS_MAX", "0")]);
+        assert_eq!(RestConfig::from_env(&zero).unwrap_err().name, "POSTERN_REST_CONNECTIONS_MAX");
     }
 }

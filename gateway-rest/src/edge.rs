@@ -24,13 +24,14 @@ use postern_kit::trace::Trace;
 use postern_proto::ids::RequestId;
 use postern_proto::metadata;
 use postern_proto::reason::Reason;
+use postern_proto::settings::{REST_TIMEOUT, Settings};
 use postern_proto::status::Failure;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::App;
 use crate::fault::{self, Fault};
 use crate::limits::{Seat, Standing, Standings};
-use crate::{inbox, legacy, postal};
+use crate::{dashboard, inbox, legacy, postal};
 
 /// Waiting for a mail may take the contract's 60 s, whatever the limit for other requests is.
 const WAIT_SECONDS_MAX: u64 = 65;
@@ -69,18 +70,20 @@ pub(crate) async fn edge(
     next: Next,
 ) -> Response {
     let path = request.uri().path().to_owned();
-    let context = context(&app, &request, &path);
+    let settings = app.live.now();
+    let context = context(&app, &settings, &request, &path);
     request.extensions_mut().insert(context.clone());
     let client_request_id = client_request_id(request.headers());
+    let headers = request.headers().clone();
     let mut standings = Standings::default();
-    let mut response = answer(&app, request, next, &context, &mut standings).await;
-    response = dress(&app, response, &path, &context);
+    let mut response = answer(&app, &settings, request, next, &context, &mut standings).await;
+    response = dress(&app, response, &path, &context, &headers);
     if let Some(exhausted) = response.extensions().get::<Standing>() {
         standings.exhaust(*exhausted);
     }
     standings.write(&mut response, app.config.x_ratelimit || path.starts_with("/api/v1/"));
     if response.status() == StatusCode::UNAUTHORIZED && !context.caller.authorization.is_empty() {
-        app.limits.count_failure(context.caller.client_ip);
+        app.limits.count_failure(&settings, context.caller.client_ip);
     }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(&context.caller.request_id) {
@@ -109,6 +112,7 @@ pub(crate) async fn edge(
 
 async fn answer(
     app: &App,
+    settings: &Settings,
     mut request: Request,
     next: Next,
     context: &Context,
@@ -120,7 +124,7 @@ async fn answer(
         matches!(path.as_str(), "/livez" | "/readyz" | "/healthz" | "/health" | "/api/v1/health");
     let mut seat = None;
     if !probe {
-        match app.limits.take(&request, standings) {
+        match app.limits.take(settings, &request, standings) {
             Ok(taken) => seat = taken,
             Err(failure) => return Fault(failure).into_response(),
         }
@@ -151,7 +155,13 @@ async fn answer(
 }
 
 /// Gives a bare failure, ours or the router's, the shape its path has.
-fn dress(app: &App, response: Response, path: &str, context: &Context) -> Response {
+fn dress(
+    app: &App,
+    response: Response,
+    path: &str,
+    context: &Context,
+    asked: &HeaderMap,
+) -> Response {
     let found = response.extensions().get::<Fault>().map(|fault| fault.0.clone());
     let failure = found.or_else(|| {
         let finished = response.headers().contains_key("content-type");
@@ -177,6 +187,8 @@ fn dress(app: &App, response: Response, path: &str, context: &Context) -> Respon
     let id = &context.caller.request_id;
     let mut dressed = if path.starts_with("/api/v1") {
         legacy::fault(&failure, path)
+    } else if app.config.dashboard && (path == "/dashboard" || path.starts_with("/dashboard/")) {
+        dashboard::fault(&failure, id, asked)
     } else if app.config.inbox && (path == "/inbox" || path.starts_with("/inbox/")) {
         inbox::fault(&failure, id)
     } else {
@@ -190,9 +202,9 @@ fn dress(app: &App, response: Response, path: &str, context: &Context) -> Respon
     dressed
 }
 
-fn context(app: &App, request: &Request, path: &str) -> Context {
+fn context(app: &App, settings: &Settings, request: &Request, path: &str) -> Context {
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
-    let mut time_limit = app.config.timeout;
+    let mut time_limit = settings.time(&REST_TIMEOUT);
     if path == "/v1/sink/wait" {
         time_limit = time_limit.max(Duration::from_secs(WAIT_SECONDS_MAX));
     }
@@ -284,7 +296,7 @@ mod tests {
         let channel = postern_kit::in_process::CoreChannel::Remote(nobody);
         let core = CoreClient::new(channel, GatewayToken::new(&"t".repeat(32)).unwrap(), "rest");
         let config = crate::RestConfig::from_env(&postern_kit::env::Env::default()).unwrap();
-        let app = crate::build(config, core).app;
+        let app = crate::build(config, core, Settings::default()).app;
         let panics = get(async || -> &'static str { panic!("a secret") });
         let router = Router::new().route("/v1/x", panics.clone()).route("/api/v1/x", panics);
         let router = router.layer(axum::middleware::from_fn_with_state(app, edge));

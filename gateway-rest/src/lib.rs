@@ -24,6 +24,7 @@ mod rpc;
 mod legacy;
 mod postal;
 mod inbox;
+mod dashboard;
 mod health;
 mod openapi;
 mod docs;
@@ -38,6 +39,8 @@ use axum::extract::Request;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method};
 use postern_kit::core_client::CoreClient;
+use postern_kit::live::Live;
+use postern_proto::settings::{REST_BODY_MAX, Settings};
 use prost_reflect::DescriptorPool;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -53,11 +56,19 @@ pub use config::{HELP, RestConfig};
 pub(crate) struct App {
     pub(crate) config: RestConfig,
     pub(crate) core: CoreClient,
+    pub(crate) live: Live,
     pub(crate) contract: DescriptorPool,
     pub(crate) limits: limits::Limits,
     pub(crate) turns: Arc<Semaphore>,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) drain: CancellationToken,
+}
+
+impl App {
+    /// The largest body in octets, counted after decompression.
+    pub(crate) fn body_max(&self) -> usize {
+        self.live.now().count(&REST_BODY_MAX)
+    }
 }
 
 /// A gateway, ready to serve.
@@ -66,16 +77,18 @@ pub struct Gateway {
     router: Router,
 }
 
-/// Puts a gateway together; opens nothing and calls nobody.
+/// Puts a gateway together; opens nothing and calls nobody. `settings` hold until the core has told
+/// what holds.
 ///
 /// # Panics
 ///
 /// When the contract compiled into this binary cannot be read, which the first test would find.
-pub fn build(config: RestConfig, core: CoreClient) -> Gateway {
+pub fn build(config: RestConfig, core: CoreClient, settings: Settings) -> Gateway {
     let contract = DescriptorPool::decode(postern_proto::DESCRIPTORS)
         .expect("the descriptors were made by our own build");
     let app = Arc::new(App {
-        limits: limits::Limits::new(&config),
+        live: Live::new(core.clone(), "rest.").beginning_with(settings),
+        limits: limits::Limits::default(),
         turns: Arc::new(Semaphore::new(config.concurrency_max)),
         watchers: Arc::new(Semaphore::new(config.watchers_max)),
         drain: CancellationToken::new(),
@@ -88,6 +101,9 @@ pub fn build(config: RestConfig, core: CoreClient) -> Gateway {
         .merge(postal::router(&app))
         .merge(health::router(&app))
         .merge(docs::router(&app));
+    if app.config.dashboard {
+        router = router.merge(dashboard::router(&app));
+    }
     if app.config.inbox {
         router = router.merge(inbox::router(&app));
     }

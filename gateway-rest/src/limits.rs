@@ -1,11 +1,12 @@
 //! Limits: requests per minute and under way, per API key or per address for requests without one,
-//! webhooks per address, and refused credentials per address. The quotas are `tower_governor`
-//! configurations with extractors of our own; the check itself is called from the edge, because the
-//! answers have our shape.
+//! webhooks per address, and refused credentials per address. The numbers are live settings, the quotas
+//! `tower_governor` configurations with extractors of our own; the check itself is called from the edge,
+//! because the answers have our shape.
 //!
 //! State: token buckets in memory, bounded by `retain_recent`. A crash forgets them, which forgives
 //! at most one minute.
 
+mod quota;
 mod seats;
 mod standing;
 
@@ -15,20 +16,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use governor::clock::{Clock as _, QuantaClock, QuantaInstant};
-use governor::middleware::{StateInformationMiddleware, StateSnapshot};
+use governor::middleware::StateSnapshot;
 use http::Request;
 use postern_kit::net::customer;
 use postern_proto::reason::Reason;
+use postern_proto::settings::{
+    REST_LIMIT_CONCURRENT, REST_LIMIT_FAILURES_PER_MINUTE, REST_LIMIT_IP_PER_MINUTE,
+    REST_LIMIT_KEY_PER_MINUTE, REST_LIMIT_WEBHOOKS_PER_MINUTE, Settings,
+};
 use postern_proto::status::Failure;
 use sha2::{Digest as _, Sha256};
 use tower_governor::GovernorError;
-use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 
-use crate::config::RestConfig;
 use crate::edge::Context;
 use crate::postal;
 
+use self::quota::Quota;
 use self::seats::{Seats, Who};
 use self::standing::{API, CONC, FAILURES, IP, Policy, WEBHOOKS, whole_seconds};
 
@@ -38,7 +42,7 @@ pub(crate) use self::standing::{Standing, Standings};
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Recognises a credential without keeping it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct ByKey;
 
 impl KeyExtractor for ByKey {
@@ -54,7 +58,7 @@ impl KeyExtractor for ByKey {
 }
 
 /// The address that the edge found out, proxies considered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct ByIp;
 
 impl KeyExtractor for ByIp {
@@ -67,9 +71,8 @@ impl KeyExtractor for ByIp {
     }
 }
 
-type Quota<K> = GovernorConfig<K, StateInformationMiddleware>;
-
-/// The limits of one gateway.
+/// The limits of one gateway. How much each allows is said by the settings of the moment.
+#[derive(Default)]
 pub(crate) struct Limits {
     keys: Quota<ByKey>,
     ips: Quota<ByIp>,
@@ -78,35 +81,14 @@ pub(crate) struct Limits {
     blocked: Mutex<HashMap<IpAddr, Instant>>,
     seats: Seats,
     clock: QuantaClock,
-    key_per_minute: u32,
-    ip_per_minute: u32,
-    webhooks_per_minute: u32,
-    failures_per_minute: u32,
-    concurrent: u32,
 }
 
 impl Limits {
-    pub(crate) fn new(config: &RestConfig) -> Self {
-        Self {
-            keys: quota(ByKey, config.key_per_minute),
-            ips: quota(ByIp, config.ip_per_minute),
-            webhooks: quota(ByIp, config.webhooks_per_minute),
-            failures: quota(ByIp, config.failures_per_minute),
-            blocked: Mutex::default(),
-            seats: Seats::new(config.concurrent_per_caller),
-            clock: QuantaClock::default(),
-            key_per_minute: config.key_per_minute,
-            ip_per_minute: config.ip_per_minute,
-            webhooks_per_minute: config.webhooks_per_minute,
-            failures_per_minute: config.failures_per_minute,
-            concurrent: config.concurrent_per_caller,
-        }
-    }
-
     /// Takes one request from the caller's budget and a seat for it; there is none for who cannot be
     /// told apart. Adds to `standings` what is left after it; a refusal names its limit itself.
     pub(crate) fn take<T>(
         &self,
+        settings: &Settings,
         request: &Request<T>,
         standings: &mut Standings,
     ) -> Result<Option<Seat>, Failure> {
@@ -116,7 +98,11 @@ impl Limits {
         {
             let wait = until.saturating_duration_since(Instant::now());
             if !wait.is_zero() {
-                return Err(refused(FAILURES, self.failures_per_minute, wait));
+                return Err(refused(
+                    FAILURES,
+                    settings.small_count(&REST_LIMIT_FAILURES_PER_MINUTE),
+                    wait,
+                ));
             }
         }
         let who = match (ByKey.extract(request), ip) {
@@ -126,28 +112,39 @@ impl Limits {
             // Without an address, as inside one process, there is nobody to limit.
             (_, Err(_)) => return Ok(None),
         };
-        let (policy, quota, outcome) = match &who {
-            Who::Key(key) => (API, self.key_per_minute, self.keys.limiter().check_key(key)),
-            Who::Ip(ip) if postal::is_webhook(request.uri().path()) => {
-                (WEBHOOKS, self.webhooks_per_minute, self.webhooks.limiter().check_key(ip))
-            }
-            Who::Ip(ip) => (IP, self.ip_per_minute, self.ips.limiter().check_key(ip)),
-        };
-        standings.add(self.taken(policy, quota, outcome)?);
-        let Some((seat, remaining)) = self.seats.take(who) else {
+        standings.add(self.take_turn(settings, &who, request.uri().path())?);
+        let concurrent = settings.small_count(&REST_LIMIT_CONCURRENT);
+        let Some((seat, remaining)) = self.seats.take(who, concurrent) else {
             let text = "too many requests of yours are under way; wait for one to end";
             let failure = Failure::new(Reason::ConcurrencyExceeded, text);
-            return Err(CONC.name_in(failure, self.concurrent));
+            return Err(CONC.name_in(failure, concurrent));
         };
-        let (quota, remaining) = (self.concurrent.into(), remaining.into());
+        let (quota, remaining) = (concurrent.into(), remaining.into());
         standings.add(Standing { policy: CONC, quota, remaining, reset_seconds: None });
         Ok(Some(seat))
     }
 
+    /// Takes one of the requests per minute.
+    fn take_turn(&self, settings: &Settings, who: &Who, path: &str) -> Result<Standing, Failure> {
+        let (policy, limit) = match who {
+            Who::Key(_) => (API, REST_LIMIT_KEY_PER_MINUTE),
+            Who::Ip(_) if postal::is_webhook(path) => (WEBHOOKS, REST_LIMIT_WEBHOOKS_PER_MINUTE),
+            Who::Ip(_) => (IP, REST_LIMIT_IP_PER_MINUTE),
+        };
+        let per_minute = settings.small_count(&limit);
+        let outcome = match who {
+            Who::Key(key) => self.keys.take(key, per_minute),
+            Who::Ip(ip) if policy == WEBHOOKS => self.webhooks.take(ip, per_minute),
+            Who::Ip(ip) => self.ips.take(ip, per_minute),
+        };
+        self.taken(policy, per_minute, outcome)
+    }
+
     /// Counts a refused credential; past the limit the address has to wait.
-    pub(crate) fn count_failure(&self, ip: Option<IpAddr>) {
+    pub(crate) fn count_failure(&self, settings: &Settings, ip: Option<IpAddr>) {
         let Some(ip) = ip.map(customer) else { return };
-        if let Err(later) = self.failures.limiter().check_key(&ip) {
+        let per_minute = settings.small_count(&REST_LIMIT_FAILURES_PER_MINUTE);
+        if let Err(later) = self.failures.take(&ip, per_minute) {
             let wait = later.wait_time_from(self.clock.now()).max(Duration::from_secs(1));
             self.blocked().insert(ip, Instant::now() + wait);
         }
@@ -155,10 +152,10 @@ impl Limits {
 
     /// Forgets those who have their full budget again.
     pub(crate) fn tidy_up(&self) {
-        self.keys.limiter().retain_recent();
-        self.ips.limiter().retain_recent();
-        self.webhooks.limiter().retain_recent();
-        self.failures.limiter().retain_recent();
+        self.keys.tidy_up();
+        self.ips.tidy_up();
+        self.webhooks.tidy_up();
+        self.failures.tidy_up();
         let now = Instant::now();
         self.blocked().retain(|_, until| *until > now);
     }
@@ -189,14 +186,4 @@ impl Limits {
 fn refused(policy: Policy, quota: u32, wait: Duration) -> Failure {
     let text = format!("too many requests; try again in {} s", whole_seconds(wait));
     policy.name_in(Failure::new(Reason::RateLimited, text).retry_after(wait), quota)
-}
-
-fn quota<K: KeyExtractor>(extractor: K, per_minute: u32) -> Quota<K> {
-    GovernorConfigBuilder::default()
-        .period(MINUTE / per_minute)
-        .burst_size(per_minute)
-        .key_extractor(extractor)
-        .use_headers()
-        .finish()
-        .expect("limits are at least 1 per minute, checked when they were read")
 }

@@ -6,6 +6,7 @@ use postern_gateway_rest::{HELP, RestConfig, build};
 use postern_kit::core_client::CoreClient;
 use postern_kit::env::Env;
 use postern_kit::{shutdown, telemetry};
+use postern_proto::settings::Settings;
 
 /// HTTP gateway of Postern: REST API, the old /api/v1, documentation and the inbox page.
 #[derive(Debug, Parser)]
@@ -22,6 +23,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = config.listen.bind().await?;
     let addr = listener.local_addr().context("the listener has no address")?;
     tracing::info!(%addr, inbox = config.inbox, "rest gateway listens");
-    build(config, core).serve(listener, shutdown::token_on_signal()?).await;
+    let gateway = build(config, core, Settings::default());
+    gateway.serve(listener, shutdown::token_on_signal()?).await;
     Ok(())
 }

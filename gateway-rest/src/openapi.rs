@@ -61,7 +61,9 @@ type Schemas = BTreeMap<String, Value>;
 fn operation(row: &Bound, schemas: &mut Schemas) -> Value {
     let route = &row.route;
     let description = comment(&row.rpc.parent_file(), row.rpc.path());
-    let source = if route.kind == Kind::Source { "Source" } else { "" };
+    // The method of a shown field has a route of its own that shows all of it.
+    let is_second = route.kind == Kind::Source && route.shown != Shown::Whole;
+    let source = if is_second { "Source" } else { "" };
     let mut operation = json!({
         "operationId": format!("{}{source}", row.rpc.name()),
         "tags": [row.rpc.parent_service().name().trim_end_matches("Service")],
@@ -273,6 +275,7 @@ fn type_schema(kind: &Type, schemas: &mut Schemas) -> Value {
         Type::Bool => json!({"type": "boolean"}),
         Type::Int32 => json!({"type": "integer", "format": "int32"}),
         Type::Int64 => json!({"type": "integer", "format": "int64"}),
+        Type::Double => json!({"type": "number", "format": "double"}),
         Type::Bytes => json!({"type": "string", "contentEncoding": "base64"}),
         Type::Enum(values) => {
             json!({"type": "string", "enum": enum_words(values).collect::<Vec<_>>()})

@@ -77,7 +77,7 @@ async fn pass_on(
     request: Request,
 ) -> Result<(), Fault> {
     let (parts, body) = request.into_parts();
-    let body = body::whole(body, WEBHOOK_BYTES_MAX.min(app.config.body_max)).await?;
+    let body = body::whole(body, WEBHOOK_BYTES_MAX.min(app.body_max())).await?;
     let field = |name| field(&parts.headers, name);
     let message = ReceiveWebhookRequest {
         endpoint,

@@ -16,6 +16,7 @@ use crate::edge::Context;
 use crate::fault::{self, Fault};
 use crate::json::read::{Place, Reader, Source};
 use crate::json::tree::Json;
+use crate::routes::Shown;
 use crate::{App, idempotency, routes, rpc, v1};
 
 /// POST /v1/messages with `message/rfc822`: the envelope comes from the query, or from the header.
@@ -51,12 +52,14 @@ pub(crate) async fn send(
     Ok(response)
 }
 
-/// The source of a caught mail. It is offered for download and never interpreted on our origin.
-pub(crate) fn source(answer: &DynamicMessage) -> Response {
-    let message = answer.get_field_by_name("message").map(|value| value.into_owned());
-    let raw = message.as_ref().and_then(Value::as_message).and_then(|message| {
-        message.get_field_by_name("raw").and_then(|raw| raw.as_bytes().cloned())
-    });
+/// The source of a mail. It is offered for download and never interpreted on our origin.
+pub(crate) fn source(answer: &DynamicMessage, shown: Shown) -> Response {
+    let inner = match shown {
+        Shown::Flat(name) => answer.get_field_by_name(name).map(|value| value.into_owned()),
+        Shown::Whole | Shown::Nothing => None,
+    };
+    let message = inner.as_ref().and_then(Value::as_message).unwrap_or(answer);
+    let raw = message.get_field_by_name("raw").and_then(|raw| raw.as_bytes().cloned());
     let mut response = Body::from(raw.unwrap_or_default()).into_response();
     let headers = response.headers_mut();
     headers.insert("content-type", HeaderValue::from_static("message/rfc822"));

@@ -2,6 +2,9 @@
 //!
 //! Constant data; a crash has nothing to lose.
 
+#[cfg(test)]
+mod tests;
+
 use http::Method;
 
 /// Where the body of a request goes.
@@ -35,7 +38,7 @@ pub(crate) enum Kind {
     Watch,
     /// One call, and what the gateway adds about its own limits.
     Limits,
-    /// The `raw` field of the answer as `message/rfc822`.
+    /// The `raw` field of what is shown of the answer, as `message/rfc822`.
     Source,
 }
 
@@ -87,10 +90,19 @@ const fn delete(path: &'static str, rpc: &'static str) -> Route {
 
 /// Every route of the native API.
 pub(crate) fn all() -> Vec<Route> {
-    [mail(), content(), campaigns(), webhooks(), credentials(), administration()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        mail(),
+        content(),
+        campaigns(),
+        webhooks(),
+        credentials(),
+        queue(),
+        operators(),
+        administration(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Sending, and what became of it.
@@ -109,6 +121,11 @@ fn mail() -> Vec<Route> {
             Flat("message"),
             200,
         ),
+        post("/v1/messages/{id}/resend", "MessageService.ResendMessage", All, Flat("message"), 202),
+        Route {
+            kind: Kind::Source,
+            ..get("/v1/messages/{id}/content", "MessageService.GetMessageContent", Whole)
+        },
         get("/v1/events", "EventService.ListEvents", Whole),
         Route {
             kind: Kind::Watch,
@@ -151,17 +168,25 @@ fn content() -> Vec<Route> {
             Flat("suppression"),
             201,
         ),
+        post(
+            "/v1/suppressions/batch",
+            "SuppressionService.BatchCreateSuppressions",
+            All,
+            Whole,
+            200,
+        ),
         get("/v1/suppressions", "SuppressionService.ListSuppressions", Whole),
         get("/v1/suppressions/{id}", "SuppressionService.GetSuppression", Flat("suppression")),
         delete("/v1/suppressions/{id}", "SuppressionService.DeleteSuppression"),
     ]
 }
 
-/// Campaigns that wait.
+/// Campaigns, and those that wait.
 fn campaigns() -> Vec<Route> {
     use Body::Whole as All;
     use Shown::{Flat, Whole};
     vec![
+        get("/v1/campaigns", "CampaignService.ListCampaigns", Whole),
         get("/v1/campaigns/holds", "CampaignService.ListCampaignHolds", Whole),
         Route {
             id: "campaign_id",
@@ -289,7 +314,38 @@ fn credentials() -> Vec<Route> {
     ]
 }
 
-/// Domains, counts, settings and the local inbox.
+/// Mail that waits, by destination.
+fn queue() -> Vec<Route> {
+    use Body::Whole as All;
+    use Shown::{Nothing, Whole};
+    let act = |path, rpc| post(path, rpc, All, Nothing, 204);
+    vec![
+        get("/v1/queue", "StatsService.GetQueue", Whole),
+        get("/v1/queue/destinations", "QueueService.ListDestinations", Whole),
+        act("/v1/queue/pause", "QueueService.PauseDestination"),
+        act("/v1/queue/resume", "QueueService.ResumeDestination"),
+        post("/v1/queue/retry", "QueueService.RetryDestination", All, Whole, 200),
+    ]
+}
+
+/// People who may log in to the dashboard.
+fn operators() -> Vec<Route> {
+    use Body::{Flat as Into, Whole as All};
+    use Shown::{Flat, Whole};
+    let shown = Flat("operator");
+    vec![
+        post("/v1/operators", "OperatorService.CreateOperator", Into("operator"), shown, 201),
+        get("/v1/operators", "OperatorService.ListOperators", Whole),
+        Route {
+            method: Method::PATCH,
+            ..post("/v1/operators/{id}", "OperatorService.UpdateOperator", All, shown, 200)
+        },
+        post("/v1/operators/{id}/reset", "OperatorService.ResetOperator", All, shown, 200),
+        delete("/v1/operators/{id}", "OperatorService.DeleteOperator"),
+    ]
+}
+
+/// Domains, counts, settings, the audit log and the local inbox.
 fn administration() -> Vec<Route> {
     use Body::{None as Empty, Whole as All};
     use Shown::{Flat, Whole};
@@ -308,7 +364,9 @@ fn administration() -> Vec<Route> {
             200,
         ),
         get("/v1/stats", "StatsService.QueryStats", Whole),
-        get("/v1/queue", "StatsService.GetQueue", Whole),
+        get("/v1/errors", "StatsService.ListErrors", Whole),
+        get("/v1/system", "SystemService.GetSystem", Whole),
+        get("/v1/audit", "AuditService.ListAuditEntries", Whole),
         get("/v1/settings", "SettingsService.ListSettings", Whole),
         Route {
             method: Method::PUT,

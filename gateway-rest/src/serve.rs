@@ -33,7 +33,8 @@ pub(crate) async fn serve(
         stop.cancelled().await;
         app.drain.cancel();
     };
-    tokio::join!(serving, draining, tidy_up(&app, &stop));
+    let following = app.live.clone().follow(stop.clone());
+    tokio::join!(serving, draining, following, tidy_up(&app, &stop));
 }
 
 async fn tidy_up(app: &App, stop: &CancellationToken) {

@@ -91,7 +91,7 @@ async fn serve(
     if route.rpc == "MessageService.BatchSendMessages" && kind == bulk::NDJSON {
         return bulk::send(app, bound, &parts, body, context).await;
     }
-    let body = body::whole(body, app.config.body_max).await?;
+    let body = body::whole(body, app.body_max()).await?;
     if route.rpc == SEND && kind == "message/rfc822" {
         return raw::send(app, &parts, body, context).await;
     }
@@ -244,7 +244,7 @@ fn add_limits(answer: &mut DynamicMessage, standings: &Standings) {
 fn write_answer(route: &Route, answer: &DynamicMessage, headers: &HeaderMap) -> Response {
     let status = StatusCode::from_u16(route.status).unwrap_or(StatusCode::OK);
     if route.kind == Kind::Source {
-        return raw::source(answer);
+        return raw::source(answer, route.shown);
     }
     let entries = match route.shown {
         Shown::Nothing => return status.into_response(),

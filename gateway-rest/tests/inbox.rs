@@ -51,7 +51,7 @@ async fn mail_is_listed_and_shown_without_trusting_it() {
     assert!(got.header("content-disposition").starts_with("attachment; filename=\"x.html\""));
     assert_eq!(got.header("x-content-type-options"), "nosniff");
     assert_eq!(stage.send("GET /inbox/snk_1/attachments/7", "").await.status, 404);
-    assert_eq!(stage.send("GET /", "").await.header("location"), "/inbox");
+    assert_eq!(stage.send("GET /", "").await.header("location"), "/dashboard");
 }
 
 #[tokio::test]

@@ -6,14 +6,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use postern_proto::settings::Settings;
+use postern_proto::settings::{self, Settings};
 use postern_proto::v1;
 use postern_proto::v1::settings_service_client::SettingsServiceClient;
 use tokio_util::sync::CancellationToken;
 
 use crate::core_client::{Caller, CoreClient};
+use crate::env::{Env, EnvError};
 
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The defaults as the environment has them: `POSTERN_SMTP_RECIPIENTS_MAX` gives that of
+/// `smtp.recipients_max`, and so on. For the core, which tells the gateways.
+pub fn defaults(env: &Env) -> Result<Settings, EnvError> {
+    let mut defaults = Settings::default();
+    for definition in settings::ALL {
+        let variable = definition.variable();
+        if let Some(text) = env.get(&variable) {
+            let set = defaults.set(definition.name, text);
+            set.map_err(|problem| EnvError::new(&variable, problem))?;
+        }
+    }
+    Ok(defaults)
+}
 
 /// The settings in force.
 #[derive(Clone)]
@@ -28,6 +43,12 @@ impl Live {
     /// Begins with the defaults. Only settings whose names begin with `prefix` are asked for.
     pub fn new(core: CoreClient, prefix: &'static str) -> Self {
         Self { core, prefix, current: Arc::default(), read: Arc::default() }
+    }
+
+    /// Begins with these: what a core in the same process begins with.
+    pub fn beginning_with(self, settings: Settings) -> Self {
+        self.current.store(Arc::new(settings));
+        self
     }
 
     /// What holds now.

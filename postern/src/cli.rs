@@ -2,6 +2,8 @@
 
 mod credentials;
 mod domains;
+mod mail;
+mod operators;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use credentials::*;
 pub(crate) use domains::*;
+pub(crate) use mail::*;
+pub(crate) use operators::*;
 pub(crate) use webhooks::*;
 
 /// Postern sends mail. Without a command it starts everything in one process, for development: the
@@ -40,6 +44,18 @@ pub(crate) enum Command {
     Status(Status),
     /// Follows the event feed.
     Watch(Watch),
+    /// Shows what a mail holds, and sends it once more.
+    #[command(subcommand)]
+    Messages(Messages),
+    /// Shows mail that waits by destination, lets destinations wait, go on and be tried at once.
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Shows what went wrong lately.
+    #[command(subcommand)]
+    Errors(Errors),
+    /// Takes in addresses that get no mail.
+    #[command(subcommand)]
+    Suppressions(Suppressions),
     /// Makes, imports, changes, rotates, lists and revokes API keys.
     #[command(subcommand)]
     Keys(Keys),
@@ -58,6 +74,12 @@ pub(crate) enum Command {
     /// Holds campaigns, lets them go on, and shows which are held.
     #[command(subcommand)]
     Campaigns(Campaigns),
+    /// Keeps the people who may log in to the dashboard.
+    #[command(subcommand)]
+    Operators(Operators),
+    /// Shows who changed what.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Takes over links that the old system wrote into mail already sent.
     #[command(subcommand)]
     LegacyLinks(LegacyLinks),

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use postern_proto::status::Failure;
 
 /// The request was refused: bad input, missing rights, nothing there.
@@ -13,6 +14,25 @@ pub(crate) const TRY_AGAIN: u8 = 75;
 /// Prints a line. A reader that has gone away is not an error.
 pub(crate) fn line(text: &str) {
     let _gone = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// Prints octets as they are.
+pub(crate) fn octets(octets: &[u8]) {
+    let _gone = std::io::stdout().lock().write_all(octets);
+}
+
+/// Shows how much of a file is done, on standard error, where that is a terminal; without a size it
+/// only shows that something is.
+pub(crate) fn progress(size: Option<u64>) -> ProgressBar {
+    let template = match size {
+        Some(_) => "{bar:40} {percent:>3} %  {msg}  {eta} left",
+        None => "{spinner} {msg}",
+    };
+    // The templates are constants, and a test of the command reads both.
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    bar.with_style(style)
 }
 
 /// Prints an error with what can be done about it, and says how the process ends.

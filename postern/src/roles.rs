@@ -9,6 +9,7 @@ use postern_kit::core_client::CoreClient;
 use postern_kit::env::Env;
 use postern_kit::limits::Limiter;
 use postern_kit::{open_files, shutdown, telemetry};
+use postern_proto::settings::Settings;
 use postern_tracker_edge::{Edge, TrackerConfig};
 
 /// Behind `--help`.
@@ -26,6 +27,14 @@ pub(crate) async fn core(env: &Env) -> anyhow::Result<()> {
     if let Some(secret) = core.first_key().await? {
         crate::output::line(&format!("first API key, shown only now: {secret}"));
     }
+    if let Some(first) = core.first_operator().await?
+        && let Some(password) = first.password
+    {
+        let name = first.username;
+        crate::output::line(&format!(
+            "first operator {name}, password, shown only now: {password}"
+        ));
+    }
     tracing::info!(address = %listener.local_addr()?, "core listens");
     let stop = shutdown::token_on_signal()?;
     core.run(listener, stop).await.context("the gRPC server failed")
@@ -38,7 +47,7 @@ pub(crate) async fn rest(env: &Env) -> anyhow::Result<()> {
     let core = CoreClient::from_env(env, "rest")?;
     let listener = config.listen.bind().await?;
     tracing::info!(address = %listener.local_addr()?, "rest gateway listens");
-    let gateway = postern_gateway_rest::build(config, core);
+    let gateway = postern_gateway_rest::build(config, core, Settings::default());
     gateway.serve(listener, shutdown::token_on_signal()?).await;
     Ok(())
 }

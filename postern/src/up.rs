@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use postern_core::app::Core;
+use postern_core::app::{Core, FirstOperator};
 use postern_core::config::CoreConfig;
 use postern_gateway_rest::RestConfig;
 use postern_gateway_smtp::{Door, Gateway, SmtpConfig};
@@ -40,28 +40,32 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
     let rest = rest_config.listen.bind().await?;
     let smtp = smtp_config.listening.bind().await?;
     let mut welcome = Welcome {
-        transport: core_config.transport_choice.to_string(),
+        transport: String::new(),
         grpc: grpc.local_addr()?,
         rest: rest.local_addr()?,
         tracker: tracker.local_addr()?,
         smtp: Vec::new(),
         data: data.clone(),
         key: None,
+        operator: None,
     };
     for (door, listener) in &smtp {
         welcome.smtp.push((*door, listener.local_addr()?));
     }
+    let settings = core_config.settings.clone();
     let core = Core::build(core_config).await?;
     if let Some(secret) = core.first_key().await? {
         secrets::keep_first_key(&data, &secret)?;
     }
+    welcome.transport = core.transports();
     welcome.key = secrets::first_key(&data)?;
+    welcome.operator = core.first_operator().await?;
     let token = GatewayToken::new(env.required("POSTERN_GATEWAY_TOKEN")?)?;
     let client = CoreClient::new(core.channel(), token, "rest");
     let edge = Edge::build(tracker_config, client.with_door("tracking"))?;
     let smtp_gateway =
         Gateway::build(smtp_config, client.with_door("smtp"), Limiter::from_env(&env)?)?;
-    let gateway = postern_gateway_rest::build(rest_config, client);
+    let gateway = postern_gateway_rest::build(rest_config, client, settings);
     let stop = shutdown::token_on_signal()?;
     // The gateways close first, so that no call of theirs meets a closed core.
     let gateways_closed = CancellationToken::new();
@@ -123,30 +127,44 @@ struct Welcome {
     smtp: Vec<(Door, SocketAddr)>,
     data: PathBuf,
     key: Option<String>,
+    operator: Option<FirstOperator>,
 }
 
 impl std::fmt::Display for Welcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { transport, grpc, rest, tracker, smtp, data, key } = self;
+        let Self { transport, grpc, rest, tracker, smtp, data, key, operator } = self;
         let key = key.as_deref().unwrap_or("$POSTERN_API_KEY");
         writeln!(f, "Postern is up. Mail goes to: {transport}.\n")?;
-        writeln!(f, "  inbox    http://{rest}/inbox")?;
-        writeln!(f, "  REST     http://{rest}/v1        docs http://{rest}/docs")?;
-        writeln!(f, "  gRPC     {grpc}")?;
-        writeln!(f, "  tracking http://{tracker}   opens, clicks, unsubscribes")?;
+        writeln!(f, "  dashboard  http://{rest}/")?;
+        match operator {
+            Some(FirstOperator { username, password: Some(password) }) => {
+                writeln!(
+                    f,
+                    "             log in as {username}, password {password} (shown this once)"
+                )?;
+            }
+            Some(FirstOperator { username, password: None }) => {
+                writeln!(f, "             log in as {username} with POSTERN_OPERATOR_PASSWORD")?;
+            }
+            None => {}
+        }
+        writeln!(f, "  inbox      http://{rest}/inbox")?;
+        writeln!(f, "  REST       http://{rest}/v1        docs http://{rest}/docs")?;
+        writeln!(f, "  gRPC       {grpc}")?;
+        writeln!(f, "  tracking   http://{tracker}   opens, clicks, unsubscribes")?;
         for (door, address) in smtp {
             match door {
                 Door::StartTls => {
-                    writeln!(f, "  SMTP     {address}   STARTTLS, password: an API key")?
+                    writeln!(f, "  SMTP       {address}   STARTTLS, password: an API key")?
                 }
-                Door::ImplicitTls => writeln!(f, "  SMTPS    {address}")?,
+                Door::ImplicitTls => writeln!(f, "  SMTPS      {address}")?,
                 Door::Sink => {
-                    writeln!(f, "  sink     {address}   plain SMTP, straight to the inbox")?
+                    writeln!(f, "  sink       {address}   plain SMTP, straight to the inbox")?
                 }
             }
         }
-        writeln!(f, "  data     {}", data.display())?;
-        writeln!(f, "  API key  {key}\n\nSend a mail:\n")?;
+        writeln!(f, "  data       {}", data.display())?;
+        writeln!(f, "  API key    {key}\n\nSend a mail:\n")?;
         writeln!(
             f,
             "  curl -sS http://{rest}/v1/messages -H 'Authorization: Bearer {key}' \\

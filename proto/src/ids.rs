@@ -91,6 +91,10 @@ ids! {
     SmtpCredentialId = "smc";
     /// An endpoint that events are posted to.
     WebhookId = "whk";
+    /// A person who may log in to the dashboard.
+    OperatorId = "opr";
+    /// An entry of the audit log.
+    AuditId = "aud";
     /// A mail caught by the local inbox.
     SinkId = "snk";
     /// A request, for logs and error answers.

@@ -1,6 +1,7 @@
 //! The names of gRPC metadata entries and scopes, which both sides of the wire must spell alike.
 
-/// Carries the caller's credential: `Bearer <API key>`, or from a gateway `Session <session>`.
+/// Carries the caller's credential: `Bearer <API key>`, or from a gateway `Session <session>` for an
+/// SMTP credential it had checked, or `Operator <session>` for a person who has logged in.
 pub const AUTHORIZATION: &str = "authorization";
 /// The secret with which a gateway proves that it is one; only then are the two entries below it
 /// believed.
@@ -28,9 +29,10 @@ pub const ANSWERED_REQUEST_ID: &str = "request-id";
 pub const TRACEPARENT: &str = "traceparent";
 
 /// Every scope an API key can have; `*` means all of them.
-pub const SCOPES: [&str; 20] = [
+pub const SCOPES: [&str; 25] = [
     "messages:send",
     "messages:read",
+    "messages:content",
     "events:read",
     "templates:read",
     "templates:write",
@@ -49,4 +51,8 @@ pub const SCOPES: [&str; 20] = [
     "keys:write",
     "settings:read",
     "settings:write",
+    "queue:write",
+    "operators:read",
+    "operators:write",
+    "audit:read",
 ];

@@ -105,6 +105,9 @@ reasons! {
     ApiKeyExists, "API_KEY_EXISTS", AlreadyExists, 409, 550 "5.7.8", false, "An API key with this hash exists";
     SmtpCredentialNotFound, "SMTP_CREDENTIAL_NOT_FOUND", NotFound, 404, 550 "5.7.8", false, "There is no such SMTP credential";
     SmtpCredentialExists, "SMTP_CREDENTIAL_EXISTS", AlreadyExists, 409, 550 "5.7.8", false, "An SMTP credential with this user name exists";
+    OperatorNotFound, "OPERATOR_NOT_FOUND", NotFound, 404, 550 "5.7.8", false, "There is no such operator";
+    OperatorExists, "OPERATOR_EXISTS", AlreadyExists, 409, 550 "5.7.8", false, "An operator with this user name exists";
+    LastAdmin, "LAST_ADMIN", FailedPrecondition, 409, 550 "5.7.1", false, "The last admin stays one";
     WebhookNotFound, "WEBHOOK_NOT_FOUND", NotFound, 404, 550 "5.3.5", false, "There is no such webhook";
     WebhookDeliveryNotFound, "WEBHOOK_DELIVERY_NOT_FOUND", NotFound, 404, 550 "5.3.5", false, "There is no such delivery of a webhook";
     SettingNotFound, "SETTING_NOT_FOUND", NotFound, 404, 550 "5.3.5", false, "There is no such setting";

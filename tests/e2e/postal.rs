@@ -259,5 +259,5 @@ async fn mail_that_postal_never_ends_is_given_up() {
     let id = stack.send_to("ann@good.test").await.unwrap();
     let message = stack.wait_state(&id, "failed").await.unwrap();
     let text = message["recipients"][0]["last_reply"]["text"].as_str().unwrap();
-    assert!(text.contains("POSTERN_POSTAL_SILENCE_MAX"), "{message}");
+    assert!(text.contains("postal.silence_max"), "{message}");
 }

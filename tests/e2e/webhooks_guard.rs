@@ -3,6 +3,7 @@
 use postern_tests::dns;
 use postern_tests::hook_receiver::HookReceiver;
 use postern_tests::stack::Stack;
+use postern_tests::wait;
 use serde_json::{Value, json};
 
 use super::webhooks::create;
@@ -90,4 +91,26 @@ async fn what_is_wrong_with_an_endpoint_is_named() {
     assert_eq!((answer.status, answer.text("code")), (404, "webhook_delivery_not_found"));
     let answer = stack.post(&format!("/v1/webhooks/{id}/replay"), &json!({})).await.unwrap();
     assert_eq!((answer.status, answer.text("code")), (422, "missing_field"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_endpoint_at_which_everything_fails_for_too_long_is_disabled() {
+    let receiver = HookReceiver::start().await.unwrap();
+    let vars =
+        [("POSTERN_WEBHOOK_PRIVATE_TARGETS", "allow"), ("POSTERN_WEBHOOKS_RETRY_PERCENT", "0")];
+    let stack = Stack::start(&vars).await.unwrap();
+    super::settings::set(&stack, &[("webhooks.disable_after", "1s")]).await;
+    let (bad, _) = create(&stack, &receiver.url("bad"), json!({})).await;
+    let (good, _) = create(&stack, &receiver.url("good"), json!({})).await;
+    receiver.set_mode("bad", "500").unwrap();
+    let disabled = wait::until("it is disabled", async || {
+        stack.send_to("ann@good.test").await?;
+        let shown = stack.get(&format!("/v1/webhooks/{bad}")).await?.body;
+        Ok((shown["disabled"] == true).then_some(shown))
+    });
+    let disabled = disabled.await.unwrap();
+    let reason = disabled["disable_reason"].as_str().unwrap();
+    assert!(reason.contains("longer than webhooks.disable_after"), "{disabled}");
+    let shown = stack.get(&format!("/v1/webhooks/{good}")).await.unwrap();
+    assert_eq!(shown.body["disabled"], false, "{shown:?}");
 }

@@ -7,6 +7,7 @@ stdin is closed. Every accepted mail becomes FOLDER/NNNNNN.json (envelope) and F
 
   defer   451 4.7.1 to the first RCPT, then accepted
   refuse  550 5.1.1 always
+  script  550 5.1.1 always, in words that a browser would run
   drop    the connection is closed after the first content, without an answer; later accepted
   slow    the answer to the content waits until the file FOLDER/release exists
   other   accepted
@@ -30,6 +31,8 @@ class Handler:
         local = address.split("@")[0].split("+")[0]
         if local == "refuse":
             return "550 5.1.1 no such user"
+        if local == "script":
+            return "550 5.1.1 <script>alert('reply')</script>"
         if local == "defer" and self.first(address):
             return "451 4.7.1 try again later"
         envelope.rcpt_tos.append(address)

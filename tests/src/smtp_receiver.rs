@@ -52,6 +52,11 @@ impl Receiver {
         format!("smtp://127.0.0.1:{}?tls=off", self.port())
     }
 
+    /// Where the mails are, as files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Lets recipients named `slow` have their answer from now on.
     pub fn release(&self) -> anyhow::Result<()> {
         std::fs::write(self.folder.path().join("release"), b"").context("cannot write release")

@@ -3,6 +3,7 @@
 
 mod functions;
 mod manifests;
+mod settings;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -150,4 +151,9 @@ fn both_backends_have_the_same_shape() {
 #[test]
 fn crates_depend_on_what_the_law_allows() {
     none(&manifests::breaches(&root()));
+}
+
+#[test]
+fn every_setting_is_used_and_described() {
+    none(&settings::breaches(&root(), &sources()));
 }

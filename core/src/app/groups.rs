@@ -76,8 +76,9 @@ pub(super) fn lab(
         },
     );
     let sink = Arc::new(Capture::new(stores.db.clone(), clock.clone()));
-    let choice = &config.transport_choice;
-    let transports = Transports::new(choice, &config.transport, sink, postal, rand::random())?;
+    let (choice, in_force) = (config.policy.transports.clone(), directory.in_force());
+    let transport = &config.transport;
+    let transports = Transports::new(choice, transport, in_force, sink, postal, rand::random())?;
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     Ok(Lab {
         queue: stores.queue.clone(),
@@ -85,7 +86,7 @@ pub(super) fn lab(
         finish,
         postpone,
         directory: directory.clone(),
-        tracker: config.tracker.clone(),
+        tracker: config.policy.tracker.clone(),
         transports,
         retry: config.retry.clone(),
         clock: clock.clone(),

@@ -2,14 +2,18 @@
 
 use postern_kit::clock::Clock;
 use postern_kit::env::Env;
-use postern_proto::ids::KeyId;
+use postern_proto::ids::{KeyId, MessageId, RecipientId};
 
 use super::Core;
+use crate::capture::Capture;
 use crate::config::{CoreConfig, StoreConfig};
+use crate::model::delivery::{Mail, Outcome};
 use crate::model::directory::{ApiKey, CredentialKind};
 use crate::store::conformance::in_schema;
+use crate::store::inbox::{self, InboxFilter};
 use crate::store::messages::{self, MessageFilter};
-use crate::store::{credentials, directory};
+use crate::store::{credentials, directory, settings};
+use crate::transport::Transport as _;
 
 /// When the tests begin.
 const NOW: i64 = 1_800_000_000_000;
@@ -92,6 +96,61 @@ async fn a_key_with_a_successor_is_announced_only_while_it_is_used() {
     uses.flush(&*core.context.db).await.unwrap();
     assert_eq!(core.notices.round().await.unwrap(), 1);
     assert_eq!(core.subjects().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_for_how_long_is_said_by_the_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = env().with("POSTERN_DATA", folder.path().to_str().unwrap());
+    let clock = Clock::manual(NOW);
+    let core = Core::build_at(CoreConfig::from_env(&env).unwrap(), clock.clone()).await.unwrap();
+    let (db, queue) = (core.context.db.clone(), core.context.queue.clone());
+    let set = async |name, value| {
+        settings::put(&*db, name, value, None).await.unwrap();
+        core.context.directory.refresh().await.unwrap();
+        core.keeper.purge().await.unwrap();
+    };
+    let kept = async || {
+        let filter = MessageFilter::default();
+        let (list, _) = messages::list(&*db, &filter, None, 10).await.unwrap();
+        let mut contents = 0;
+        for (row, _) in &list {
+            contents += usize::from(queue.content(row.content_id).await.unwrap().is_some());
+        }
+        (list.len(), contents)
+    };
+    core.keep(&key(1, 90)).await;
+    core.keep(&key(2, 90)).await;
+    clock.advance(80 * DAY_MS);
+    assert_eq!(core.notices.round().await.unwrap(), 2);
+    let filter = MessageFilter::default();
+    for (row, _) in messages::list(&*db, &filter, None, 10).await.unwrap().0 {
+        assert_eq!(queue.cancel(row.id, clock.now_ms()).await.unwrap(), 1);
+    }
+    clock.advance(DAY_MS);
+    core.keeper.purge().await.unwrap();
+    assert_eq!(kept().await, (2, 2), "the defaults");
+    set("content.retention", "25h").await;
+    assert_eq!(kept().await, (2, 2));
+    set("content.retention", "23h").await;
+    assert_eq!(kept().await, (2, 0));
+    set("message.retention", "0ms").await;
+    assert_eq!(kept().await, (2, 0), "for ever");
+    set("message.retention", "23h").await;
+    assert_eq!(kept().await, (1, 0), "the one with the newest event stays");
+    let inbox = Capture::new(db.clone(), clock.clone());
+    for _ in 0..3 {
+        let mail = Mail {
+            delivery: RecipientId::generate(),
+            message: MessageId::generate(),
+            from: "a@shop.test".to_owned(),
+            to: "b@good.test".to_owned(),
+            bytes: "Subject: s\r\n\r\nx\r\n".into(),
+        };
+        assert!(matches!(inbox.deliver(mail).await, Outcome::Delivered { .. }));
+    }
+    set("inbox.keep", "2").await;
+    assert_eq!(inbox::list(&*db, &InboxFilter::default(), 10).await.unwrap().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::directory::Directory;
 use crate::model::campaign::{Action, AmsState, LogEntry};
-use crate::store::{Database, Error, campaigns};
+use crate::store::{Database, Error, campaigns, destinations};
 
 use self::rules::Rules;
 
@@ -57,6 +57,7 @@ impl Watcher {
         let now_ms = self.clock.now_ms();
         // What was parked by a node that had not heard yet goes on, whoever held the campaign.
         campaigns::sweep(&*self.db, now_ms).await?;
+        destinations::sweep(&*self.db, now_ms).await?;
         if !settings.is_on(&AUTOSTOP_ENABLED) {
             return Ok(0);
         }

@@ -55,6 +55,7 @@ fn setup(addresses: &[&str], edges: &[(&str, &str)]) -> Setup {
         tracker: Some(Arc::new(Tracker {
             keys: secret.parse().unwrap(),
             base: "https://edge.out.example".to_owned(),
+            is_here_only: false,
             by_sender: edges.iter().map(by_sender).collect::<BTreeMap<_, _>>(),
         })),
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use postern_proto::ids::{BatchId, MessageId, RecipientId};
 use postern_proto::reason::Reason;
+use postern_proto::settings::{IDEMPOTENCY_TTL, MAX_AGE, MESSAGE_BYTES};
 use postern_proto::status::Failure;
 
 use crate::mime;
@@ -188,7 +189,7 @@ impl Intake {
     }
 
     fn check_size(&self, bytes: usize) -> Result<(), Failure> {
-        let max = self.policy.message_bytes_max;
+        let max = self.directory.now().settings().count(&MESSAGE_BYTES);
         if bytes <= max {
             return Ok(());
         }
@@ -278,7 +279,7 @@ impl Intake {
         now_ms: i64,
     ) -> MessageRow {
         let start = labels.send_ms.unwrap_or(now_ms).max(now_ms);
-        let latest = start + self.policy.max_age.as_millis() as i64;
+        let latest = start + self.directory.now().settings().get(&MAX_AGE);
         MessageRow {
             id,
             content_id: id.uuid(),
@@ -310,7 +311,8 @@ impl Intake {
         let (text, fingerprint) = request?;
         // A scheduled message may be asked about again until a day after it went.
         let after_send = send_ms.map_or(0, |send_ms| send_ms + 86_400_000);
-        let expire_ms = (now_ms + self.policy.idempotency_ttl.as_millis() as i64).max(after_send);
+        let kept_ms = self.directory.now().settings().get(&IDEMPOTENCY_TTL);
+        let expire_ms = (now_ms + kept_ms).max(after_send);
         Some(Idempotency {
             key: super::idempotency_name(key, operation, &text),
             fingerprint,

@@ -11,12 +11,12 @@ mod wishes;
 pub mod quota;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use postern_kit::clock::Clock;
 use postern_proto::ids::MessageId;
 use postern_proto::reason::Reason;
+use postern_proto::settings::{DAILY_LIMIT, DAILY_LIMIT_PER_KEY};
 use postern_proto::status::Failure;
 use prost::Message as _;
 use tracing::{Instrument as _, Span};
@@ -30,6 +30,8 @@ use crate::model::message::{Accepted, Claimed, NewMessage, Receipt, Submission};
 use crate::rpc::auth::INBOX_KEY;
 use crate::store::group::Group;
 use crate::store::{Database, idempotency};
+use crate::track::Tracker;
+use crate::transport::TransportChoice;
 use crate::worker::{Handle, Job, Prepared};
 
 use self::expand::RequestKey;
@@ -50,28 +52,22 @@ pub enum SenderPolicy {
 /// The rules of acceptance that an operator sets.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Which senders are allowed.
-    pub senders: SenderPolicy,
+    /// Which senders are allowed; none: any while all mail stays here, else the registered ones.
+    pub senders: Option<SenderPolicy>,
     /// Allowed sender domains besides the registered ones.
     pub sender_domains: Vec<String>,
-    /// Recipients per day over all keys; 0 for no limit.
-    pub daily_limit: i64,
-    /// The largest content in octets.
-    pub message_bytes_max: usize,
-    /// How long a message is tried when it does not say itself.
-    pub max_age: Duration,
-    /// How long the answer under an idempotency key is kept.
-    pub idempotency_ttl: Duration,
     /// Mail without an idempotency key is refused; what comes by SMTP has one of its gateway.
     pub idempotency_required: bool,
+    /// Where mail goes.
+    pub transports: TransportChoice,
+    /// How tracking links are made; none without keys to sign them with.
+    pub tracker: Option<Arc<Tracker>>,
 }
 
 /// Accepts messages.
 pub struct Intake {
     /// The rules.
     pub policy: Policy,
-    /// There are keys to sign tracking links with.
-    pub has_tracker: bool,
     /// Keys, domains, templates.
     pub directory: Arc<Directory>,
     /// The time.
@@ -175,8 +171,13 @@ impl Intake {
 
     /// The daily limits that hold for a key, each with the scope in which it counts; 0 is none.
     pub fn daily_limits(&self, key: &ApiKey) -> [(String, i64); 2] {
-        let total = (quota::TOTAL.to_owned(), self.policy.daily_limit);
-        [(key.id.to_string(), key.daily_limit), total]
+        let known = self.directory.now();
+        let of_all = known.settings().get(&DAILY_LIMIT);
+        let of_key = match key.daily_limit {
+            0 => known.settings().get(&DAILY_LIMIT_PER_KEY),
+            own => own,
+        };
+        [(key.id.to_string(), of_key), (quota::TOTAL.to_owned(), of_all)]
     }
 
     /// The stored answer to a request that was accepted before, whatever has changed since: a limit
@@ -198,6 +199,21 @@ impl Intake {
         Ok(Some(Answer { receipt, replayed: true, expire_ms: Some(stored.expire_ms) }))
     }
 
+    /// Whether no mail leaves this machine now.
+    pub fn is_local(&self) -> bool {
+        self.policy.transports.is_local(self.directory.now().settings())
+    }
+
+    /// Where mail goes now, in words.
+    pub fn transports(&self) -> String {
+        self.policy.transports.describe(self.directory.now().settings())
+    }
+
+    fn senders(&self) -> SenderPolicy {
+        let implied = || if self.is_local() { SenderPolicy::Any } else { SenderPolicy::Registered };
+        self.policy.senders.unwrap_or_else(implied)
+    }
+
     /// Whether a key may send from this address.
     pub fn authorise_sender(&self, key: &ApiKey, email: &str) -> Result<(), Failure> {
         let domain = domain_of(email);
@@ -212,7 +228,7 @@ impl Intake {
         if !key.sender_domains.is_empty() && !listed(&key.sender_domains) {
             return refused(format!("this key may not send from {domain}"));
         }
-        let known = match self.policy.senders {
+        let known = match self.senders() {
             SenderPolicy::Any => true,
             SenderPolicy::Registered => {
                 listed(&self.policy.sender_domains) || self.directory.now().has_domain(&domain)

@@ -26,7 +26,8 @@ impl Intake {
         labels: &Labels,
         brings_own: impl FnOnce() -> bool,
     ) -> Result<Option<Tracking>, Failure> {
-        if !self.has_tracker {
+        let tracker = self.policy.tracker.as_ref();
+        if !tracker.is_some_and(|tracker| tracker.reaches_recipients(self.is_local())) {
             if !message.needs_links() {
                 return Ok(None);
             }

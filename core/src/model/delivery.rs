@@ -152,9 +152,19 @@ pub struct Reply {
     /// The TLS version; empty for a plain connection.
     #[prost(string, tag = "6")]
     pub tls: String,
+    /// What was said until then, line by line; empty where there was no conversation. Kept with the
+    /// event only.
+    #[prost(string, repeated, tag = "7")]
+    pub transcript: Vec<String>,
 }
 
 impl Reply {
+    /// The reply without what was said before it.
+    #[must_use]
+    pub fn alone(&self) -> Self {
+        Self { transcript: Vec::new(), ..self.clone() }
+    }
+
     /// Longer texts are cut.
     pub const TEXT_BYTES_MAX: usize = 1024;
 
@@ -302,6 +312,19 @@ pub enum Outcome {
         /// How long to wait for a report before trying again.
         wait: Duration,
     },
+}
+
+impl Outcome {
+    /// The reply that it goes by.
+    pub fn reply_mut(&mut self) -> &mut Reply {
+        match self {
+            Self::Delivered { reply }
+            | Self::Deferred { reply, .. }
+            | Self::Refused { reply, .. }
+            | Self::Sent { reply, .. }
+            | Self::Unknown { reply, .. } => reply,
+        }
+    }
 }
 
 /// By what a system that took mail over calls it. Both belong together: ids alone are not unique.

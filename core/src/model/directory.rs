@@ -2,7 +2,9 @@
 //! mails of the local inbox.
 
 use ipnet::IpNet;
-use postern_proto::ids::{KeyId, MessageId, SinkId, SmtpCredentialId, SuppressionId, TemplateId};
+use postern_proto::ids::{
+    KeyId, MessageId, OperatorId, SinkId, SmtpCredentialId, SuppressionId, TemplateId,
+};
 
 use super::content::Wishes;
 
@@ -82,9 +84,16 @@ pub struct ApiKey {
     pub replaced_by: Option<KeyId>,
     /// When it was last used, as far as that is stored.
     pub last_use: Option<LastUse>,
+    /// It stands for this operator, who is logged in, and is not stored.
+    pub operator: Option<OperatorId>,
 }
 
 impl ApiKey {
+    /// Who acts with this key, as an id.
+    pub fn actor(&self) -> String {
+        self.operator.map_or_else(|| self.id.to_string(), |operator| operator.to_string())
+    }
+
     /// A key for these scopes that is bound to nothing, never expires and has no secret: what the
     /// system itself acts with, and what others are made from.
     pub fn unbound(id: KeyId, display_name: &str, scopes: &[&str]) -> Self {
@@ -105,6 +114,7 @@ impl ApiKey {
             replaces: None,
             replaced_by: None,
             last_use: None,
+            operator: None,
         }
     }
 }

@@ -9,3 +9,4 @@ pub mod directory;
 pub mod domain;
 pub mod campaign;
 pub mod webhook;
+pub mod operator;

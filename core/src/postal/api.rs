@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use postern_proto::settings::POSTAL_TIMEOUT;
 use reqwest::header::{CONTENT_TYPE, HOST, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::config::ApiConfig;
+use crate::in_force::InForce;
 use crate::model::delivery::{Mail, Ticket};
 use crate::outgoing;
 
@@ -98,19 +100,18 @@ pub struct Api {
     config: ApiConfig,
     key: HeaderValue,
     host: Option<HeaderValue>,
+    settings: InForce,
 }
 
 impl Api {
     /// A client; calls nobody yet. None when the header fields cannot be made or TLS cannot be set up.
-    pub fn new(config: &ApiConfig) -> Option<Self> {
-        let client = outgoing::builder()
-            .timeout(config.timeout)
-            // The Host field can be chosen in HTTP/1.1 only.
-            .http1_only();
+    pub fn new(config: &ApiConfig, settings: InForce) -> Option<Self> {
+        // The Host field can be chosen in HTTP/1.1 only.
+        let client = outgoing::builder().http1_only();
         let mut key = HeaderValue::from_str(&config.key).ok()?;
         key.set_sensitive(true);
         let host = config.host.as_deref().map(HeaderValue::from_str).transpose().ok()?;
-        Some(Self { client: client.build().ok()?, config: config.clone(), key, host })
+        Some(Self { client: client.build().ok()?, config: config.clone(), key, host, settings })
     }
 
     /// The host that is called, for the record.
@@ -143,37 +144,40 @@ impl Api {
 
     async fn call(&self, method: &str, body: &Value) -> Result<Value, Fault> {
         let mut url = self.config.url.clone();
+        let limit = self.settings.now().time(&POSTAL_TIMEOUT);
         url.set_path(&format!("/api/v1/{method}"));
         let mut request = self
             .client
             .post(url)
+            .timeout(limit)
             .header(CONTENT_TYPE, "application/json")
             .header("x-server-api-key", self.key.clone())
             .body(body.to_string());
         if let Some(host) = &self.host {
             request = request.header(HOST, host.clone());
         }
-        let mut response = request.send().await.map_err(|error| self.broken(&error))?;
+        let mut response = request.send().await.map_err(|error| broken(&error, limit))?;
         let status = response.status().as_u16();
         let body = outgoing::body(&mut response, ANSWER_BYTES_MAX).await;
-        let body = body.map_err(|error| self.broken(&error))?;
+        let body = body.map_err(|error| broken(&error, limit))?;
         let foreign = || Fault::Unknown("the answer is not Postal's".to_owned());
         let body = body.ok_or_else(foreign)?;
         judge(status, &body)
     }
+}
 
-    fn broken(&self, error: &reqwest::Error) -> Fault {
-        if error.is_connect() {
-            return Fault::Unreached(outgoing::cause(error));
-        }
-        if error.is_timeout() {
-            return Fault::Late(self.config.timeout);
-        }
-        if error.is_builder() {
-            return Fault::Configuration(outgoing::cause(error));
-        }
-        Fault::Unknown(outgoing::cause(error))
+/// What a call came to that got no answer within `limit`.
+fn broken(error: &reqwest::Error, limit: Duration) -> Fault {
+    if error.is_connect() {
+        return Fault::Unreached(outgoing::cause(error));
     }
+    if error.is_timeout() {
+        return Fault::Late(limit);
+    }
+    if error.is_builder() {
+        return Fault::Configuration(outgoing::cause(error));
+    }
+    Fault::Unknown(outgoing::cause(error))
 }
 
 /// What an answer means. Pure.

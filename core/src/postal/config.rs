@@ -32,16 +32,6 @@ pub struct PostalConfig {
     pub api: Option<ApiConfig>,
     /// Its webhooks.
     pub hook: HookConfig,
-    /// `POSTERN_POSTAL_UNKNOWN_WAIT`, default 15m: how long a report is waited for when it is not known
-    /// whether Postal took a mail; then it is handed over again.
-    pub unknown_wait: Duration,
-    /// `POSTERN_POSTAL_ASK_AFTER`, default 1h: Postal is asked about mail of which it has reported no
-    /// end for so long, and again after as long.
-    pub ask_after: Duration,
-    /// `POSTERN_POSTAL_SILENCE_MAX`, default 3d: mail is given up when Postal knows of no end by then.
-    pub silence_max: Duration,
-    /// `POSTERN_POSTAL_ORPHAN_TIME`, default 1h: how long a report of unknown mail is kept.
-    pub orphan_time: Duration,
 }
 
 /// Where mail is handed over.
@@ -54,8 +44,6 @@ pub struct ApiConfig {
     pub key: String,
     /// `POSTERN_POSTAL_HOST`: its `web_hostname`, where the url has another name for it.
     pub host: Option<String>,
-    /// `POSTERN_POSTAL_TIMEOUT`, default 30s: for one call.
-    pub timeout: Duration,
 }
 
 impl std::fmt::Debug for ApiConfig {
@@ -86,15 +74,7 @@ pub struct HookConfig {
 impl PostalConfig {
     /// Reads the variables named on the fields.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
-        let minutes = |count: u64| Duration::from_secs(60 * count);
-        Ok(Self {
-            api: env.get(URL).map(|url| api(env, url)).transpose()?,
-            hook: hook(env)?,
-            unknown_wait: env.duration("POSTERN_POSTAL_UNKNOWN_WAIT", minutes(15))?,
-            ask_after: env.duration("POSTERN_POSTAL_ASK_AFTER", minutes(60))?,
-            silence_max: env.duration("POSTERN_POSTAL_SILENCE_MAX", minutes(3 * 24 * 60))?,
-            orphan_time: env.duration("POSTERN_POSTAL_ORPHAN_TIME", minutes(60))?,
-        })
+        Ok(Self { api: env.get(URL).map(|url| api(env, url)).transpose()?, hook: hook(env)? })
     }
 }
 
@@ -128,8 +108,7 @@ fn api(env: &Env, url: &str) -> Result<ApiConfig, EnvError> {
     if host.as_ref().is_some_and(|host| !host.bytes().all(host_char)) {
         return Err(EnvError::new(HOST, "is not a host name in ASCII"));
     }
-    let timeout = env.duration("POSTERN_POSTAL_TIMEOUT", Duration::from_secs(30))?;
-    Ok(ApiConfig { url, key, host, timeout })
+    Ok(ApiConfig { url, key, host })
 }
 
 fn hook(env: &Env) -> Result<HookConfig, EnvError> {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use postern_kit::clock::Clock;
+use postern_proto::settings::POSTAL_ASK_AFTER;
 use subtle::ConstantTimeEq as _;
 use tokio::time::Instant;
 
@@ -58,7 +59,6 @@ pub enum Refused {
 /// Takes webhooks in.
 pub struct Hook {
     config: HookConfig,
-    ask_after: Duration,
     keyring: Keyring,
     reports: Arc<dyn Reports>,
     tracking: Arc<dyn Tracking>,
@@ -86,7 +86,6 @@ impl Hook {
         Self {
             keyring: Keyring::new(&config.hook),
             config: config.hook.clone(),
-            ask_after: config.ask_after,
             reports: stored.reports,
             tracking: stored.tracking,
             db: stored.db,
@@ -155,7 +154,7 @@ impl Hook {
                     subject: subject.clone(),
                     news: news.clone(),
                     create_ms: now_ms,
-                    ask_ms: now_ms.saturating_add(self.ask_after.as_millis() as i64),
+                    ask_ms: now_ms + self.directory.now().settings().get(&POSTAL_ASK_AFTER),
                 };
                 let unknown = self.report(report).await? == Reported::Unknown;
                 Ok(unknown.then(|| subject.clone()))

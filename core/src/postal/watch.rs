@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_kit::clock::Clock;
+use postern_proto::settings::{POSTAL_ASK_AFTER, POSTAL_ORPHAN_TIME, POSTAL_SILENCE_MAX};
 use tokio_util::sync::CancellationToken;
 
 use super::api::{Api, Attempt, Fault};
-use super::config::PostalConfig;
 use super::hook::{Hook, Refused};
 use super::news::{self, Said};
+use crate::in_force::InForce;
 use crate::model::delivery::Category;
 use crate::store::handovers::{self, KeptFrom, Silent};
 use crate::store::reports::{News, Report};
@@ -36,7 +37,7 @@ pub struct Watch {
     /// For asking; none when Postal is not used any more.
     pub api: Option<Api>,
     /// The times.
-    pub config: PostalConfig,
+    pub settings: InForce,
     /// The time.
     pub clock: Clock,
 }
@@ -99,8 +100,8 @@ impl Watch {
 
     /// Asks about mail of which no end was heard in time.
     async fn ask(&self) -> Result<(), Error> {
-        let now_ms = self.clock.now_ms();
-        let next_ms = now_ms.saturating_add(self.config.ask_after.as_millis() as i64);
+        let (now_ms, settings) = (self.clock.now_ms(), self.settings.now());
+        let next_ms = now_ms + settings.get(&POSTAL_ASK_AFTER);
         let mut api = self.api.as_ref();
         for silent in handovers::silent(&*self.db, now_ms, next_ms, BATCH).await? {
             let id = silent.subject.ticket.id;
@@ -116,7 +117,7 @@ impl Watch {
                 api = api.filter(|_| *fault == Fault::NoMessage);
             }
             let end = told.ok().and_then(|attempts| end(&attempts));
-            let over = now_ms - silent.create_ms >= self.config.silence_max.as_millis() as i64;
+            let over = now_ms - silent.create_ms >= settings.get(&POSTAL_SILENCE_MAX);
             let end = end.or_else(|| over.then(silence));
             let Some((key, news)) = end else { continue };
             self.report(silent, &key, news, next_ms).await?;
@@ -142,7 +143,7 @@ impl Watch {
         let now_ms = self.clock.now_ms();
         let kept = KeptFrom {
             reports_ms: now_ms - REPORTS_KEPT.as_millis() as i64,
-            orphans_ms: now_ms - self.config.orphan_time.as_millis() as i64,
+            orphans_ms: now_ms - self.settings.now().get(&POSTAL_ORPHAN_TIME),
         };
         let dropped = handovers::forget(&*self.db, kept).await?;
         if dropped > 0 {
@@ -174,7 +175,7 @@ fn end(attempts: &[Attempt]) -> Option<(String, News)> {
 }
 
 fn silence() -> (String, News) {
-    let text = "Postal told of no end in the time that POSTERN_POSTAL_SILENCE_MAX allows";
+    let text = "Postal told of no end in the time that postal.silence_max allows";
     ("silence".to_owned(), news::failed(Category::Timeout, text))
 }
 

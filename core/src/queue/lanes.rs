@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-/// How many attempts may be under way.
+/// How many attempts may be under way; at least one each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneLimits {
     /// Over all destinations.
@@ -75,6 +75,18 @@ impl<T> Lanes<T> {
         Self { limits, lanes, ready, in_flight: 0, waiting: 0 }
     }
 
+    /// From here on these limits hold. What is under way beyond them goes on.
+    pub fn limit(&mut self, limits: LaneLimits) {
+        if self.limits == limits {
+            return;
+        }
+        self.limits = limits;
+        let names: Vec<_> = self.lanes.keys().cloned().collect();
+        for name in names {
+            self.offer(&name);
+        }
+    }
+
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.waiting
@@ -108,15 +120,27 @@ impl<T> Lanes<T> {
         if self.in_flight >= self.limits.total {
             return None;
         }
-        let name = self.ready.pop_front()?;
+        let name = self.next_ready()?;
         let lane = self.lanes.get_mut(&name)?;
-        lane.is_ready = false;
         let item = lane.queues.iter_mut().find_map(Campaigns::pop)?;
         lane.in_flight += 1;
         self.in_flight += 1;
         self.waiting -= 1;
         self.offer(&name);
         Some((name, item))
+    }
+
+    /// The lane whose turn it is.
+    fn next_ready(&mut self) -> Option<String> {
+        loop {
+            let name = self.ready.pop_front()?;
+            let lane = self.lanes.get_mut(&name)?;
+            lane.is_ready = false;
+            // It may have been ready under an earlier limit; it is looked at again when one of it ends.
+            if lane.in_flight < self.limits.per_lane {
+                return Some(name);
+            }
+        }
     }
 
     /// A delivery of this lane has ended.
@@ -214,6 +238,27 @@ mod tests {
         lanes.done("a");
         assert_eq!(lanes.pop().map(|(_, item)| item), Some("a3"));
         assert_eq!((lanes.waiting(), lanes.in_flight()), (0, 2));
+    }
+
+    #[test]
+    fn limits_change_under_way() {
+        let mut lanes = lanes(10, 1);
+        for item in ["a1", "a2", "a3", "a4"] {
+            lanes.push("a", 1, "", item);
+        }
+        assert_eq!(lanes.pop().map(|(_, item)| item), Some("a1"));
+        assert_eq!(lanes.pop(), None);
+        lanes.limit(LaneLimits { total: 10, per_lane: 3 });
+        assert_eq!(lanes.pop().map(|(_, item)| item), Some("a2"));
+        // The third was ready already.
+        lanes.limit(LaneLimits { total: 10, per_lane: 2 });
+        assert_eq!(lanes.pop(), None);
+        lanes.done("a");
+        assert_eq!(lanes.pop().map(|(_, item)| item), Some("a3"));
+        lanes.limit(LaneLimits { total: 1, per_lane: 5 });
+        assert_eq!(lanes.pop(), None);
+        lanes.limit(LaneLimits { total: 5, per_lane: 5 });
+        assert_eq!(lanes.pop().map(|(_, item)| item), Some("a4"));
     }
 
     #[test]

@@ -13,8 +13,11 @@ use crate::store::{credentials, directory};
 use crate::{credential, store};
 
 use super::Context;
+use super::act::By;
 use super::auth::{has_scope, hash};
-use super::credential_rules::{Asked, COMMON, Terms, check_alive, check_within, masked, overlap};
+use super::credential_rules::{
+    Asked, COMMON, Terms, check_alive, check_within, masked, names, overlap,
+};
 
 /// How long a key works when its maker does not say.
 const LIFE_MS: i64 = 90 * 86_400_000;
@@ -22,27 +25,28 @@ const LIFE_MS: i64 = 90 * 86_400_000;
 /// Makes a key. Returns it with its secret.
 pub(super) async fn create(
     context: &Context,
-    caller: &ApiKey,
+    by: &By,
     request: v1::CreateApiKeyRequest,
 ) -> Result<(v1::ApiKey, String), Failure> {
     let asked = request.api_key.unwrap_or_default();
     let now_ms = context.clock.now_ms();
-    let mut key = checked(caller, asked, request.never_expires, now_ms, Faults::default())?;
+    let mut key = checked(&by.key, asked, request.never_expires, now_ms, Faults::default())?;
     if request.validate_only {
         return Ok((v1::ApiKey { id: String::new(), ..shown(key) }, String::new()));
     }
     let secret = credential::generate(key.test);
     (key.hash, key.hint) = (hash(&secret), credential::hint(&secret));
-    directory::create_key(&*context.db, &key).await?;
+    let db = context.audited(by, "api_key.create", &key.id.to_string(), &described(&key));
+    directory::create_key(&db, &key).await?;
     context.directory.refresh().await?;
-    tracing::info!(key.id = %key.id, by = %caller.id, "api key made");
+    tracing::info!(key.id = %key.id, by = %by.key.id, "api key made");
     Ok((shown(key), secret))
 }
 
 /// Takes a key over by the SHA-256 of its secret.
 pub(super) async fn import(
     context: &Context,
-    caller: &ApiKey,
+    by: &By,
     request: v1::ImportApiKeyRequest,
 ) -> Result<v1::ApiKey, Failure> {
     let asked = request.api_key.unwrap_or_default();
@@ -53,7 +57,7 @@ pub(super) async fn import(
         [0; 32]
     });
     let now_ms = context.clock.now_ms();
-    let mut key = checked(caller, asked, request.never_expires, now_ms, faults)?;
+    let mut key = checked(&by.key, asked, request.never_expires, now_ms, faults)?;
     (key.hash, key.hint) = (hash, credential::hint_of_hash(&hash));
     if request.validate_only {
         if directory::key_by_hash(&*context.db, &hash).await?.is_some() {
@@ -61,26 +65,27 @@ pub(super) async fn import(
         }
         return Ok(v1::ApiKey { id: String::new(), ..shown(key) });
     }
-    match directory::create_key(&*context.db, &key).await {
+    let db = context.audited(by, "api_key.import", &key.id.to_string(), &described(&key));
+    match directory::create_key(&db, &key).await {
         Err(store::Error::Conflict(_)) => return Err(exists()),
         stored => stored?,
     }
     context.directory.refresh().await?;
-    tracing::info!(key.id = %key.id, by = %caller.id, "api key imported");
+    tracing::info!(key.id = %key.id, by = %by.key.id, "api key imported");
     Ok(shown(key))
 }
 
 /// Makes a key that takes the place of another. Returns it with its secret.
 pub(super) async fn rotate(
     context: &Context,
-    caller: &ApiKey,
+    by: &By,
     request: v1::RotateApiKeyRequest,
 ) -> Result<(v1::ApiKey, String), Failure> {
     let overlap_ms = overlap(request.overlap)?;
     let old = find(context, &request.id).await?;
     check_alive("id", old.revoke_ms)?;
     check_not_replaced(&old)?;
-    check_within(caller, &old)?;
+    check_within(&by.key, &old)?;
     let now_ms = context.clock.now_ms();
     let secret = credential::generate(old.test);
     let new = ApiKey {
@@ -91,13 +96,16 @@ pub(super) async fn rotate(
         expire_ms: old.expire_ms.map(|expire_ms| now_ms + (expire_ms - old.create_ms)),
         replaces: Some(old.id),
         last_use: None,
+        operator: None,
         ..old.clone()
     };
     if request.validate_only {
         let (id, hint) = (String::new(), String::new());
         return Ok((v1::ApiKey { id, hint, ..shown(new) }, String::new()));
     }
-    if !directory::rotate_key(&*context.db, &new, now_ms + overlap_ms).await? {
+    let detail = format!("{} takes its place", new.id);
+    let db = context.audited(by, "api_key.rotate", &old.id.to_string(), &detail);
+    if !directory::rotate_key(&db, &new, now_ms + overlap_ms).await? {
         // Somebody else was quicker, and what was checked above now says so.
         let now = find(context, &request.id).await?;
         check_alive("id", now.revoke_ms)?;
@@ -105,14 +113,14 @@ pub(super) async fn rotate(
         return Err(missing());
     }
     context.directory.refresh().await?;
-    tracing::info!(key.id = %new.id, replaces = %old.id, by = %caller.id, "api key rotated");
+    tracing::info!(key.id = %new.id, replaces = %old.id, by = %by.key.id, "api key rotated");
     Ok((shown(new), secret))
 }
 
 /// Changes fields of a key.
 pub(super) async fn update(
     context: &Context,
-    caller: &ApiKey,
+    by: &By,
     request: v1::UpdateApiKeyRequest,
 ) -> Result<v1::ApiKey, Failure> {
     let asked = request.api_key.unwrap_or_default();
@@ -120,15 +128,16 @@ pub(super) async fn update(
     let fields = masked(request.update_mask, &paths)?;
     let mut key = find(context, &asked.id).await?;
     check_alive("api_key.id", key.revoke_ms)?;
-    check_within(caller, &key)?;
+    check_within(&by.key, &key)?;
     let (mut faults, mut terms) = (Faults::default(), Terms::from(&key));
     for (path, _) in &fields {
         let asked = Asked::from(&asked);
-        asked.check(path, caller, context.clock.now_ms(), &mut terms, &mut faults)?;
+        asked.check(path, &by.key, context.clock.now_ms(), &mut terms, &mut faults)?;
     }
+    let detail = names(&fields);
     let fields: Vec<_> = fields.into_iter().map(|(_, field)| field).collect();
     if fields.contains(&CredentialField::Scopes) {
-        check_scopes(caller, &asked.scopes, &mut faults);
+        check_scopes(&by.key, &asked.scopes, &mut faults);
         key.scopes = asked.scopes;
     }
     faults.into_result()?;
@@ -136,29 +145,36 @@ pub(super) async fn update(
     if request.validate_only {
         return Ok(shown(key));
     }
-    if !credentials::update_key(&*context.db, &key, &fields).await? {
+    let db = context.audited(by, "api_key.update", &key.id.to_string(), &detail);
+    if !credentials::update_key(&db, &key, &fields).await? {
         check_alive("api_key.id", find(context, &asked.id).await?.revoke_ms)?;
         return Err(missing());
     }
     context.directory.refresh().await?;
-    tracing::info!(key.id = %key.id, by = %caller.id, "api key changed");
+    tracing::info!(key.id = %key.id, by = %by.key.id, "api key changed");
     Ok(shown(find(context, &asked.id).await?))
 }
 
 /// Revokes a key.
 pub(super) async fn revoke(
     context: &Context,
-    caller: &ApiKey,
+    by: &By,
     request: v1::RevokeApiKeyRequest,
 ) -> Result<v1::ApiKey, Failure> {
     if request.validate_only {
         return Ok(shown(find(context, &request.id).await?));
     }
     let (id, now_ms) = (parse_id(&request.id)?, context.clock.now_ms());
-    let key = directory::revoke_key(&*context.db, id, now_ms).await?.ok_or_else(missing)?;
+    let db = context.audited(by, "api_key.revoke", &id.to_string(), "");
+    let key = directory::revoke_key(&db, id, now_ms).await?.ok_or_else(missing)?;
     context.directory.refresh().await?;
-    tracing::info!(key.id = %key.id, by = %caller.id, "api key revoked");
+    tracing::info!(key.id = %key.id, by = %by.key.id, "api key revoked");
     Ok(shown(key))
+}
+
+/// What a new key is, for the audit log.
+fn described(key: &ApiKey) -> String {
+    format!("{}: {}", key.display_name, key.scopes.join(", "))
 }
 
 /// A key without its secret.
@@ -193,6 +209,7 @@ fn checked(
         replaces: None,
         replaced_by: None,
         last_use: None,
+        operator: None,
     })
 }
 

@@ -20,6 +20,7 @@ use tonic::metadata::MetadataMap;
 
 use crate::directory::Directory;
 use crate::model::directory::ApiKey;
+use crate::model::operator::{Operator, OperatorSession};
 use crate::uses::Uses;
 
 use super::session::{Kind, Session, Sessions, fingerprint};
@@ -56,7 +57,12 @@ impl Gate {
         let found = match presented(metadata)? {
             Some(Presented::Bearer(secret)) => self.by_secret(secret),
             Some(Presented::Session(text)) if from_gateway => self.by_session(text),
-            Some(Presented::Session(_)) => None,
+            Some(Presented::Operator(text)) if from_gateway => {
+                let session = self.by_operator(text).ok_or_else(nobody)?;
+                let key = operator_key(&session.operator);
+                return if has_scope(&key, scope) { Ok(Arc::new(key)) } else { Err(lacks(scope)) };
+            }
+            Some(Presented::Session(_) | Presented::Operator(_)) => None,
             None if from_gateway && self.inbox_open && needs_no_key(metadata, scope) => {
                 return Ok(Arc::new(inbox_key()));
             }
@@ -65,8 +71,7 @@ impl Gate {
         let (kind, key) = found.ok_or_else(unknown_key)?;
         self.admit(kind, &key, address(metadata, from_gateway))?;
         if !has_scope(&key, scope) {
-            let text = format!("the API key lacks the scope {scope}");
-            return Err(Failure::new(Reason::ScopeMissing, text).with("scope", scope));
+            return Err(lacks(scope));
         }
         Ok(key)
     }
@@ -121,6 +126,21 @@ impl Gate {
         Err(Failure::new(Reason::MissingCredentials, "this method is for gateways only"))
     }
 
+    /// The operator who is logged in, as a gateway says.
+    pub fn operator(&self, metadata: &MetadataMap) -> Result<OperatorSession, Failure> {
+        self.authorise_gateway(metadata)?;
+        let session = match presented(metadata)? {
+            Some(Presented::Operator(text)) => self.by_operator(text),
+            _ => None,
+        };
+        session.ok_or_else(nobody)
+    }
+
+    fn by_operator(&self, text: &str) -> Option<OperatorSession> {
+        let session = self.directory.now().operator_session(&hash(text))?;
+        (self.clock.now_ms() < session.expire_ms).then_some(session)
+    }
+
     /// The credential that a session stands for, while it is the one that was checked.
     fn by_session(&self, text: &str) -> Option<(Kind, Arc<ApiKey>)> {
         let now_ms = self.clock.now_ms();
@@ -140,6 +160,16 @@ impl Gate {
         }
     }
 
+    /// The key of a caller that calls without a gateway, whether it may do what it asks for or not.
+    pub fn direct_caller(&self, metadata: &MetadataMap) -> Option<Arc<ApiKey>> {
+        match presented(metadata) {
+            Ok(Some(Presented::Bearer(secret))) if !self.is_gateway(metadata).ok()? => {
+                self.by_secret(secret).map(|(_, key)| key)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a gateway speaks, as its token proves.
     pub fn is_gateway(&self, metadata: &MetadataMap) -> Result<bool, Failure> {
         let Some(token) = metadata.get(metadata::GATEWAY_TOKEN) else {
@@ -151,6 +181,15 @@ impl Gate {
         }
         Err(Failure::new(Reason::InvalidKey, "the gateway token is not valid"))
     }
+}
+
+fn nobody() -> Failure {
+    Failure::new(Reason::InvalidKey, "nobody is logged in; log in again")
+}
+
+fn lacks(scope: &str) -> Failure {
+    let text = format!("the API key lacks the scope {scope}");
+    Failure::new(Reason::ScopeMissing, text).with("scope", scope)
 }
 
 /// Whether a key has a scope.
@@ -211,6 +250,7 @@ fn unknown_key() -> Failure {
 enum Presented<'a> {
     Bearer(&'a str),
     Session(&'a str),
+    Operator(&'a str),
 }
 
 fn presented(metadata: &MetadataMap) -> Result<Option<Presented<'_>>, Failure> {
@@ -225,6 +265,7 @@ fn presented(metadata: &MetadataMap) -> Result<Option<Presented<'_>>, Failure> {
         "" => Err(malformed()),
         secret if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(Presented::Bearer(secret))),
         secret if scheme.eq_ignore_ascii_case("session") => Ok(Some(Presented::Session(secret))),
+        secret if scheme.eq_ignore_ascii_case("operator") => Ok(Some(Presented::Operator(secret))),
         _ => Err(malformed()),
     }
 }
@@ -236,4 +277,14 @@ pub const INBOX_KEY: KeyId = KeyId::from_uuid(uuid::Uuid::nil());
 pub(super) fn inbox_key() -> ApiKey {
     let scopes = ["sink:read", "sink:write", "messages:send"];
     ApiKey { test: true, ..ApiKey::unbound(INBOX_KEY, "local inbox", &scopes) }
+}
+
+/// Stands for an operator who is logged in.
+pub(super) fn operator_key(operator: &Operator) -> ApiKey {
+    ApiKey {
+        scopes: operator.role.scopes(),
+        create_ms: operator.create_ms,
+        operator: Some(operator.id),
+        ..ApiKey::unbound(KeyId::from_uuid(operator.id.uuid()), &operator.username, &[])
+    }
 }

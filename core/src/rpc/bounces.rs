@@ -20,7 +20,7 @@ impl BounceService for Bounces {
         &self,
         request: Request<v1::ImportBouncePatternsRequest>,
     ) -> Result<Response<v1::ImportBouncePatternsResponse>, Status> {
-        let caller = self.0.gate.authorise(request.metadata(), "settings:write")?;
+        let by = self.0.admit(request.metadata(), "settings:write")?;
         let request = request.into_inner();
         if request.yaml.is_empty() {
             return Err(Failure::field(Reason::MissingField, "yaml", "is missing").into());
@@ -28,11 +28,10 @@ impl BounceService for Bounces {
         let import = patterns::parse(&request.yaml)
             .map_err(|problem| Failure::field(Reason::InvalidValue, "yaml", problem))?;
         if !request.validate_only {
-            let db = &*self.0.db;
-            bounce_patterns::replace(db, &import.patterns).await.map_err(Failure::from)?;
+            let detail = format!("{} patterns", import.patterns.len());
+            let db = self.0.audited(&by, "bounce_patterns.import", "", &detail);
+            bounce_patterns::replace(&db, &import.patterns).await.map_err(Failure::from)?;
             self.0.directory.refresh().await.map_err(Failure::from)?;
-            let count = import.patterns.len();
-            tracing::info!(count, by = %caller.id, "bounce patterns imported");
         }
         Ok(Response::new(v1::ImportBouncePatternsResponse {
             used: import.patterns.len() as i32,

@@ -13,6 +13,7 @@ use postern_kit::trace::Trace;
 use postern_proto::ids::RequestId;
 use postern_proto::metadata;
 use postern_proto::reason::Reason;
+use postern_proto::settings::RPC_TIMEOUT;
 use postern_proto::status::Failure;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::transport::server::TcpConnectInfo;
@@ -20,6 +21,8 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
+
+use crate::in_force::InForce;
 
 /// Characters of an id that the caller gives.
 const ID_MAX: usize = 128;
@@ -37,17 +40,17 @@ const WAITING: (&str, Duration) =
     ("/postern.v1.SinkService/WaitForSinkMessage", Duration::from_secs(65));
 
 /// Puts [`Call`] around the services.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Calls {
-    /// How long a call may take until it is answered, or its stream begins.
-    pub(super) limit: Duration,
+    /// Among them how long a call may take until it is answered, or its stream begins.
+    pub(super) settings: InForce,
 }
 
 impl<S> Layer<S> for Calls {
     type Service = Call<S>;
 
     fn layer(&self, inner: S) -> Call<S> {
-        Call { inner, limit: self.limit }
+        Call { inner, settings: self.settings.clone() }
     }
 }
 
@@ -55,7 +58,7 @@ impl<S> Layer<S> for Calls {
 #[derive(Debug, Clone)]
 pub(super) struct Call<S> {
     inner: S,
-    limit: Duration,
+    settings: InForce,
 }
 
 type Answer<R, E> = Pin<Box<dyn Future<Output = Result<Response<R>, E>> + Send>>;
@@ -78,6 +81,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         note_peer(&mut request);
         let id = id(request.headers());
+        if let Ok(named) = HeaderValue::from_str(&id) {
+            request.headers_mut().insert(metadata::REQUEST_ID, named);
+        }
         let path = request.uri().path();
         if let Some(failure) = unkept_key(path, request.headers()) {
             let mut response = Status::from(failure).into_http();
@@ -87,7 +93,8 @@ where
         let trace = trace(request.headers());
         let span =
             tracing::info_span!("call", rpc.method = path, request.id = id, trace.id = trace.id());
-        let limit = if path == WAITING.0 { self.limit.max(WAITING.1) } else { self.limit };
+        let limit = self.settings.now().time(&RPC_TIMEOUT);
+        let limit = if path == WAITING.0 { limit.max(WAITING.1) } else { limit };
         let answer = self.inner.call(request).instrument(span);
         Box::pin(async move {
             let mut response = match tokio::time::timeout(limit, answer).await {
@@ -217,7 +224,7 @@ mod tests {
         let never = tower::service_fn(async |_: Request<()>| {
             std::future::pending::<Result<Response<()>, std::convert::Infallible>>().await
         });
-        let mut called = Calls { limit: Duration::from_secs(30) }.layer(never);
+        let mut called = Calls { settings: InForce::default() }.layer(never);
         for (path, seconds) in [("/postern.v1.MessageService/GetMessage", 30), (WAITING.0, 65)] {
             let began = tokio::time::Instant::now();
             let request = Request::builder().uri(path).body(()).unwrap();

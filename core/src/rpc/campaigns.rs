@@ -5,6 +5,7 @@ use postern_proto::status::Failure;
 use postern_proto::time::timestamp;
 use postern_proto::v1;
 use postern_proto::v1::campaign_service_server::CampaignService;
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use crate::intake::draft::{Faults, check_id};
@@ -12,7 +13,7 @@ use crate::model::campaign::{Action, AmsState, Hold, LogEntry};
 use crate::model::directory::ApiKey;
 use crate::store::campaigns;
 
-use super::Context;
+use super::{Context, stats};
 
 /// Characters of a note.
 const NOTE_MAX: usize = 512;
@@ -28,14 +29,13 @@ impl CampaignService for Campaigns {
         &self,
         request: Request<v1::HoldCampaignRequest>,
     ) -> Result<Response<v1::HoldCampaignResponse>, Status> {
-        let key = self.0.gate.authorise(request.metadata(), "campaigns:write")?;
+        let by = self.0.admit(request.metadata(), "campaigns:write")?;
         let v1::HoldCampaignRequest { campaign_id, note, validate_only } = request.into_inner();
-        let entry = self.entry(&key, campaign_id, note, Action::Held)?;
+        let entry = self.entry(&by.key, campaign_id, note, Action::Held)?;
         if !validate_only {
+            let db = self.0.audited(&by, "campaign.hold", &entry.campaign_id, &entry.note);
             // Whoever holds it by hand stops the mailing by hand.
-            campaigns::start(&*self.0.db, &entry, false, AmsState::None)
-                .await
-                .map_err(Failure::from)?;
+            campaigns::start(&db, &entry, false, AmsState::None).await.map_err(Failure::from)?;
             self.0.directory.refresh().await.map_err(Failure::from)?;
         }
         let hold = Some(self.stands(&entry.campaign_id).await?);
@@ -46,11 +46,12 @@ impl CampaignService for Campaigns {
         &self,
         request: Request<v1::ResumeCampaignRequest>,
     ) -> Result<Response<v1::ResumeCampaignResponse>, Status> {
-        let key = self.0.gate.authorise(request.metadata(), "campaigns:write")?;
+        let by = self.0.admit(request.metadata(), "campaigns:write")?;
         let v1::ResumeCampaignRequest { campaign_id, note, validate_only } = request.into_inner();
-        let entry = self.entry(&key, campaign_id, note, Action::Resumed)?;
+        let entry = self.entry(&by.key, campaign_id, note, Action::Resumed)?;
         if !validate_only {
-            campaigns::resume(&*self.0.db, &entry).await.map_err(Failure::from)?;
+            let db = self.0.audited(&by, "campaign.resume", &entry.campaign_id, &entry.note);
+            campaigns::resume(&db, &entry).await.map_err(Failure::from)?;
             self.0.directory.refresh().await.map_err(Failure::from)?;
             self.0.intake.worker.wake();
         }
@@ -69,6 +70,39 @@ impl CampaignService for Campaigns {
         let log = log.map_err(Failure::from)?.into_iter().map(logged).collect();
         let hold = Some(self.stands(&campaign_id).await?);
         Ok(Response::new(v1::GetCampaignHoldResponse { hold, log }))
+    }
+
+    async fn list_campaigns(
+        &self,
+        request: Request<v1::ListCampaignsRequest>,
+    ) -> Result<Response<v1::ListCampaignsResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "campaigns:read")?;
+        let (pages, request) = (&self.0.pages, request.into_inner());
+        let size = pages.size(request.page_size)?;
+        let default_since = self.0.clock.now_ms() - 30 * stats::DAY_MS;
+        let (since_ms, until_ms) =
+            stats::range(&self.0, request.since, request.until, default_since)?;
+        let unpaged =
+            v1::ListCampaignsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+        let binding = unpaged.encode_to_vec();
+        let after = pages.cursor("page_token", &binding, &request.page_token)?;
+        let after = after.unwrap_or_default();
+        let counted = campaigns::counts(&*self.0.db, since_ms, until_ms, &after, size + 1).await;
+        let snapshot = self.0.directory.now();
+        let mut campaigns: Vec<v1::Campaign> = Vec::new();
+        for (campaign_id, counter, count) in counted.map_err(Failure::from)? {
+            if campaigns.last().is_none_or(|last| last.campaign_id != campaign_id) {
+                let held = snapshot.is_held(&campaign_id);
+                let counts = Some(v1::Counts::default());
+                campaigns.push(v1::Campaign { campaign_id, counts, held });
+            }
+            if let Some(counts) = campaigns.last_mut().and_then(|last| last.counts.as_mut()) {
+                stats::add(counts, counter, count);
+            }
+        }
+        let next_page_token =
+            pages.cut(&mut campaigns, size, &binding, |last| last.campaign_id.clone());
+        Ok(Response::new(v1::ListCampaignsResponse { campaigns, next_page_token }))
     }
 
     async fn list_campaign_holds(
@@ -97,7 +131,7 @@ impl Campaigns {
         action: Action,
     ) -> Result<LogEntry, Failure> {
         checked(&campaign_id, &note)?;
-        let (actor, create_ms) = (key.id.to_string(), self.0.clock.now_ms());
+        let (actor, create_ms) = (key.actor(), self.0.clock.now_ms());
         Ok(LogEntry { campaign_id, action, actor, note, create_ms })
     }
 

@@ -43,6 +43,18 @@ impl Checker {
         password: String,
         failure_cost: u32,
     ) -> Result<Option<String>, Failure> {
+        self.work(move || {
+            let fits = password::verify(&stored, &password, failure_cost);
+            fits.and_then(|n| stored.into_iter().nth(n))
+        })
+        .await
+    }
+
+    /// Does slow work with a password when its turn comes.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
         let busy = || {
             let text = "too many logins at once; try again";
             Failure::new(Reason::Overloaded, text).retry_after(Duration::from_secs(1))
@@ -52,8 +64,7 @@ impl Checker {
         let work = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             tracing::debug!("password checked");
-            let fits = password::verify(&stored, &password, failure_cost);
-            fits.and_then(|n| stored.into_iter().nth(n))
+            work()
         });
         work.await.map_err(|error| {
             tracing::error!(%error, "a password check panicked");

@@ -17,7 +17,7 @@ use crate::model::message::{DeliveryRow, MessageRow, Priority};
 use crate::store::campaigns::HOLD_MS;
 
 /// Why a delivery waits whose campaign is held.
-const CAMPAIGN_HELD: &str = "campaign_held";
+pub(super) const CAMPAIGN_HELD: &str = "campaign_held";
 
 /// A time of a request in milliseconds.
 pub fn time(field: &str, time: Option<Timestamp>) -> Result<Option<i64>, Failure> {
@@ -191,6 +191,7 @@ pub fn reply(reply: Reply) -> v1::SmtpReply {
         host: reply.host,
         phase: reply.phase,
         tls: reply.tls,
+        transcript: reply.transcript,
     }
 }
 

@@ -286,6 +286,11 @@ pub(super) fn masked(
     Ok(paths.iter().filter(is_asked).copied().collect())
 }
 
+/// The fields that change, for the audit log.
+pub(super) fn names(fields: &[(&'static str, CredentialField)]) -> String {
+    fields.iter().map(|(path, _)| *path).collect::<Vec<_>>().join(", ")
+}
+
 /// How long the old secret works on, in milliseconds.
 pub(super) fn overlap(asked: Option<Duration>) -> Result<i64, Failure> {
     let Some(asked) = asked else { return Ok(OVERLAP_MS) };

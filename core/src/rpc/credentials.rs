@@ -20,8 +20,8 @@ impl CredentialService for Credentials {
         &self,
         request: Request<v1::CreateApiKeyRequest>,
     ) -> Result<Response<v1::CreateApiKeyResponse>, Status> {
-        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let (key, secret) = api_keys::create(&self.0, &caller, request.into_inner()).await?;
+        let by = self.0.admit(request.metadata(), "keys:write")?;
+        let (key, secret) = api_keys::create(&self.0, &by, request.into_inner()).await?;
         Ok(Response::new(v1::CreateApiKeyResponse { api_key: Some(key), secret }))
     }
 
@@ -29,8 +29,8 @@ impl CredentialService for Credentials {
         &self,
         request: Request<v1::ImportApiKeyRequest>,
     ) -> Result<Response<v1::ImportApiKeyResponse>, Status> {
-        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let key = api_keys::import(&self.0, &caller, request.into_inner()).await?;
+        let by = self.0.admit(request.metadata(), "keys:write")?;
+        let key = api_keys::import(&self.0, &by, request.into_inner()).await?;
         Ok(Response::new(v1::ImportApiKeyResponse { api_key: Some(key) }))
     }
 
@@ -38,8 +38,8 @@ impl CredentialService for Credentials {
         &self,
         request: Request<v1::RotateApiKeyRequest>,
     ) -> Result<Response<v1::RotateApiKeyResponse>, Status> {
-        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let (key, secret) = api_keys::rotate(&self.0, &caller, request.into_inner()).await?;
+        let by = self.0.admit(request.metadata(), "keys:write")?;
+        let (key, secret) = api_keys::rotate(&self.0, &by, request.into_inner()).await?;
         Ok(Response::new(v1::RotateApiKeyResponse { api_key: Some(key), secret }))
     }
 
@@ -47,8 +47,8 @@ impl CredentialService for Credentials {
         &self,
         request: Request<v1::UpdateApiKeyRequest>,
     ) -> Result<Response<v1::UpdateApiKeyResponse>, Status> {
-        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let key = api_keys::update(&self.0, &caller, request.into_inner()).await?;
+        let by = self.0.admit(request.metadata(), "keys:write")?;
+        let key = api_keys::update(&self.0, &by, request.into_inner()).await?;
         Ok(Response::new(v1::UpdateApiKeyResponse { api_key: Some(key) }))
     }
 
@@ -72,8 +72,8 @@ impl CredentialService for Credentials {
         &self,
         request: Request<v1::RevokeApiKeyRequest>,
     ) -> Result<Response<v1::RevokeApiKeyResponse>, Status> {
-        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let key = api_keys::revoke(&self.0, &caller, request.into_inner()).await?;
+        let by = self.0.admit(request.metadata(), "keys:write")?;
+        let key = api_keys::revoke(&self.0, &by, request.into_inner()).await?;
         Ok(Response::new(v1::RevokeApiKeyResponse { api_key: Some(key) }))
     }
 
@@ -81,9 +81,8 @@ impl CredentialService for Credentials {
         &self,
         request: Request<v1::CreateSmtpCredentialRequest>,
     ) -> Result<Response<v1::CreateSmtpCredentialResponse>, Status> {
-        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let (made, secret) =
-            smtp_credentials::create(&self.0, &caller, request.into_inner()).await?;
+        let by = self.0.admit(request.metadata(), "keys:write")?;
+        let (made, secret) = smtp_credentials::create(&self.0, &by, request.into_inner()).await?;
         let smtp_credential = Some(made);
         Ok(Response::new(v1::CreateSmtpCredentialResponse { smtp_credential, secret }))
     }
@@ -92,8 +91,8 @@ impl CredentialService for Credentials {
         &self,
         request: Request<v1::ImportSmtpCredentialRequest>,
     ) -> Result<Response<v1::ImportSmtpCredentialResponse>, Status> {
-        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let made = smtp_credentials::import(&self.0, &caller, request.into_inner()).await?;
+        let by = self.0.admit(request.metadata(), "keys:write")?;
+        let made = smtp_credentials::import(&self.0, &by, request.into_inner()).await?;
         Ok(Response::new(v1::ImportSmtpCredentialResponse { smtp_credential: Some(made) }))
     }
 
@@ -101,9 +100,8 @@ impl CredentialService for Credentials {
         &self,
         request: Request<v1::RotateSmtpCredentialRequest>,
     ) -> Result<Response<v1::RotateSmtpCredentialResponse>, Status> {
-        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let (made, secret) =
-            smtp_credentials::rotate(&self.0, &caller, request.into_inner()).await?;
+        let by = self.0.admit(request.metadata(), "keys:write")?;
+        let (made, secret) = smtp_credentials::rotate(&self.0, &by, request.into_inner()).await?;
         let smtp_credential = Some(made);
         Ok(Response::new(v1::RotateSmtpCredentialResponse { smtp_credential, secret }))
     }
@@ -112,8 +110,8 @@ impl CredentialService for Credentials {
         &self,
         request: Request<v1::UpdateSmtpCredentialRequest>,
     ) -> Result<Response<v1::UpdateSmtpCredentialResponse>, Status> {
-        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let changed = smtp_credentials::update(&self.0, &caller, request.into_inner()).await?;
+        let by = self.0.admit(request.metadata(), "keys:write")?;
+        let changed = smtp_credentials::update(&self.0, &by, request.into_inner()).await?;
         Ok(Response::new(v1::UpdateSmtpCredentialResponse { smtp_credential: Some(changed) }))
     }
 
@@ -129,8 +127,8 @@ impl CredentialService for Credentials {
         &self,
         request: Request<v1::RevokeSmtpCredentialRequest>,
     ) -> Result<Response<v1::RevokeSmtpCredentialResponse>, Status> {
-        let caller = self.0.gate.authorise(request.metadata(), "keys:write")?;
-        let revoked = smtp_credentials::revoke(&self.0, &caller, request.into_inner()).await?;
+        let by = self.0.admit(request.metadata(), "keys:write")?;
+        let revoked = smtp_credentials::revoke(&self.0, &by, request.into_inner()).await?;
         Ok(Response::new(v1::RevokeSmtpCredentialResponse { smtp_credential: Some(revoked) }))
     }
 

@@ -12,8 +12,10 @@ use uuid::Uuid;
 use crate::domain::keys;
 use crate::intake::address;
 use crate::model::domain::{Check, DkimKey, Domain, KeyState};
+use crate::store::audit::Audited;
 use crate::store::{Error, domains};
 
+use super::act::By;
 use super::domain_shown::{shown, tag};
 use super::{Context, etag};
 
@@ -31,8 +33,8 @@ impl DomainService for Domains {
         &self,
         request: Request<v1::CreateDomainRequest>,
     ) -> Result<Response<v1::CreateDomainResponse>, Status> {
-        self.0.gate.authorise(request.metadata(), "domains:write")?;
-        let domain = self.create(request.into_inner()).await?;
+        let by = self.0.admit(request.metadata(), "domains:write")?;
+        let domain = self.create(&by, request.into_inner()).await?;
         Ok(Response::new(v1::CreateDomainResponse { domain: Some(self.shown(domain)) }))
     }
 
@@ -64,7 +66,7 @@ impl DomainService for Domains {
         &self,
         request: Request<v1::DeleteDomainRequest>,
     ) -> Result<Response<v1::DeleteDomainResponse>, Status> {
-        self.0.gate.authorise(request.metadata(), "domains:write")?;
+        let by = self.0.admit(request.metadata(), "domains:write")?;
         let request = request.into_inner();
         match self.find(&request.id).await {
             Ok(domain) => {
@@ -72,7 +74,8 @@ impl DomainService for Domains {
                 if request.validate_only {
                     return Ok(Response::new(v1::DeleteDomainResponse {}));
                 }
-                domains::delete(&*self.0.db, domain.id).await.map_err(Failure::from)?;
+                let db = self.audited(&by, "domain.delete", &domain, "");
+                domains::delete(&db, domain.id).await.map_err(Failure::from)?;
                 self.0.directory.refresh().await.map_err(Failure::from)?;
             }
             Err(failure) if failure.reason == Reason::DomainNotFound && request.allow_missing => {}
@@ -99,8 +102,8 @@ impl DomainService for Domains {
         &self,
         request: Request<v1::RotateDkimKeysRequest>,
     ) -> Result<Response<v1::RotateDkimKeysResponse>, Status> {
-        self.0.gate.authorise(request.metadata(), "domains:write")?;
-        let domain = self.rotate(request.into_inner()).await?;
+        let by = self.0.admit(request.metadata(), "domains:write")?;
+        let domain = self.rotate(&by, request.into_inner()).await?;
         Ok(Response::new(v1::RotateDkimKeysResponse { domain: Some(self.shown(domain)) }))
     }
 
@@ -108,8 +111,8 @@ impl DomainService for Domains {
         &self,
         request: Request<v1::ActivateDkimKeysRequest>,
     ) -> Result<Response<v1::ActivateDkimKeysResponse>, Status> {
-        self.0.gate.authorise(request.metadata(), "domains:write")?;
-        let domain = self.activate(request.into_inner()).await?;
+        let by = self.0.admit(request.metadata(), "domains:write")?;
+        let domain = self.activate(&by, request.into_inner()).await?;
         Ok(Response::new(v1::ActivateDkimKeysResponse { domain: Some(self.shown(domain)) }))
     }
 }
@@ -126,11 +129,17 @@ impl Domains {
         })
     }
 
+    /// The database, for an act on a domain.
+    fn audited(&self, by: &By, action: &str, domain: &Domain, more: &str) -> Audited<'_> {
+        let detail = format!("{} {more}", domain.name);
+        self.0.audited(by, action, &domain.id.to_string(), detail.trim_end())
+    }
+
     fn shown(&self, domain: Domain) -> v1::Domain {
         shown(domain, self.0.domain_checker.setup())
     }
 
-    async fn create(&self, request: v1::CreateDomainRequest) -> Result<Domain, Failure> {
+    async fn create(&self, by: &By, request: v1::CreateDomainRequest) -> Result<Domain, Failure> {
         let name = address::parse_domain(&request.name)
             .map_err(|text| Failure::field(Reason::InvalidValue, "name", text))?;
         let now_ms = self.0.clock.now_ms();
@@ -150,7 +159,8 @@ impl Domains {
             let found = domains::find(&*self.0.db, &domain.name, None).await?;
             return if found.is_some() { Err(exists(&domain.name)) } else { Ok(domain) };
         }
-        domains::create(&*self.0.db, &domain).await.map_err(|error| match error {
+        let db = self.audited(by, "domain.create", &domain, "");
+        domains::create(&db, &domain).await.map_err(|error| match error {
             Error::Conflict(_) => exists(&domain.name),
             other => other.into(),
         })?;
@@ -158,7 +168,7 @@ impl Domains {
         Ok(domain)
     }
 
-    async fn rotate(&self, request: v1::RotateDkimKeysRequest) -> Result<Domain, Failure> {
+    async fn rotate(&self, by: &By, request: v1::RotateDkimKeysRequest) -> Result<Domain, Failure> {
         let mut domain = self.find(&request.id).await?;
         etag::check(&request.etag, &tag(&domain))?;
         let overlap_ms = match &request.overlap {
@@ -192,13 +202,19 @@ impl Domains {
             domain.keys.sort_by(|one, other| one.selector.cmp(&other.selector));
             return Ok(domain);
         }
-        if !domains::add_pending(&*self.0.db, &domain, &new).await? {
+        let detail = format!("new keys {}", new[0].pair());
+        let db = self.audited(by, "domain.rotate", &domain, &detail);
+        if !domains::add_pending(&db, &domain, &new).await? {
             return Err(etag::mismatch());
         }
         self.find(&domain.id.to_string()).await
     }
 
-    async fn activate(&self, request: v1::ActivateDkimKeysRequest) -> Result<Domain, Failure> {
+    async fn activate(
+        &self,
+        by: &By,
+        request: v1::ActivateDkimKeysRequest,
+    ) -> Result<Domain, Failure> {
         let mut domain = self.find(&request.id).await?;
         etag::check(&request.etag, &tag(&domain))?;
         let wanted = wanted(&domain, &request.selector)?;
@@ -224,7 +240,10 @@ impl Domains {
             }
             return Ok(domain);
         }
-        if !domains::activate(&*self.0.db, &domain, &selectors, remove_ms).await? {
+        let detail =
+            format!("keys {selector}{}", if request.force { ", unpublished or not" } else { "" });
+        let db = self.audited(by, "domain.activate", &domain, &detail);
+        if !domains::activate(&db, &domain, &selectors, remove_ms).await? {
             return Err(etag::mismatch());
         }
         self.0.directory.refresh().await?;

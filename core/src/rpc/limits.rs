@@ -2,6 +2,7 @@
 //!
 //! No state of its own; see [`crate::intake::quota`].
 
+use postern_proto::settings::{IDEMPOTENCY_TTL, MESSAGE_BYTES};
 use postern_proto::status::Failure;
 use postern_proto::v1;
 use prost_types::Duration;
@@ -28,14 +29,15 @@ pub async fn of(context: &Context, key: &ApiKey) -> Result<v1::GetLimitsResponse
             reset: Some(seconds((DAY_MS - now_ms.rem_euclid(DAY_MS) + 999) / 1000)),
         });
     }
-    let policy = &intake.policy;
+    let known = context.directory.now();
+    let settings = known.settings();
     Ok(v1::GetLimitsResponse {
         rate_limits,
-        message_bytes_max: policy.message_bytes_max as i64,
+        message_bytes_max: settings.get(&MESSAGE_BYTES),
         recipients_max: INDIVIDUAL_RECIPIENTS_MAX as i32,
         shared_recipients_max: SHARED_RECIPIENTS_MAX as i32,
         attachments_max: ATTACHMENTS_MAX as i32,
-        idempotency_ttl: Some(seconds(policy.idempotency_ttl.as_secs() as i64)),
+        idempotency_ttl: Some(seconds(settings.get(&IDEMPOTENCY_TTL) / 1000)),
     })
 }
 

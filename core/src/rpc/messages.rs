@@ -15,7 +15,7 @@ use crate::store::messages::{self, MessageFilter};
 
 use super::page::Pages;
 use super::send::Sent;
-use super::{Context, convert, send};
+use super::{Context, content, convert, send};
 
 /// The service.
 pub struct Messages(pub Context);
@@ -66,11 +66,36 @@ impl MessageService for Messages {
         Ok(Response::new(list(&self.0, request.into_inner()).await?))
     }
 
+    async fn get_message_content(
+        &self,
+        request: Request<v1::GetMessageContentRequest>,
+    ) -> Result<Response<v1::GetMessageContentResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "messages:content")?;
+        Ok(Response::new(content::get(&self.0, request.into_inner()).await?))
+    }
+
+    async fn resend_message(
+        &self,
+        request: Request<v1::ResendMessageRequest>,
+    ) -> Result<Response<v1::ResendMessageResponse>, Status> {
+        let by = self.0.admit(request.metadata(), "messages:send")?;
+        let request = request.into_inner();
+        if by.key.operator.is_some() && !request.validate_only {
+            self.0.note(&by, "message.resend", &request.id, "").await?;
+        }
+        Ok(Response::new(content::resend(&self.0, &by.key, request).await?))
+    }
+
     async fn cancel_message(
         &self,
         request: Request<v1::CancelMessageRequest>,
     ) -> Result<Response<v1::CancelMessageResponse>, Status> {
-        self.0.gate.authorise(request.metadata(), "messages:send")?;
+        let by = self.0.admit(request.metadata(), "messages:send")?;
+        let request_of = request.get_ref();
+        // A client that takes its own mail back is no administrator.
+        if by.key.operator.is_some() && !request_of.validate_only {
+            self.0.note(&by, "message.cancel", &request_of.id, "").await?;
+        }
         Ok(Response::new(cancel(&self.0, request.into_inner()).await?))
     }
 }
@@ -121,11 +146,26 @@ pub(super) fn parse_id(text: &str) -> Result<MessageId, Failure> {
     text.parse().map_err(|_| missing(&text.chars().take(64).collect::<String>()))
 }
 
-async fn find(context: &Context, text: &str) -> Result<v1::Message, Failure> {
+pub(super) async fn find(context: &Context, text: &str) -> Result<v1::Message, Failure> {
     let id = parse_id(text)?;
     let found = messages::message(&*context.db, id).await?;
     let (row, deliveries) = found.ok_or_else(|| missing(text))?;
-    Ok(convert::message(row, deliveries))
+    let mut message = convert::message(row, deliveries);
+    explain(context, &mut message);
+    Ok(message)
+}
+
+/// Mail waits the same way whether its campaign is held or its destination paused; this tells which.
+fn explain(context: &Context, message: &mut v1::Message) {
+    let known = context.directory.now();
+    if known.is_held(&message.campaign_id) {
+        return;
+    }
+    for recipient in &mut message.recipients {
+        if recipient.reason == convert::CAMPAIGN_HELD && known.is_paused(&recipient.email) {
+            "destination_paused".clone_into(&mut recipient.reason);
+        }
+    }
 }
 
 fn missing(id: &str) -> Failure {
@@ -166,6 +206,7 @@ async fn list(
     let (found, complete) = messages::list(&*context.db, &filter, before, size + 1).await?;
     let mut messages: Vec<_> =
         found.into_iter().map(|(row, list)| convert::message(row, list)).collect();
+    messages.iter_mut().for_each(|message| explain(context, message));
     let size = size.min(complete).min(Pages::fitting(&messages));
     let next_page_token = context.pages.cut(&mut messages, size, &binding, |last| last.id.clone());
     Ok(v1::ListMessagesResponse { messages, next_page_token })

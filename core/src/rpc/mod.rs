@@ -3,6 +3,7 @@
 
 pub mod auth;
 mod call;
+mod pace;
 pub mod page;
 pub mod etag;
 pub mod convert;
@@ -33,6 +34,14 @@ mod webhook_draft;
 mod webhook_deliveries;
 pub mod postal;
 pub mod bounces;
+pub mod act;
+pub mod audit;
+pub mod operators;
+pub mod queue;
+pub mod system;
+mod errors;
+mod content;
+pub mod login;
 pub mod server;
 
 use std::sync::Arc;
@@ -48,6 +57,7 @@ use crate::store::{Database, Queue, Tracking};
 
 use self::auth::Gate;
 use self::check_password::Checker;
+use self::login::Logins;
 use self::page::Pages;
 
 /// What the services share.
@@ -69,6 +79,8 @@ pub struct Context {
     pub db: Arc<dyn Database>,
     /// Password checks of gateways.
     pub checker: Checker,
+    /// How often somebody tried to log in to the dashboard.
+    pub logins: Logins,
     /// Looks up what sender domains have published.
     pub domain_checker: Arc<domain::Checker>,
     /// Page tokens.

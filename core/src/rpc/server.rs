@@ -1,13 +1,17 @@
 //! The gRPC server: services, limits, health, reflection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use postern_kit::limits::Limiter;
+use postern_proto::settings::MESSAGE_BYTES;
 use postern_proto::v1;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 
 use super::Context;
+use super::audit::Audit;
 use super::bounces::Bounces;
 use super::call::Calls;
 use super::campaigns::Campaigns;
@@ -15,32 +19,29 @@ use super::credentials::Credentials;
 use super::domains::Domains;
 use super::events::Events;
 use super::messages::Messages;
+use super::operators::Operators;
+use super::pace::Paces;
 use super::postal::Postal;
+use super::queue::Queues;
 use super::settings::Settings;
 use super::sink::Sink;
 use super::stats::Stats;
 use super::suppressions::Suppressions;
+use super::system::{Facts, System};
 use super::templates::Templates;
 use super::tracking::Tracking;
 use super::webhooks::Webhooks;
 use crate::webhook::Posting;
 
-/// What a request may weigh and take.
-#[derive(Debug, Clone)]
-pub struct ServerLimits {
-    /// The largest request in octets, where a message may be in it.
-    pub message_bytes_max: usize,
-    /// The longest a unary call may take.
-    pub timeout: Duration,
-    /// How many requests one connection may have under way.
-    pub concurrent_streams: u32,
-}
-
 /// HTTP/2 windows: the protocol's 64 KiB would stop a batch half way.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-/// Room for the envelope around the largest message.
+/// The largest message that `message.bytes` may allow; the intake knows what it allows now.
+const MESSAGE_BYTES_MAX: usize = MESSAGE_BYTES.max as usize;
+/// Room for the envelope around it.
 const ENVELOPE_BYTES: usize = 1 << 20;
+/// How many requests one connection may have under way.
+const STREAMS_MAX: u32 = 1024;
 /// Everywhere else a request is small.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 
@@ -48,13 +49,14 @@ const REQUEST_BYTES_MAX: usize = 4 << 20;
 pub async fn services(
     context: Context,
     posting: Posting,
-    limits: &ServerLimits,
+    facts: Facts,
+    limiter: Arc<Limiter>,
 ) -> Result<(Routes, tonic_health::server::HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let messages = v1::message_service_server::MessageServiceServer::new(Messages(context.clone()))
-        .max_decoding_message_size(limits.message_bytes_max + ENVELOPE_BYTES);
+        .max_decoding_message_size(MESSAGE_BYTES_MAX + ENVELOPE_BYTES);
     let sink = v1::sink_service_server::SinkServiceServer::new(Sink(context.clone()))
-        .max_encoding_message_size(limits.message_bytes_max * 2 + ENVELOPE_BYTES);
+        .max_encoding_message_size(MESSAGE_BYTES_MAX * 2 + ENVELOPE_BYTES);
     let templates =
         v1::template_service_server::TemplateServiceServer::new(Templates(context.clone()))
             .max_decoding_message_size(REQUEST_BYTES_MAX);
@@ -96,19 +98,30 @@ pub async fn services(
             context.clone(),
         )))
         .add_service(v1::postal_service_server::PostalServiceServer::new(Postal(context.clone())))
+        .add_service(v1::operator_service_server::OperatorServiceServer::new(Operators(
+            context.clone(),
+        )))
+        .add_service(v1::audit_service_server::AuditServiceServer::new(Audit(context.clone())))
+        .add_service(v1::queue_service_server::QueueServiceServer::new(Queues(context.clone())))
+        .add_service(v1::system_service_server::SystemServiceServer::new(System {
+            context: context.clone(),
+            facts,
+        }))
         .add_service(v1::bounce_service_server::BounceServiceServer::new(Bounces(context.clone())))
         .add_service(v1::credential_service_server::CredentialServiceServer::new(Credentials(
-            context,
+            context.clone(),
         )));
-    let called = routes.routes().into_axum_router().layer(Calls { limit: limits.timeout });
+    let paces = Paces { gate: context.gate.clone(), limiter };
+    let settings = context.directory.in_force();
+    let called = routes.routes().into_axum_router().layer(paces).layer(Calls { settings });
     Ok((Routes::from(called), reporter))
 }
 
 /// A server of these services.
-pub fn router(services: Routes, limits: &ServerLimits) -> Router {
+pub fn router(services: Routes) -> Router {
     Server::builder()
         .tcp_nodelay(true)
-        .max_concurrent_streams(limits.concurrent_streams)
+        .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(Duration::from_secs(60)))

@@ -58,14 +58,16 @@ impl SinkService for Sink {
         &self,
         request: Request<v1::DeleteSinkMessagesRequest>,
     ) -> Result<Response<v1::DeleteSinkMessagesResponse>, Status> {
-        self.0.gate.authorise(request.metadata(), "sink:write")?;
+        let by = self.0.admit(request.metadata(), "sink:write")?;
         let v1::DeleteSinkMessagesRequest { ids, validate_only } = request.into_inner();
         let ids = ids.iter().map(|text| parse_sink_id(text)).collect::<Result<Vec<_>, _>>()?;
         if validate_only {
             return Ok(Response::new(v1::DeleteSinkMessagesResponse { deleted_count: 0 }));
         }
         let ids = (!ids.is_empty()).then_some(ids);
-        let deleted = inbox::delete(&*self.0.db, ids).await.map_err(Failure::from)?;
+        let what = ids.as_ref().map_or_else(|| "all".to_owned(), |ids| ids.len().to_string());
+        let db = self.0.audited(&by, "sink.delete", "", &format!("{what} mails"));
+        let deleted = inbox::delete(&db, ids).await.map_err(Failure::from)?;
         let deleted_count = deleted as i64;
         Ok(Response::new(v1::DeleteSinkMessagesResponse { deleted_count }))
     }

@@ -13,7 +13,10 @@ use crate::store::smtp_credentials::{self, Named};
 use crate::{credential, password, store};
 
 use super::Context;
-use super::credential_rules::{Asked, COMMON, Terms, check_alive, check_within, masked, overlap};
+use super::act::By;
+use super::credential_rules::{
+    Asked, COMMON, Terms, check_alive, check_within, masked, names, overlap,
+};
 
 /// Characters of an imported user name.
 const USERNAME_MAX: usize = 128;
@@ -26,7 +29,7 @@ const OWN: [(&str, CredentialField); 2] = [
 /// Makes a credential. Returns it with its password.
 pub async fn create(
     context: &Context,
-    caller: &ApiKey,
+    by: &By,
     request: v1::CreateSmtpCredentialRequest,
 ) -> Result<(v1::SmtpCredential, String), Failure> {
     let asked = request.smtp_credential.unwrap_or_default();
@@ -37,19 +40,19 @@ pub async fn create(
     }
     let secret = credential::smtp_password();
     let username = credential::smtp_username();
-    let made = checked(context, caller, asked, username, password::hash_own(&secret), faults)?;
+    let made = checked(context, &by.key, asked, username, password::hash_own(&secret), faults)?;
     let now_ms = made.create_ms;
     if request.validate_only {
         let (id, username) = (String::new(), String::new());
         return Ok((v1::SmtpCredential { id, username, ..shown(made, now_ms) }, String::new()));
     }
-    Ok((keep(context, caller, made).await?, secret))
+    Ok((keep(context, by, "smtp_credential.create", made).await?, secret))
 }
 
 /// Takes a credential over by its bcrypt hash.
 pub async fn import(
     context: &Context,
-    caller: &ApiKey,
+    by: &By,
     request: v1::ImportSmtpCredentialRequest,
 ) -> Result<v1::SmtpCredential, Failure> {
     let asked = request.smtp_credential.unwrap_or_default();
@@ -66,7 +69,7 @@ pub async fn import(
         let text = format!("is no bcrypt hash of cost {low} to {high}, such as $2b$12$…");
         faults.add(Reason::InvalidValue, "bcrypt_hash", text);
     }
-    let made = checked(context, caller, asked, username, hash, faults)?;
+    let made = checked(context, &by.key, asked, username, hash, faults)?;
     if request.validate_only {
         let named = Named::Username(&made.username);
         if smtp_credentials::find(&*context.db, named).await?.is_some() {
@@ -75,7 +78,7 @@ pub async fn import(
         let now_ms = made.create_ms;
         return Ok(v1::SmtpCredential { id: String::new(), ..shown(made, now_ms) });
     }
-    keep(context, caller, made).await
+    keep(context, by, "smtp_credential.import", made).await
 }
 
 /// Lists credentials.
@@ -97,45 +100,48 @@ pub async fn list(
 /// Gives a credential a new password. Returns it with that.
 pub async fn rotate(
     context: &Context,
-    caller: &ApiKey,
+    by: &By,
     request: v1::RotateSmtpCredentialRequest,
 ) -> Result<(v1::SmtpCredential, String), Failure> {
     let overlap_ms = overlap(request.overlap)?;
     let found = find(context, &request.id).await?;
     check_alive("id", found.revoke_ms)?;
-    check_within(caller, &found.as_key())?;
+    check_within(&by.key, &found.as_key())?;
     let now_ms = context.clock.now_ms();
     if request.validate_only {
         return Ok((shown(found, now_ms), String::new()));
     }
     let secret = credential::smtp_password();
     let (hash, until_ms) = (password::hash_own(&secret), now_ms + overlap_ms);
-    if !smtp_credentials::rotate(&*context.db, &found, &hash, until_ms).await? {
+    let id = found.id.to_string();
+    let db = context.audited(by, "smtp_credential.rotate", &id, &found.username);
+    if !smtp_credentials::rotate(&db, &found, &hash, until_ms).await? {
         check_alive("id", find(context, &request.id).await?.revoke_ms)?;
         let text = "its password was changed at the same moment; try again if that was not you";
         return Err(Failure::new(Reason::EtagMismatch, text));
     }
     context.directory.refresh().await?;
-    tracing::info!(credential.id = %found.id, by = %caller.id, "smtp credential rotated");
+    tracing::info!(credential.id = %found.id, by = %by.key.id, "smtp credential rotated");
     Ok((shown(find(context, &request.id).await?, now_ms), secret))
 }
 
 /// Changes fields of a credential.
 pub async fn update(
     context: &Context,
-    caller: &ApiKey,
+    by: &By,
     request: v1::UpdateSmtpCredentialRequest,
 ) -> Result<v1::SmtpCredential, Failure> {
     let asked = request.smtp_credential.unwrap_or_default();
     let fields = masked(request.update_mask, &[COMMON.as_slice(), &OWN].concat())?;
     let mut found = find(context, &asked.id).await?;
     check_alive("smtp_credential.id", found.revoke_ms)?;
-    check_within(caller, &found.as_key())?;
+    check_within(&by.key, &found.as_key())?;
     let now_ms = context.clock.now_ms();
     let (mut faults, mut terms) = (Faults::default(), Terms::from(&found));
     for (path, _) in &fields {
-        Asked::from(&asked).check(path, caller, now_ms, &mut terms, &mut faults)?;
+        Asked::from(&asked).check(path, &by.key, now_ms, &mut terms, &mut faults)?;
     }
+    let detail = format!("{}: {}", found.username, names(&fields));
     let fields: Vec<_> = fields.into_iter().map(|(_, field)| field).collect();
     if fields.contains(&CredentialField::RateLimit) {
         check_rate_limit(asked.rate_limit, &mut faults);
@@ -150,19 +156,20 @@ pub async fn update(
     if request.validate_only {
         return Ok(shown(changed, now_ms));
     }
-    if !credentials::update_smtp(&*context.db, &changed, &fields).await? {
+    let db = context.audited(by, "smtp_credential.update", &changed.id.to_string(), &detail);
+    if !credentials::update_smtp(&db, &changed, &fields).await? {
         check_alive("smtp_credential.id", find(context, &asked.id).await?.revoke_ms)?;
         return Err(missing());
     }
     context.directory.refresh().await?;
-    tracing::info!(credential.id = %changed.id, by = %caller.id, "smtp credential changed");
+    tracing::info!(credential.id = %changed.id, by = %by.key.id, "smtp credential changed");
     Ok(shown(find(context, &asked.id).await?, now_ms))
 }
 
 /// Revokes the credential with this id or user name.
 pub async fn revoke(
     context: &Context,
-    caller: &ApiKey,
+    by: &By,
     request: v1::RevokeSmtpCredentialRequest,
 ) -> Result<v1::SmtpCredential, Failure> {
     let found = find(context, &request.id).await?;
@@ -170,10 +177,17 @@ pub async fn revoke(
     if request.validate_only {
         return Ok(shown(found, now_ms));
     }
-    smtp_credentials::revoke(&*context.db, found.id, now_ms).await?;
+    let id = found.id.to_string();
+    let db = context.audited(by, "smtp_credential.revoke", &id, &found.username);
+    smtp_credentials::revoke(&db, found.id, now_ms).await?;
     context.directory.refresh().await?;
-    tracing::info!(credential.id = %found.id, by = %caller.id, "smtp credential revoked");
+    tracing::info!(credential.id = %found.id, by = %by.key.id, "smtp credential revoked");
     Ok(shown(find(context, &request.id).await?, now_ms))
+}
+
+/// What a new credential is, for the audit log.
+fn described(made: &SmtpCredential) -> String {
+    format!("{}: {}", made.username, made.display_name)
 }
 
 /// The credential with this id or user name.
@@ -188,15 +202,17 @@ fn missing() -> Failure {
 
 async fn keep(
     context: &Context,
-    caller: &ApiKey,
+    by: &By,
+    action: &str,
     made: SmtpCredential,
 ) -> Result<v1::SmtpCredential, Failure> {
-    match smtp_credentials::create(&*context.db, &made).await {
+    let db = context.audited(by, action, &made.id.to_string(), &described(&made));
+    match smtp_credentials::create(&db, &made).await {
         Err(store::Error::Conflict(_)) => return Err(exists()),
         stored => stored?,
     }
     context.directory.refresh().await?;
-    tracing::info!(credential.id = %made.id, by = %caller.id, "smtp credential made");
+    tracing::info!(credential.id = %made.id, by = %by.key.id, "smtp credential made");
     let now_ms = made.create_ms;
     Ok(shown(made, now_ms))
 }

@@ -5,14 +5,15 @@ use postern_proto::status::Failure;
 use postern_proto::time::timestamp;
 use postern_proto::v1;
 use postern_proto::v1::stats_service_server::StatsService;
+use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
 use crate::model::event::{Counter, EventType};
 use crate::store::ledger;
 
-use super::{Context, convert};
+use super::{Context, convert, errors};
 
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 /// The longest time that is counted at once.
 const RANGE_MS_MAX: i64 = 400 * DAY_MS;
 
@@ -45,19 +46,41 @@ impl StatsService for Stats {
             oldest_due_seconds: age_ms / 1000,
         }))
     }
+
+    async fn list_errors(
+        &self,
+        request: Request<v1::ListErrorsRequest>,
+    ) -> Result<Response<v1::ListErrorsResponse>, Status> {
+        self.0.gate.authorise(request.metadata(), "stats:read")?;
+        Ok(Response::new(errors::list(&self.0, request.into_inner()).await?))
+    }
+}
+
+/// The time that a request asks about.
+pub(super) fn range(
+    context: &Context,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    default_since_ms: i64,
+) -> Result<(i64, i64), Failure> {
+    let until_ms = convert::time("until", until)?.unwrap_or(context.clock.now_ms() + 1);
+    let since_ms = convert::time("since", since)?.unwrap_or(default_since_ms);
+    if since_ms >= until_ms || until_ms - since_ms > RANGE_MS_MAX {
+        let text = "must lie before until, by at most 400 days";
+        return Err(Failure::field(Reason::ValueOutOfRange, "since", text));
+    }
+    Ok((since_ms, until_ms))
 }
 
 async fn query(
     context: &Context,
     request: v1::QueryStatsRequest,
 ) -> Result<v1::QueryStatsResponse, Failure> {
-    let now_ms = context.clock.now_ms();
-    let until_ms = convert::time("until", request.until)?.unwrap_or(now_ms + 1);
-    let since_ms = convert::time("since", request.since)?.unwrap_or(until_ms - DAY_MS);
-    if since_ms >= until_ms || until_ms - since_ms > RANGE_MS_MAX {
-        let text = "must lie before until, by at most 400 days";
-        return Err(Failure::field(Reason::ValueOutOfRange, "since", text));
-    }
+    let default_since = match request.until {
+        None => context.clock.now_ms() + 1 - DAY_MS,
+        until => convert::time("until", until)?.unwrap_or_default() - DAY_MS,
+    };
+    let (since_ms, until_ms) = range(context, request.since, request.until, default_since)?;
     let counted = ledger::stats(&*context.db, since_ms, until_ms, &request.campaign_id).await?;
     let mut total = v1::Counts::default();
     let mut buckets: Vec<v1::StatsBucket> = Vec::new();
@@ -74,7 +97,7 @@ async fn query(
     Ok(v1::QueryStatsResponse { total: Some(total), buckets })
 }
 
-fn add(counts: &mut v1::Counts, counter: Counter, count: i64) {
+pub(super) fn add(counts: &mut v1::Counts, counter: Counter, count: i64) {
     let kind = match counter {
         Counter::Events(kind) => kind,
         Counter::UniqueOpens => return counts.opened += count,

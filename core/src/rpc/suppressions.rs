@@ -14,8 +14,11 @@ use crate::intake::draft::{Faults, check_id};
 use crate::model::directory::{Suppression, SuppressionReason};
 use crate::store::directory::{self, SuppressionFilter};
 
+use super::act::By;
 use super::{Context, convert};
 
+/// Entries of a batch.
+const BATCH_MAX: usize = 1000;
 /// Characters of a note.
 const NOTE_MAX: usize = 512;
 
@@ -28,16 +31,25 @@ impl SuppressionService for Suppressions {
         &self,
         request: Request<v1::CreateSuppressionRequest>,
     ) -> Result<Response<v1::CreateSuppressionResponse>, Status> {
-        self.0.gate.authorise(request.metadata(), "suppressions:write")?;
+        let by = self.0.admit(request.metadata(), "suppressions:write")?;
         let request = request.into_inner();
         let entry = checked(request.suppression.unwrap_or_default(), self.0.clock.now_ms())?;
         if request.validate_only {
             let suppression = Some(shown(entry));
             return Ok(Response::new(v1::CreateSuppressionResponse { suppression }));
         }
-        let stored = directory::create_suppression(&*self.0.db, &entry).await;
+        let db = self.0.audited(&by, "suppression.create", &entry.email, &entry.note);
+        let stored = directory::create_suppression(&db, &entry).await;
         let suppression = Some(shown(stored.map_err(Failure::from)?));
         Ok(Response::new(v1::CreateSuppressionResponse { suppression }))
+    }
+
+    async fn batch_create_suppressions(
+        &self,
+        request: Request<v1::BatchCreateSuppressionsRequest>,
+    ) -> Result<Response<v1::BatchCreateSuppressionsResponse>, Status> {
+        let by = self.0.admit(request.metadata(), "suppressions:write")?;
+        Ok(Response::new(batch(&self.0, &by, request.into_inner()).await?))
     }
 
     async fn get_suppression(
@@ -65,7 +77,7 @@ impl SuppressionService for Suppressions {
         &self,
         request: Request<v1::DeleteSuppressionRequest>,
     ) -> Result<Response<v1::DeleteSuppressionResponse>, Status> {
-        self.0.gate.authorise(request.metadata(), "suppressions:write")?;
+        let by = self.0.admit(request.metadata(), "suppressions:write")?;
         let request = request.into_inner();
         let id = parse_id(&request.id)?;
         let deleted = if request.validate_only {
@@ -75,13 +87,55 @@ impl SuppressionService for Suppressions {
                 .map_err(Failure::from)?
                 .is_empty()
         } else {
-            directory::delete_suppression(&*self.0.db, id).await.map_err(Failure::from)?
+            let filter = SuppressionFilter { id: Some(id), ..SuppressionFilter::default() };
+            let found = directory::suppressions(&*self.0.db, &filter, 1).await;
+            match found.map_err(Failure::from)?.first() {
+                Some(entry) => {
+                    let detail = entry.reason.name();
+                    let db = self.0.audited(&by, "suppression.delete", &entry.email, detail);
+                    directory::delete_suppression(&db, id).await.map_err(Failure::from)?
+                }
+                None => false,
+            }
         };
         if !deleted && !request.allow_missing {
             return Err(missing(id).into());
         }
         Ok(Response::new(v1::DeleteSuppressionResponse {}))
     }
+}
+
+async fn batch(
+    context: &Context,
+    by: &By,
+    request: v1::BatchCreateSuppressionsRequest,
+) -> Result<v1::BatchCreateSuppressionsResponse, Failure> {
+    let asked = request.suppressions;
+    if !(1..=BATCH_MAX).contains(&asked.len()) {
+        let text = "needs 1 to 1000 entries";
+        return Err(Failure::field(Reason::BatchTooLarge, "suppressions", text));
+    }
+    let (mut entries, mut faults) = (Vec::new(), Vec::new());
+    for (index, one) in asked.into_iter().enumerate() {
+        match checked(one, context.clock.now_ms()) {
+            Ok(entry) => entries.push(entry),
+            Err(failure) => faults.push(v1::SuppressionFault {
+                index: index as i32,
+                message: failure.message.replace("suppression.", ""),
+            }),
+        }
+    }
+    let mut created = 0;
+    if !request.validate_only && !entries.is_empty() {
+        let detail = format!("{} addresses", entries.len());
+        let db = context.audited(by, "suppression.import", "", &detail);
+        created = directory::create_suppressions(&db, &entries).await?;
+    }
+    Ok(v1::BatchCreateSuppressionsResponse {
+        created_count: created as i32,
+        existing_count: if request.validate_only { 0 } else { (entries.len() - created) as i32 },
+        faults,
+    })
 }
 
 async fn list(

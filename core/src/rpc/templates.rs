@@ -33,7 +33,7 @@ impl TemplateService for Templates {
         &self,
         request: Request<v1::CreateTemplateRequest>,
     ) -> Result<Response<v1::CreateTemplateResponse>, Status> {
-        self.0.gate.authorise(request.metadata(), "templates:write")?;
+        let by = self.0.admit(request.metadata(), "templates:write")?;
         let request = request.into_inner();
         let asked = request.template.unwrap_or_default();
         let now_ms = self.0.clock.now_ms();
@@ -44,7 +44,8 @@ impl TemplateService for Templates {
                 template: Some(shown(template)),
             }));
         }
-        templates::create(&*self.0.db, &template).await.map_err(|e| taken(e, &template.alias))?;
+        let db = self.0.audited(&by, "template.create", &template.id.to_string(), &template.alias);
+        templates::create(&db, &template).await.map_err(|e| taken(e, &template.alias))?;
         self.0.directory.refresh().await.map_err(Failure::from)?;
         Ok(Response::new(v1::CreateTemplateResponse { template: Some(shown(template)) }))
     }
@@ -78,7 +79,7 @@ impl TemplateService for Templates {
         &self,
         request: Request<v1::UpdateTemplateRequest>,
     ) -> Result<Response<v1::UpdateTemplateResponse>, Status> {
-        self.0.gate.authorise(request.metadata(), "templates:write")?;
+        let by = self.0.admit(request.metadata(), "templates:write")?;
         let request = request.into_inner();
         let asked = request.template.unwrap_or_default();
         let old = self.find(&asked.id).await?;
@@ -93,7 +94,8 @@ impl TemplateService for Templates {
                 template: Some(shown(template)),
             }));
         }
-        let updated = templates::update(&*self.0.db, &template, expected).await;
+        let db = self.0.audited(&by, "template.update", &template.id.to_string(), &template.alias);
+        let updated = templates::update(&db, &template, expected).await;
         if !updated.map_err(|e| taken(e, &template.alias))? {
             // It went, or changed, since it was found.
             return Err(expected
@@ -108,7 +110,7 @@ impl TemplateService for Templates {
         &self,
         request: Request<v1::DeleteTemplateRequest>,
     ) -> Result<Response<v1::DeleteTemplateResponse>, Status> {
-        self.0.gate.authorise(request.metadata(), "templates:write")?;
+        let by = self.0.admit(request.metadata(), "templates:write")?;
         let request = request.into_inner();
         match self.find(&request.id).await {
             Ok(template) => {
@@ -117,7 +119,9 @@ impl TemplateService for Templates {
                     return Ok(Response::new(v1::DeleteTemplateResponse {}));
                 }
                 let expected = guarded.then_some(template.update_ms);
-                let deleted = templates::delete(&*self.0.db, template.id, expected).await;
+                let (id, alias) = (template.id.to_string(), &template.alias);
+                let db = self.0.audited(&by, "template.delete", &id, alias);
+                let deleted = templates::delete(&db, template.id, expected).await;
                 if !deleted.map_err(Failure::from)? && guarded {
                     return Err(etag::mismatch().into());
                 }

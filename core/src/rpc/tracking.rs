@@ -76,9 +76,11 @@ impl TrackingService for Tracking {
         &self,
         request: Request<v1::ImportLegacyLinksRequest>,
     ) -> Result<Response<v1::ImportLegacyLinksResponse>, Status> {
-        self.0.gate.authorise(request.metadata(), "settings:write")?;
+        let by = self.0.admit(request.metadata(), "settings:write")?;
         let links = imported(request.into_inner().links)?;
-        let imported = addressees::import(&*self.0.db, &links).await.map_err(Failure::from)?;
+        let detail = format!("{} links", links.len());
+        let db = self.0.audited(&by, "legacy_links.import", "", &detail);
+        let imported = addressees::import(&db, &links).await.map_err(Failure::from)?;
         Ok(Response::new(v1::ImportLegacyLinksResponse { imported: imported as i32 }))
     }
 }

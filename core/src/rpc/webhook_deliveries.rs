@@ -14,6 +14,7 @@ use crate::store::webhook_deliveries::{self as deliveries, Collected};
 use crate::store::{feed_place, ledger, webhook_attempts};
 use crate::webhook::{Posting, payload, post, wants};
 
+use super::act::By;
 use super::webhook_draft::{attempt, check_type, delivery};
 use super::{Context, convert};
 
@@ -107,6 +108,7 @@ pub(super) async fn get(
 /// Makes a delivery due.
 pub(super) async fn resend(
     context: &Context,
+    by: &By,
     endpoint: &Endpoint,
     event: &str,
     dry: bool,
@@ -117,7 +119,9 @@ pub(super) async fn resend(
     }
     let again =
         Collected { endpoint: endpoint.id, events: vec![(row.sequence, row.event)], cursor: 0 };
-    deliveries::replay(&*context.db, &again, context.clock.now_ms()).await?;
+    let id = endpoint.id.to_string();
+    let db = context.audited(by, "webhook.resend", &id, &format!("event {event}"));
+    deliveries::replay(&db, &again, context.clock.now_ms()).await?;
     let (row, _) = find(context, endpoint, event).await?;
     Ok(delivery(&row))
 }
@@ -125,19 +129,26 @@ pub(super) async fn resend(
 /// Makes what failed since a time due.
 pub(super) async fn recover(
     context: &Context,
+    by: &By,
     endpoint: &Endpoint,
     request: v1::RecoverWebhookRequest,
 ) -> Result<v1::RecoverWebhookResponse, Failure> {
     let since_ms = required("since", request.since)?;
     let now_ms = context.clock.now_ms();
-    let recovered =
-        deliveries::recover(&*context.db, endpoint.id, since_ms, now_ms, request.validate_only);
-    Ok(v1::RecoverWebhookResponse { count: recovered.await? })
+    let (id, dry) = (endpoint.id, request.validate_only);
+    if dry {
+        let count = deliveries::recover(&*context.db, id, since_ms, now_ms, dry).await?;
+        return Ok(v1::RecoverWebhookResponse { count });
+    }
+    let db = context.audited(by, "webhook.recover", &id.to_string(), "");
+    let count = deliveries::recover(&db, id, since_ms, now_ms, dry).await?;
+    Ok(v1::RecoverWebhookResponse { count })
 }
 
 /// Makes events of a time due, whether they were posted or not.
 pub(super) async fn replay(
     context: &Context,
+    by: &By,
     endpoint: &Endpoint,
     request: v1::ReplayWebhookRequest,
 ) -> Result<v1::ReplayWebhookResponse, Failure> {
@@ -174,7 +185,9 @@ pub(super) async fn replay(
     let count = events.len() as i64;
     if !request.validate_only {
         let again = Collected { endpoint: endpoint.id, events, cursor: 0 };
-        deliveries::replay(db, &again, context.clock.now_ms()).await?;
+        let id = endpoint.id.to_string();
+        let db = context.audited(by, "webhook.replay", &id, &format!("{count} events"));
+        deliveries::replay(&db, &again, context.clock.now_ms()).await?;
     }
     Ok(v1::ReplayWebhookResponse { count, next_page_token })
 }

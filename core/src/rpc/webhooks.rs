@@ -13,6 +13,7 @@ use crate::model::webhook::{Endpoint, Format};
 use crate::store::{self, feed_place, ledger, webhooks};
 use crate::webhook::{Posting, sign};
 
+use super::act::By;
 use super::webhook_draft::{checked, shown, tag};
 use super::{Context, convert, etag, webhook_deliveries};
 
@@ -37,7 +38,7 @@ impl WebhookService for Webhooks {
         &self,
         request: Request<v1::CreateWebhookRequest>,
     ) -> Answer<v1::CreateWebhookResponse> {
-        self.write(&request)?;
+        let by = self.write(&request)?;
         let v1::CreateWebhookRequest { webhook, secret, validate_only } = request.into_inner();
         let (endpoint, secret) = self.create(webhook.unwrap_or_default(), secret).await?;
         if validate_only {
@@ -45,7 +46,9 @@ impl WebhookService for Webhooks {
             let (webhook, secret) = (Some(webhook), String::new());
             return Ok(Response::new(v1::CreateWebhookResponse { webhook, secret }));
         }
-        webhooks::create(&*self.context.db, &endpoint).await.map_err(Failure::from)?;
+        let (id, url) = (endpoint.id.to_string(), &endpoint.wanted.url);
+        let db = self.context.audited(&by, "webhook.create", &id, url);
+        webhooks::create(&db, &endpoint).await.map_err(Failure::from)?;
         self.posting.changed.notify_one();
         let webhook = Some(self.shown(endpoint));
         Ok(Response::new(v1::CreateWebhookResponse { webhook, secret }))
@@ -79,9 +82,9 @@ impl WebhookService for Webhooks {
         &self,
         request: Request<v1::UpdateWebhookRequest>,
     ) -> Answer<v1::UpdateWebhookResponse> {
-        self.write(&request)?;
+        let by = self.write(&request)?;
         let v1::UpdateWebhookRequest { webhook, validate_only } = request.into_inner();
-        let webhook = Some(self.update(webhook.unwrap_or_default(), validate_only).await?);
+        let webhook = Some(self.update(&by, webhook.unwrap_or_default(), validate_only).await?);
         Ok(Response::new(v1::UpdateWebhookResponse { webhook }))
     }
 
@@ -89,13 +92,15 @@ impl WebhookService for Webhooks {
         &self,
         request: Request<v1::DeleteWebhookRequest>,
     ) -> Answer<v1::DeleteWebhookResponse> {
-        self.write(&request)?;
+        let by = self.write(&request)?;
         let request = request.into_inner();
         match self.find(&request.id).await {
             Ok(endpoint) => {
                 etag::check(&request.etag, &tag(&endpoint.wanted))?;
                 if !request.validate_only {
-                    let deleted = webhooks::delete(&*self.context.db, endpoint.id).await;
+                    let (id, url) = (endpoint.id.to_string(), &endpoint.wanted.url);
+                    let db = self.context.audited(&by, "webhook.delete", &id, url);
+                    let deleted = webhooks::delete(&db, endpoint.id).await;
                     deleted.map_err(Failure::from)?;
                     self.posting.changed.notify_one();
                 }
@@ -110,7 +115,7 @@ impl WebhookService for Webhooks {
         &self,
         request: Request<v1::RotateWebhookSecretRequest>,
     ) -> Answer<v1::RotateWebhookSecretResponse> {
-        self.write(&request)?;
+        let by = self.write(&request)?;
         let v1::RotateWebhookSecretRequest { id, overlap, validate_only } = request.into_inner();
         let mut endpoint = self.find(&id).await?;
         let overlap_ms = match &overlap {
@@ -125,9 +130,9 @@ impl WebhookService for Webhooks {
         if !validate_only {
             secret = sign::generate();
             let until_ms = self.context.clock.now_ms() + overlap_ms as i64;
-            webhooks::rotate(&*self.context.db, endpoint.id, &secret, until_ms)
-                .await
-                .map_err(Failure::from)?;
+            let (id, url) = (endpoint.id.to_string(), &endpoint.wanted.url);
+            let db = self.context.audited(&by, "webhook.rotate_secret", &id, url);
+            webhooks::rotate(&db, endpoint.id, &secret, until_ms).await.map_err(Failure::from)?;
             self.posting.changed.notify_one();
             endpoint = self.find(&id).await?;
         }
@@ -139,7 +144,7 @@ impl WebhookService for Webhooks {
         &self,
         request: Request<v1::EnableWebhookRequest>,
     ) -> Answer<v1::EnableWebhookResponse> {
-        self.write(&request)?;
+        let by = self.write(&request)?;
         let v1::EnableWebhookRequest { id, recover_since, validate_only } = request.into_inner();
         let endpoint = self.find(&id).await?;
         let since = convert::time("recover_since", recover_since)?;
@@ -150,7 +155,9 @@ impl WebhookService for Webhooks {
                 Some(since_ms) => feed_place::before(db, since_ms).await,
             };
             let cursor = cursor.map_err(Failure::from)?;
-            webhooks::enable(db, endpoint.id, cursor).await.map_err(Failure::from)?;
+            let (id, url) = (endpoint.id.to_string(), &endpoint.wanted.url);
+            let audited = self.context.audited(&by, "webhook.enable", &id, url);
+            webhooks::enable(&audited, endpoint.id, cursor).await.map_err(Failure::from)?;
             if let Some(since_ms) = since {
                 let now_ms = self.context.clock.now_ms();
                 store::webhook_deliveries::recover(db, endpoint.id, since_ms, now_ms, false)
@@ -167,14 +174,14 @@ impl WebhookService for Webhooks {
         &self,
         request: Request<v1::DisableWebhookRequest>,
     ) -> Answer<v1::DisableWebhookResponse> {
-        self.write(&request)?;
+        let by = self.write(&request)?;
         let v1::DisableWebhookRequest { id, validate_only } = request.into_inner();
         let endpoint = self.find(&id).await?;
         if !validate_only {
             let reason = "disabled by hand";
-            webhooks::disable(&*self.context.db, endpoint.id, reason)
-                .await
-                .map_err(Failure::from)?;
+            let (id, url) = (endpoint.id.to_string(), &endpoint.wanted.url);
+            let db = self.context.audited(&by, "webhook.disable", &id, url);
+            webhooks::disable(&db, endpoint.id, reason).await.map_err(Failure::from)?;
             self.posting.changed.notify_one();
         }
         let webhook = Some(self.shown(self.find(&id).await?));
@@ -185,8 +192,11 @@ impl WebhookService for Webhooks {
         &self,
         request: Request<v1::TestWebhookRequest>,
     ) -> Answer<v1::TestWebhookResponse> {
-        self.write(&request)?;
+        let by = self.write(&request)?;
         let endpoint = self.find(&request.get_ref().id).await?;
+        self.context
+            .note(&by, "webhook.test", &endpoint.id.to_string(), &endpoint.wanted.url)
+            .await?;
         let attempt = Some(webhook_deliveries::test(&self.posting, &endpoint).await);
         Ok(Response::new(v1::TestWebhookResponse { attempt }))
     }
@@ -216,10 +226,11 @@ impl WebhookService for Webhooks {
         &self,
         request: Request<v1::ResendWebhookDeliveryRequest>,
     ) -> Answer<v1::ResendWebhookDeliveryResponse> {
-        self.write(&request)?;
+        let by = self.write(&request)?;
         let v1::ResendWebhookDeliveryRequest { id, event_id, validate_only } = request.into_inner();
         let endpoint = self.find(&id).await?;
-        let resent = webhook_deliveries::resend(&self.context, &endpoint, &event_id, validate_only);
+        let resent =
+            webhook_deliveries::resend(&self.context, &by, &endpoint, &event_id, validate_only);
         let delivery = Some(resent.await?);
         self.posting.changed.notify_one();
         Ok(Response::new(v1::ResendWebhookDeliveryResponse { delivery }))
@@ -229,10 +240,11 @@ impl WebhookService for Webhooks {
         &self,
         request: Request<v1::RecoverWebhookRequest>,
     ) -> Answer<v1::RecoverWebhookResponse> {
-        self.write(&request)?;
+        let by = self.write(&request)?;
         let endpoint = self.find(&request.get_ref().id).await?;
         let recovered =
-            webhook_deliveries::recover(&self.context, &endpoint, request.into_inner()).await?;
+            webhook_deliveries::recover(&self.context, &by, &endpoint, request.into_inner())
+                .await?;
         self.posting.changed.notify_one();
         Ok(Response::new(recovered))
     }
@@ -241,10 +253,10 @@ impl WebhookService for Webhooks {
         &self,
         request: Request<v1::ReplayWebhookRequest>,
     ) -> Answer<v1::ReplayWebhookResponse> {
-        self.write(&request)?;
+        let by = self.write(&request)?;
         let endpoint = self.find(&request.get_ref().id).await?;
         let replayed =
-            webhook_deliveries::replay(&self.context, &endpoint, request.into_inner()).await?;
+            webhook_deliveries::replay(&self.context, &by, &endpoint, request.into_inner()).await?;
         self.posting.changed.notify_one();
         Ok(Response::new(replayed))
     }
@@ -255,8 +267,8 @@ impl Webhooks {
         self.context.gate.authorise(request.metadata(), "webhooks:read").map(|_| ())
     }
 
-    fn write<T>(&self, request: &Request<T>) -> Result<(), Failure> {
-        self.context.gate.authorise(request.metadata(), "webhooks:write").map(|_| ())
+    fn write<T>(&self, request: &Request<T>) -> Result<By, Failure> {
+        self.context.admit(request.metadata(), "webhooks:write")
     }
 
     fn shown(&self, endpoint: Endpoint) -> v1::Webhook {
@@ -307,7 +319,7 @@ impl Webhooks {
         Ok((endpoint, secret))
     }
 
-    async fn update(&self, asked: v1::Webhook, dry: bool) -> Result<v1::Webhook, Failure> {
+    async fn update(&self, by: &By, asked: v1::Webhook, dry: bool) -> Result<v1::Webhook, Failure> {
         let mut endpoint = self.find(&asked.id).await?;
         etag::check(&asked.etag, &tag(&endpoint.wanted))?;
         let mut faults = Faults::default();
@@ -315,7 +327,8 @@ impl Webhooks {
         faults.into_result()?;
         if !dry {
             let (id, before) = (endpoint.id, &endpoint.wanted);
-            if !webhooks::update(&*self.context.db, id, &wanted, before).await? {
+            let db = self.context.audited(by, "webhook.update", &id.to_string(), &wanted.url);
+            if !webhooks::update(&db, id, &wanted, before).await? {
                 return Err(etag::mismatch());
             }
             self.posting.changed.notify_one();

@@ -2,12 +2,12 @@
 
 use postern_proto::ids::{MessageId, RecipientId};
 use postern_proto::link::legacy::GO_CHARS;
-use uuid::{Timestamp, Uuid};
+use uuid::Uuid;
 
 use crate::model::directory::SuppressionReason;
 
 use super::Error;
-use super::db::{Database, Statement, Where};
+use super::db::{Database, Statement, Where, first_id};
 use super::value::{Row, Value};
 
 /// A recipient of a message.
@@ -160,12 +160,8 @@ pub async fn links_of(db: &dyn Database, claim: &Claim) -> Result<Vec<LegacyLink
 
 /// Forgets recorded hits that were made before `before_ms`.
 pub async fn forget_hits(db: &dyn Database, before_ms: i64) -> Result<(), Error> {
-    let seconds = u64::try_from(before_ms.max(0) / 1000).unwrap_or_default();
-    let first = Uuid::new_v7(Timestamp::from_unix_time(seconds, 0, 0, 0));
-    // The time stands in the first 48 bits.
-    let first = Uuid::from_u128(first.as_u128() & !(u128::MAX >> 48));
     let sql = "DELETE FROM hits WHERE id < $1";
-    db.write(vec![Statement::new(sql, vec![first.into()])]).await.map(|_| ())
+    db.write(vec![Statement::new(sql, vec![first_id(before_ms).into()])]).await.map(|_| ())
 }
 
 fn link(row: &Row) -> Result<LegacyLink, Error> {

@@ -7,9 +7,9 @@
 use uuid::Uuid;
 
 use crate::model::campaign::{Action, AmsState, Hold, LogEntry, Outcomes};
-use crate::model::event::EventType;
+use crate::model::event::{Counter, EventType};
 
-use super::db::{Database, Statement, Where};
+use super::db::{Database, Part, Statement, Where};
 use super::value::{Row, Value};
 use super::{Error, directory};
 
@@ -100,8 +100,7 @@ pub async fn start(
             (ams as i64).into(),
         ],
     );
-    let [written, unless] = logged(entry);
-    let done = db.write(vec![hold, written, unless, directory::raise_version()]).await?;
+    let done = db.write(vec![hold, logged(entry), directory::raise_version()]).await?;
     Ok(done[0].changed > 0)
 }
 
@@ -113,29 +112,22 @@ pub async fn resume(db: &dyn Database, entry: &LogEntry) -> Result<bool, Error> 
     let over = Statement::new(sql, vec![false.into(), entry.create_ms.into(), campaign.clone()]);
     let sql = format!("{BACK} WHERE m.id = deliveries.message_id AND m.campaign_id = $2)");
     let back = Statement::new(sql, vec![HOLD_MS.into(), campaign]);
-    let [written, unless] = logged(entry);
-    let done = db.write(vec![over, written, unless, back, directory::raise_version()]).await?;
+    let done = db.write(vec![over, logged(entry), back, directory::raise_version()]).await?;
     Ok(done[0].changed > 0)
 }
 
-/// The entry of a change, which goes again when the change was none.
-fn logged(entry: &LogEntry) -> [Statement; 2] {
-    let id = Uuid::now_v7();
-    let sql = "DELETE FROM campaign_log WHERE id = $1 AND NOT EXISTS (SELECT 1 \
-               FROM campaign_holds h WHERE h.campaign_id = $2 AND h.held = $3 AND h.change_ms = $4)";
-    let campaign = entry.campaign_id.as_str();
-    let is_hold = entry.action == Action::Held;
-    let params = vec![id.into(), campaign.into(), is_hold.into(), entry.create_ms.into()];
-    [written(id, entry), Statement::new(sql, params)]
+/// The entry of a change.
+fn logged(entry: &LogEntry) -> Statement {
+    written(entry).as_part(Part::Consequence)
 }
 
-fn written(id: Uuid, entry: &LogEntry) -> Statement {
+fn written(entry: &LogEntry) -> Statement {
     let sql = "INSERT INTO campaign_log (id, campaign_id, action, actor, note, create_ms) \
                VALUES ($1, $2, $3, $4, $5, $6)";
     Statement::new(
         sql,
         vec![
-            id.into(),
+            Uuid::now_v7().into(),
             entry.campaign_id.as_str().into(),
             entry.action.name().into(),
             entry.actor.as_str().into(),
@@ -188,6 +180,33 @@ pub async fn busy(
     rows.iter().map(|row| row.text(0)).collect()
 }
 
+/// Counts of campaigns by name, behind `after`, in the hours from `since_ms` to before `until_ms`: of
+/// the first `limit` campaigns of which something was counted.
+pub async fn counts(
+    db: &dyn Database,
+    since_ms: i64,
+    until_ms: i64,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<(String, Counter, i64)>, Error> {
+    let since_ms = since_ms - since_ms.rem_euclid(3_600_000);
+    let sql = format!(
+        "SELECT campaign_id, type, CAST(SUM(count) AS bigint) FROM stats \
+         WHERE hour_ms >= $1 AND hour_ms < $2 AND campaign_id IN (\
+         SELECT DISTINCT campaign_id FROM stats WHERE hour_ms >= $1 AND hour_ms < $2 \
+         AND campaign_id > $3 ORDER BY campaign_id LIMIT {limit}) \
+         GROUP BY campaign_id, type ORDER BY campaign_id, type"
+    );
+    let params = vec![since_ms.into(), until_ms.into(), after.into()];
+    let rows = db.read(Statement::new(sql, params)).await?;
+    let count = |row: &Row| {
+        let counter = Counter::from_number(row.int(1)?);
+        let counter = counter.ok_or_else(|| Error::Corrupt("unknown counter".to_owned()))?;
+        Ok((row.text(0)?, counter, row.int(2)?))
+    };
+    rows.iter().map(count).collect()
+}
+
 /// How the mail of a campaign went since a time, by event type and reason.
 pub async fn outcomes(
     db: &dyn Database,
@@ -227,8 +246,7 @@ pub async fn told(db: &dyn Database, entry: &LogEntry) -> Result<(), Error> {
     let campaign: Value = entry.campaign_id.as_str().into();
     let (told, to_be) = (AmsState::Told as i64, AmsState::ToBeTold as i64);
     let told = Statement::new(sql, vec![told.into(), campaign, to_be.into()]);
-    let written = written(Uuid::now_v7(), entry);
-    db.write(vec![told, written]).await.map(|_| ())
+    db.write(vec![told, written(entry)]).await.map(|_| ())
 }
 
 fn hold(row: &Row) -> Result<Hold, Error> {

@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::Error;
 use super::value::{Row, Value};
@@ -16,12 +17,38 @@ pub struct Statement {
     pub sql: String,
     /// The parameters, `$1` first.
     pub params: Vec<Value>,
+    /// What it is to its transaction.
+    pub part: Part,
+}
+
+/// What a statement is to the transaction it stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What the transaction is about.
+    Change,
+    /// Goes along; nobody would call it a change by itself.
+    Aside,
+    /// Only happens when a change before it had an effect.
+    Consequence,
 }
 
 impl Statement {
-    /// A statement.
+    /// A change.
     pub fn new(sql: impl Into<String>, params: Vec<Value>) -> Self {
-        Self { sql: sql.into(), params }
+        Self { sql: sql.into(), params, part: Part::Change }
+    }
+
+    /// The same statement as another part of its transaction.
+    pub fn as_part(self, part: Part) -> Self {
+        Self { part, ..self }
+    }
+
+    /// Whether it is to be left out behind statements that did this.
+    pub(super) fn is_void(&self, before: &[Statement], done: &[Done]) -> bool {
+        let had_effect = |(statement, done): (&Statement, &Done)| {
+            statement.part == Part::Change && (done.changed > 0 || !done.rows.is_empty())
+        };
+        self.part == Part::Consequence && !before.iter().zip(done).any(had_effect)
     }
 }
 
@@ -40,12 +67,16 @@ pub trait Database: Send + Sync {
     /// Reads.
     async fn read(&self, statement: Statement) -> Result<Vec<Row>, Error>;
 
-    /// Runs the statements in one transaction and commits it to stable storage.
+    /// Runs the statements in one transaction and commits it to stable storage. One that is left out
+    /// (see [`Part::Consequence`]) has done nothing.
     async fn write(&self, statements: Vec<Statement>) -> Result<Vec<Done>, Error>;
 
     /// An SQL expression for the first sequence that an event reader must not read yet, because an
     /// event below it could still appear.
     fn horizon_sql(&self) -> &'static str;
+
+    /// An SQL expression for the domain of an address in a column, in lower case.
+    fn domain_sql(&self, column: &str) -> String;
 
     /// Changes whenever this process has committed events. Only a hint: other processes' events make
     /// no noise here, so readers also poll.
@@ -90,6 +121,12 @@ impl Where {
         let clause = if joined.is_empty() { String::new() } else { format!(" WHERE {joined}") };
         Statement::new(format!("{select}{clause} {rest}"), self.params)
     }
+}
+
+/// The smallest id that can have been made at this time or later; ids begin with their time.
+pub fn first_id(ms: i64) -> Uuid {
+    let ms = u128::try_from(ms).unwrap_or_default();
+    Uuid::from_u128(ms.min((1 << 48) - 1) << 80)
 }
 
 /// Cuts rows that are to be inserted into pieces of a few fixed sizes: every size is a statement of

@@ -11,7 +11,7 @@ use crate::model::directory::{ApiKey, Suppression, SuppressionReason};
 
 use super::Error;
 use super::credentials::{last_use, networks, networks_json};
-use super::db::{Database, Statement, Where};
+use super::db::{Database, Part, Statement, Where};
 use super::value::Value;
 use super::value::{Row, json};
 
@@ -19,7 +19,7 @@ use super::value::{Row, json};
 pub(super) fn raise_version() -> Statement {
     let sql = "UPDATE settings SET value = CAST(CAST(value AS bigint) + 1 AS text) \
                WHERE name = 'directory_version'";
-    Statement::new(sql, Vec::new())
+    Statement::new(sql, Vec::new()).as_part(Part::Aside)
 }
 
 /// The version of the directory.
@@ -111,13 +111,13 @@ pub async fn find_key(db: &dyn Database, id: KeyId) -> Result<Option<ApiKey>, Er
     db.read(conditions.statement(KEY, "")).await?.first().map(key).transpose()
 }
 
-/// Revokes a key, once. Returns it, or none when there is none.
+/// Revokes a key, once. Returns it, or none when there is none; later times change nothing.
 pub async fn revoke_key(
     db: &dyn Database,
     id: KeyId,
     now_ms: i64,
 ) -> Result<Option<ApiKey>, Error> {
-    let sql = "UPDATE api_keys SET revoke_ms = COALESCE(revoke_ms, $1) WHERE id = $2";
+    let sql = "UPDATE api_keys SET revoke_ms = $1 WHERE id = $2 AND revoke_ms IS NULL";
     let revoke = Statement::new(sql, vec![now_ms.into(), id.uuid().into()]);
     db.write(vec![revoke, raise_version()]).await?;
     find_key(db, id).await
@@ -138,6 +138,7 @@ fn key(row: &Row) -> Result<ApiKey, Error> {
         create_ms: row.int(9)?,
         revoke_ms: row.int_or_null(10)?,
         wishes: wishes(row, 11)?,
+        operator: None,
         ip_allow: networks(row, 12)?,
         replaces: row.uuid_or_null(13)?.map(KeyId::from_uuid),
         replaced_by: row.uuid_or_null(14)?.map(KeyId::from_uuid),
@@ -158,9 +159,27 @@ pub async fn create_suppression(
     db: &dyn Database,
     entry: &Suppression,
 ) -> Result<Suppression, Error> {
+    db.write(vec![insert_suppression(entry)]).await?;
+    let mut conditions = Where::default();
+    conditions.and("email = ?", entry.email.as_str());
+    conditions.and("campaign_id = ?", entry.campaign_id.as_str());
+    let rows = db.read(conditions.statement(SUPPRESSION, "")).await?;
+    rows.first().map_or_else(|| Ok(entry.clone()), suppression)
+}
+
+/// Adds entries in one transaction, but for those that are there. Returns how many were added.
+pub async fn create_suppressions(
+    db: &dyn Database,
+    entries: &[Suppression],
+) -> Result<usize, Error> {
+    let done = db.write(entries.iter().map(insert_suppression).collect()).await?;
+    Ok(done.iter().map(|one| one.changed as usize).sum())
+}
+
+fn insert_suppression(entry: &Suppression) -> Statement {
     let sql = "INSERT INTO suppressions (id, email, reason, campaign_id, note, create_ms) \
                VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (email, campaign_id) DO NOTHING";
-    let insert = Statement::new(
+    Statement::new(
         sql,
         vec![
             entry.id.uuid().into(),
@@ -170,13 +189,7 @@ pub async fn create_suppression(
             entry.note.as_str().into(),
             entry.create_ms.into(),
         ],
-    );
-    db.write(vec![insert]).await?;
-    let mut conditions = Where::default();
-    conditions.and("email = ?", entry.email.as_str());
-    conditions.and("campaign_id = ?", entry.campaign_id.as_str());
-    let rows = db.read(conditions.statement(SUPPRESSION, "")).await?;
-    rows.first().map_or_else(|| Ok(entry.clone()), suppression)
+    )
 }
 
 /// Which suppressions are wanted. All conditions must hold.

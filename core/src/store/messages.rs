@@ -56,6 +56,18 @@ pub async fn message(db: &dyn Database, id: MessageId) -> Result<Option<WithReci
     Ok(with_recipients(db, &rows).await?.pop())
 }
 
+/// What the recipients of a message have of their own, as JSON objects; those without are left out.
+pub async fn variables(
+    db: &dyn Database,
+    id: MessageId,
+) -> Result<HashMap<RecipientId, String>, Error> {
+    let mut conditions = Where::default();
+    conditions.and("message_id = ?", id.uuid());
+    conditions.and("variables <> ?", "");
+    let rows = db.read(conditions.statement("SELECT id, variables FROM deliveries", "")).await?;
+    rows.iter().map(|row| Ok((RecipientId::from_uuid(row.uuid(0)?), row.text(1)?))).collect()
+}
+
 /// Recipients that a page may hold together; one message is always read.
 const PAGE_RECIPIENTS_MAX: i64 = 10_000;
 

@@ -78,7 +78,7 @@ pub async fn find(db: &dyn Database, named: Named<'_>) -> Result<Option<SmtpCred
 
 /// Revokes a credential, once.
 pub async fn revoke(db: &dyn Database, id: SmtpCredentialId, now_ms: i64) -> Result<(), Error> {
-    let sql = "UPDATE smtp_credentials SET revoke_ms = COALESCE(revoke_ms, $1) WHERE id = $2";
+    let sql = "UPDATE smtp_credentials SET revoke_ms = $1 WHERE id = $2 AND revoke_ms IS NULL";
     let revoke = Statement::new(sql, vec![now_ms.into(), id.uuid().into()]);
     db.write(vec![revoke, directory::raise_version()]).await.map(|_| ())
 }

@@ -34,9 +34,16 @@ pub struct Tracker {
     pub base: String,
     /// The same for sender domains (A-labels in lower case) that have a name of their own for it.
     pub by_sender: BTreeMap<String, String>,
+    /// Nobody said where recipients reach the edge: the url is for those on this machine.
+    pub is_here_only: bool,
 }
 
 impl Tracker {
+    /// Whether recipients can follow its links, of mail that stays on this machine or not.
+    pub fn reaches_recipients(&self, stays_local: bool) -> bool {
+        stays_local || !self.is_here_only
+    }
+
     /// The url that links in mail from this address lead to.
     fn base(&self, sender: &str) -> &str {
         if self.by_sender.is_empty() {

@@ -1,10 +1,15 @@
-//! How mail leaves. Read once at the start; a mistake names its variable.
+//! How mail leaves. Read once at the start, where a mistake names its variable; the limits are live
+//! settings.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use postern_kit::env::{Env, EnvError};
+use postern_proto::settings::{
+    CONNECTION_AGE, CONNECTION_IDLE, CONNECTION_MESSAGES, CONNECTION_WAIT, DESTINATION_CONNECTIONS,
+    DESTINATION_DEAD, Settings,
+};
 
 /// Each is looked up whenever a sender domain is checked.
 const SENDING_ADDRESSES_MAX: usize = 32;
@@ -27,10 +32,6 @@ pub struct TransportConfig {
     /// `POSTERN_MX_ALLOW_PRIVATE`, default off: deliver to servers at loopback, private and other
     /// addresses that are not on the public Internet.
     pub mx_allow_private: bool,
-    /// See [`Timeouts`].
-    pub timeouts: Timeouts,
-    /// See [`PoolLimits`].
-    pub pool: PoolLimits,
 }
 
 /// A smart host: `smtp://user:password@host:port?tls=required`, `smtps://…` for implicit TLS.
@@ -86,75 +87,34 @@ pub enum TlsPolicy {
     Implicit,
 }
 
-/// How long to wait for the other side. Each covers one whole reply, however slowly it trickles.
-/// Defaults follow RFC 5321 §4.5.3.2 and Postfix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// `POSTERN_SMTP_TIMEOUT_CONNECT`, default 30s: for each address.
-    pub connect: Duration,
-    /// `POSTERN_SMTP_TIMEOUT_REACH`, default 5m: after this no further address or server is tried.
-    pub reach: Duration,
-    /// `POSTERN_SMTP_TIMEOUT_GREETING`, default 5m: also for the TLS handshake.
-    pub greeting: Duration,
-    /// `POSTERN_SMTP_TIMEOUT_EHLO`, default 5m: also for STARTTLS and AUTH.
-    pub ehlo: Duration,
-    /// `POSTERN_SMTP_TIMEOUT_MAIL`, default 5m: also for RSET.
-    pub mail: Duration,
-    /// `POSTERN_SMTP_TIMEOUT_RCPT`, default 5m.
-    pub rcpt: Duration,
-    /// `POSTERN_SMTP_TIMEOUT_DATA_INIT`, default 2m: for the reply to DATA.
-    pub data_init: Duration,
-    /// `POSTERN_SMTP_TIMEOUT_DATA_BLOCK`, default 3m: for each 64 KiB written.
-    pub data_block: Duration,
-    /// `POSTERN_SMTP_TIMEOUT_DATA_DONE`, default 10m: for the reply to the final dot.
-    pub data_done: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        let minutes = |count: u64| Duration::from_secs(count * 60);
-        Self {
-            connect: Duration::from_secs(30),
-            reach: minutes(5),
-            greeting: minutes(5),
-            ehlo: minutes(5),
-            mail: minutes(5),
-            rcpt: minutes(5),
-            data_init: minutes(2),
-            data_block: minutes(3),
-            data_done: minutes(10),
-        }
-    }
-}
-
 /// Limits of connection reuse; a target is a host and port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolLimits {
-    /// `POSTERN_DESTINATION_CONNECTIONS`, default 20: at once to one target.
+    /// Connections at once to one target.
     pub connections: usize,
-    /// `POSTERN_CONNECTION_MESSAGES`, default 100: over one connection.
+    /// Mails over one connection.
     pub messages: u32,
-    /// `POSTERN_CONNECTION_IDLE`, default 10s: unused connections are closed after this.
+    /// Unused connections are closed after this.
     pub idle: Duration,
-    /// `POSTERN_CONNECTION_AGE`, default 5m: older connections take no further mail.
+    /// Older connections take no further mail.
     pub age: Duration,
-    /// `POSTERN_CONNECTION_WAIT`, default 60s: for a connection to become free; then the delivery
-    /// is deferred.
+    /// For a connection to become free; then the delivery is deferred.
     pub wait: Duration,
-    /// `POSTERN_DESTINATION_DEAD`, default 30s: how long a target that could not be reached is not
-    /// tried again. Mails for it are deferred at once meanwhile. `0s`: every mail tries.
+    /// How long a target that could not be reached is not tried again. Mails for it are deferred at
+    /// once meanwhile. Zero: every mail tries.
     pub dead: Duration,
 }
 
-impl Default for PoolLimits {
-    fn default() -> Self {
+impl PoolLimits {
+    /// What the settings say.
+    pub fn of(settings: &Settings) -> Self {
         Self {
-            connections: 20,
-            messages: 100,
-            idle: Duration::from_secs(10),
-            age: Duration::from_secs(300),
-            wait: Duration::from_secs(60),
-            dead: Duration::from_secs(30),
+            connections: settings.count(&DESTINATION_CONNECTIONS),
+            messages: settings.small_count(&CONNECTION_MESSAGES),
+            idle: settings.time(&CONNECTION_IDLE),
+            age: settings.time(&CONNECTION_AGE),
+            wait: settings.time(&CONNECTION_WAIT),
+            dead: settings.time(&DESTINATION_DEAD),
         }
     }
 }
@@ -168,8 +128,6 @@ impl Default for TransportConfig {
             sending_addresses: Vec::new(),
             mx_port: 25,
             mx_allow_private: false,
-            timeouts: Timeouts::default(),
-            pool: PoolLimits::default(),
         }
     }
 }
@@ -200,8 +158,6 @@ impl TransportConfig {
         config.sending_addresses = sending_addresses(env)?;
         config.mx_port = env.parsed("POSTERN_MX_PORT", config.mx_port)?;
         config.mx_allow_private = env.switch("POSTERN_MX_ALLOW_PRIVATE", false)?;
-        config.timeouts = timeouts(env)?;
-        config.pool = pool(env)?;
         Ok(config)
     }
 }
@@ -217,41 +173,6 @@ fn sending_addresses(env: &Env) -> Result<Vec<IpAddr>, EnvError> {
         return Err(EnvError::new(name, problem));
     }
     Ok(addresses)
-}
-
-fn timeouts(env: &Env) -> Result<Timeouts, EnvError> {
-    let default = Timeouts::default();
-    let read = |name: &str, default| env.duration(&format!("POSTERN_SMTP_TIMEOUT_{name}"), default);
-    Ok(Timeouts {
-        connect: read("CONNECT", default.connect)?,
-        reach: read("REACH", default.reach)?,
-        greeting: read("GREETING", default.greeting)?,
-        ehlo: read("EHLO", default.ehlo)?,
-        mail: read("MAIL", default.mail)?,
-        rcpt: read("RCPT", default.rcpt)?,
-        data_init: read("DATA_INIT", default.data_init)?,
-        data_block: read("DATA_BLOCK", default.data_block)?,
-        data_done: read("DATA_DONE", default.data_done)?,
-    })
-}
-
-fn pool(env: &Env) -> Result<PoolLimits, EnvError> {
-    let default = PoolLimits::default();
-    let limits = PoolLimits {
-        connections: env.parsed("POSTERN_DESTINATION_CONNECTIONS", default.connections)?,
-        messages: env.parsed("POSTERN_CONNECTION_MESSAGES", default.messages)?,
-        idle: env.duration("POSTERN_CONNECTION_IDLE", default.idle)?,
-        age: env.duration("POSTERN_CONNECTION_AGE", default.age)?,
-        wait: env.duration("POSTERN_CONNECTION_WAIT", default.wait)?,
-        dead: env.duration("POSTERN_DESTINATION_DEAD", default.dead)?,
-    };
-    if !(1..=10_000).contains(&limits.connections) {
-        return Err(EnvError::new("POSTERN_DESTINATION_CONNECTIONS", "must be 1 to 10000"));
-    }
-    if limits.messages == 0 {
-        return Err(EnvError::new("POSTERN_CONNECTION_MESSAGES", "must be at least 1"));
-    }
-    Ok(limits)
 }
 
 /// Parses the URL. The messages never repeat it, since it may hold a password.

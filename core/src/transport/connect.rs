@@ -5,6 +5,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use postern_proto::settings::{
+    Definition, SMTP_TIMEOUT_CONNECT, SMTP_TIMEOUT_EHLO, SMTP_TIMEOUT_GREETING,
+};
 use postern_smtp_wire::command::Command;
 use postern_smtp_wire::extension::Extensions;
 use postern_smtp_wire::reply::Reply;
@@ -13,10 +16,11 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, timeout};
 
-use super::config::{Login, Timeouts, TlsPolicy};
+use super::config::{Login, TlsPolicy};
 use super::judge::{Peer, better};
 use super::session::Session;
 use super::wire::{Broken, Wire};
+use crate::in_force::InForce;
 use crate::model::delivery::{Category, Outcome, Phase};
 
 /// The most addresses of one host that are tried.
@@ -43,7 +47,8 @@ impl Target {
 /// Opens connections.
 pub(super) struct Connector {
     pub(super) helo_name: String,
-    pub(super) timeouts: Arc<Timeouts>,
+    /// How long to wait for the other side. Each time covers one whole reply, however slowly it trickles.
+    pub(super) settings: InForce,
     /// Used where no certificate is asked for.
     pub(super) unverified: Arc<ClientConfig>,
     /// Used where one is.
@@ -75,6 +80,10 @@ impl Connector {
         Err(failure.unwrap_or_else(none))
     }
 
+    fn limit(&self, timeout: &Definition) -> Duration {
+        self.settings.now().time(timeout)
+    }
+
     async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, Outcome> {
         if let Some(addresses) = &target.addresses {
             return Ok(addresses.iter().map(|ip| SocketAddr::new(*ip, target.port)).collect());
@@ -83,7 +92,7 @@ impl Connector {
             return Ok(vec![SocketAddr::new(ip, target.port)]);
         }
         let lookup = tokio::net::lookup_host((target.host.as_str(), target.port));
-        let found = timeout(self.timeouts.connect, lookup).await;
+        let found = timeout(self.limit(&SMTP_TIMEOUT_CONNECT), lookup).await;
         match found.map_err(|_| "timed out".to_owned()) {
             Ok(Ok(found)) => Ok(found.collect()),
             Ok(Err(error)) => Err(lookup_failed(target, &error.to_string())),
@@ -112,7 +121,9 @@ impl Connector {
         policy: TlsPolicy,
     ) -> Result<Session, Failed> {
         let mut peer = Peer { host: format!("{} [{}]", target.host, address.ip()), tls: "" };
-        let tcp = match timeout(self.timeouts.connect, TcpStream::connect(address)).await {
+        let tcp = match timeout(self.limit(&SMTP_TIMEOUT_CONNECT), TcpStream::connect(address))
+            .await
+        {
             Ok(Ok(tcp)) => tcp,
             Ok(Err(error)) => return Err(fail(&peer, &Broken::Io(error.kind()), Phase::Connect)),
             Err(_) => return Err(fail(&peer, &Broken::Timeout, Phase::Connect)),
@@ -123,7 +134,7 @@ impl Connector {
         if policy == TlsPolicy::Implicit {
             wire = self.encrypt(wire, target, &mut peer, policy).await?;
         }
-        let limit = self.timeouts.greeting;
+        let limit = self.limit(&SMTP_TIMEOUT_GREETING);
         let greeting = wire.reply(limit).await;
         let greeting = greeting.map_err(|broken| fail(&peer, &broken, Phase::Connect))?;
         if greeting.code != 220 {
@@ -137,15 +148,15 @@ impl Connector {
             let secret = !peer.tls.is_empty() || address.ip().is_loopback();
             self.log_in(&mut wire, &offered, &peer, login, secret).await?;
         }
-        let (timeouts, now) = (self.timeouts.clone(), Instant::now());
+        let (settings, now) = (self.settings.clone(), Instant::now());
         let (opened, used) = (now, now);
         let (mails, dirty, usable) = (0, false, true);
-        Ok(Session { wire, offered, peer, timeouts, opened, used, mails, dirty, usable })
+        Ok(Session { wire, offered, peer, settings, opened, used, mails, dirty, usable })
     }
 
     /// EHLO, or HELO where EHLO is not known (RFC 5321 §3.2).
     async fn ehlo(&self, wire: &mut Wire, peer: &Peer) -> Result<Extensions, Failed> {
-        let limit = self.timeouts.ehlo;
+        let limit = self.limit(&SMTP_TIMEOUT_EHLO);
         let reply = ask(wire, peer, Command::Ehlo(&self.helo_name), limit, Phase::Ehlo).await?;
         if reply.is_success() {
             return Ok(Extensions::parse(&reply));
@@ -174,7 +185,7 @@ impl Connector {
             let missing = || peer.defer(Category::Tls, "4.7.10", text, Phase::StartTls);
             return if required { Err(Failed::Final(missing())) } else { Ok((wire, offered)) };
         }
-        let limit = self.timeouts.ehlo;
+        let limit = self.limit(&SMTP_TIMEOUT_EHLO);
         let reply = ask(&mut wire, peer, Command::StartTls, limit, Phase::StartTls).await?;
         // Bytes behind the reply were not protected by TLS; somebody may have put them there to be
         // taken for replies inside it (CVE-2011-0411 and its kin).
@@ -208,7 +219,7 @@ impl Connector {
         let name = name.map_err(|error| failed(Broken::Tls(error.to_string())))?;
         let opportunistic = policy == TlsPolicy::Opportunistic;
         let config = if opportunistic { &self.unverified } else { &self.verified };
-        let wire = wire.encrypt(config.clone(), name, self.timeouts.greeting).await;
+        let wire = wire.encrypt(config.clone(), name, self.limit(&SMTP_TIMEOUT_GREETING)).await;
         let wire = wire.map_err(failed)?;
         peer.tls = wire.tls_version();
         Ok(wire)
@@ -230,7 +241,7 @@ impl Connector {
         if !secret {
             return Err(refuse("the password is not sent without TLS"));
         }
-        let limit = self.timeouts.ehlo;
+        let limit = self.limit(&SMTP_TIMEOUT_EHLO);
         let (user, password) = (login.user.as_str(), login.password.as_str());
         let mut reply;
         if offered.auth_plain {

@@ -25,6 +25,7 @@ impl Peer {
             host: self.host.clone(),
             phase: phase.name().to_owned(),
             tls: self.tls.to_owned(),
+            transcript: Vec::new(),
         }
     }
 
@@ -84,6 +85,7 @@ impl Peer {
             host: self.host.clone(),
             phase: phase.name().to_owned(),
             tls: self.tls.to_owned(),
+            transcript: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use super::config::{TlsPolicy, TransportConfig};
 use super::connect::{Connector, Target};
@@ -13,6 +13,7 @@ use super::judge::{Peer, better};
 use super::pool::{Attempt, Pool};
 use super::route::{Router, mix};
 use super::{SetupError, Transport, tls};
+use crate::in_force::InForce;
 use crate::model::content::domain_of;
 use crate::model::delivery::{Category, Mail, Outcome, Phase};
 
@@ -21,7 +22,6 @@ pub struct Mx {
     router: Router,
     pool: Pool,
     port: u16,
-    reach: Duration,
     /// Decides between servers of equal preference.
     seed: AtomicU64,
 }
@@ -29,25 +29,29 @@ pub struct Mx {
 impl Mx {
     /// Sets up delivery with the DNS of the configuration. `seed` shuffles equal servers; give each
     /// process its own.
-    pub fn new(config: &TransportConfig, seed: u64) -> Result<Self, SetupError> {
-        Ok(Self::with_dns(config, Arc::new(Resolver::new(config)?), seed))
+    pub fn new(config: &TransportConfig, settings: InForce, seed: u64) -> Result<Self, SetupError> {
+        Ok(Self::with_dns(config, settings, Arc::new(Resolver::new(config)?), seed))
     }
 
     /// The same with another source of DNS answers.
-    pub fn with_dns(config: &TransportConfig, dns: Arc<dyn Dns>, seed: u64) -> Self {
+    pub fn with_dns(
+        config: &TransportConfig,
+        settings: InForce,
+        dns: Arc<dyn Dns>,
+        seed: u64,
+    ) -> Self {
         let unverified = tls::unverified();
         let connector = Connector {
             helo_name: config.helo_name.clone(),
-            timeouts: Arc::new(config.timeouts),
+            settings,
             // Nothing is verified on this path: without DANE or MTA-STS an MX name proves nothing.
             verified: unverified.clone(),
             unverified,
         };
         Self {
             router: Router::new(dns, &config.helo_name, config.mx_allow_private),
-            pool: Pool::new(connector, config.pool),
+            pool: Pool::new(connector),
             port: config.mx_port,
-            reach: config.timeouts.reach,
             seed: AtomicU64::new(seed),
         }
     }
@@ -67,7 +71,7 @@ impl Transport for Mx {
             Err(outcome) => return outcome,
         };
         let seed = mix(self.seed.fetch_add(1, Ordering::Relaxed));
-        let until = Instant::now() + self.reach;
+        let until = Instant::now() + self.pool.reach();
         let mut failure = None;
         for host in route.hosts(seed) {
             let outcome = match self.router.addresses(host).await {

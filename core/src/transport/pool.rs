@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::sync::Semaphore;
+use postern_proto::settings::SMTP_TIMEOUT_REACH;
 use tokio::time::{Duration, Instant, timeout};
 
 use super::config::PoolLimits;
 use super::connect::{Connector, Target};
 use super::health::Health;
 use super::judge::Peer;
+use super::permits::Permits;
 use super::session::{Sent, Session};
 use crate::model::delivery::{Category, Mail, Outcome, Phase};
 
@@ -37,24 +38,29 @@ pub(super) struct Pool {
 
 struct Shared {
     connector: Connector,
-    limits: PoolLimits,
     sites: Mutex<HashMap<String, Arc<Site>>>,
     sweeping: AtomicBool,
 }
 
 /// The connections to one target.
+#[derive(Default)]
 struct Site {
-    permits: Semaphore,
+    permits: Permits,
     /// The last one used is used next, so that the others can grow old.
     idle: Mutex<Vec<Session>>,
     health: Mutex<Health>,
 }
 
 impl Pool {
-    pub(super) fn new(connector: Connector, limits: PoolLimits) -> Self {
+    pub(super) fn new(connector: Connector) -> Self {
         let sites = Mutex::default();
         let sweeping = AtomicBool::new(false);
-        Self { shared: Arc::new(Shared { connector, limits, sites, sweeping }) }
+        Self { shared: Arc::new(Shared { connector, sites, sweeping }) }
+    }
+
+    /// For how long another server or address may be tried.
+    pub(super) fn reach(&self) -> Duration {
+        self.shared.connector.settings.now().time(&SMTP_TIMEOUT_REACH)
     }
 
     /// Sends a mail over a kept connection, or a new one. Of several addresses no further one is
@@ -63,22 +69,33 @@ impl Pool {
         let shared = &self.shared;
         let site = shared.site(&target.key());
         if !shared.sweeping.swap(true, Ordering::Relaxed) {
-            let idle = shared.limits.idle.clamp(Duration::from_millis(10), SWEEP_MAX);
-            tokio::spawn(sweep(Arc::downgrade(shared), idle));
+            tokio::spawn(sweep(Arc::downgrade(shared), shared.sweep_pause()));
         }
-        let permit = timeout(shared.limits.wait, site.permits.acquire()).await;
-        // The semaphore is never closed, so the only failure is the time limit.
-        let Ok(Ok(_permit)) = permit else {
+        let limits = shared.limits();
+        let permit = timeout(limits.wait, site.permits.acquire(limits.connections)).await;
+        let Ok(_permit) = permit else {
             let peer = Peer { host: target.host.clone(), tls: "" };
             let text = "all connections to this server are busy";
             let category = Category::RateLimited;
             return Attempt::Answered(peer.defer(category, "4.4.5", text, Phase::Local));
         };
-        while let Some(mut session) = site.take(&shared.limits) {
+        self.deliver_to(&site, target, mail, until, &limits).await
+    }
+
+    /// The same, once there is room for a connection.
+    async fn deliver_to(
+        &self,
+        site: &Arc<Site>,
+        target: &Target,
+        mail: &Mail,
+        until: Instant,
+        limits: &PoolLimits,
+    ) -> Attempt {
+        while let Some(mut session) = site.take(limits) {
             match session.send(mail).await {
                 Sent::Done(outcome) => {
                     lock(&site.health).tried(&outcome, Instant::now());
-                    self.keep(&site, session);
+                    self.keep(site, session);
                     return Attempt::Answered(outcome);
                 }
                 // The others lay idle for longer and are likely closed too.
@@ -87,11 +104,11 @@ impl Pool {
                 }
             }
         }
-        let memory = shared.limits.dead;
+        let memory = limits.dead;
         if let Some(outcome) = lock(&site.health).verdict(Instant::now(), memory) {
             return Attempt::Unreached(outcome);
         }
-        let mut session = match shared.connector.open(target, until).await {
+        let mut session = match self.shared.connector.open(target, until).await {
             Ok(session) => {
                 lock(&site.health).answered(Instant::now());
                 session
@@ -103,7 +120,7 @@ impl Pool {
         };
         match session.send(mail).await {
             Sent::Done(outcome) => {
-                self.keep(&site, session);
+                self.keep(site, session);
                 Attempt::Answered(outcome)
             }
             Sent::Stale => unreachable!("a new connection is never stale"),
@@ -111,7 +128,7 @@ impl Pool {
     }
 
     fn keep(&self, site: &Arc<Site>, session: Session) {
-        if !session.is_reusable(&self.shared.limits) {
+        if !session.is_reusable(&self.shared.limits()) {
             farewell(vec![session]);
             return;
         }
@@ -120,6 +137,15 @@ impl Pool {
 }
 
 impl Shared {
+    fn limits(&self) -> PoolLimits {
+        PoolLimits::of(&self.connector.settings.now())
+    }
+
+    /// The pause between two looks through the connections.
+    fn sweep_pause(&self) -> Duration {
+        self.limits().idle.clamp(Duration::from_millis(10), SWEEP_MAX) / 2
+    }
+
     fn site(&self, key: &str) -> Arc<Site> {
         let mut sites = lock(&self.sites);
         if let Some(site) = sites.get(key) {
@@ -129,19 +155,18 @@ impl Shared {
             // What is only a memory makes room.
             sites.retain(|_, site| site.is_in_use());
         }
-        let permits = Semaphore::new(self.limits.connections);
-        let site = Arc::new(Site { permits, idle: Mutex::default(), health: Mutex::default() });
+        let site = Arc::<Site>::default();
         sites.insert(key.to_owned(), site.clone());
         site
     }
 
     /// Takes out what is too old, and forgets targets nobody uses.
     fn expired(&self) -> Vec<Session> {
-        let (mut expired, now) = (Vec::new(), Instant::now());
+        let (mut expired, now, limits) = (Vec::new(), Instant::now(), self.limits());
         lock(&self.sites).retain(|_, site| {
-            let stale = |session: &mut Session| !session.is_fresh(&self.limits);
+            let stale = |session: &mut Session| !session.is_fresh(&limits);
             expired.extend(lock(&site.idle).extract_if(.., stale));
-            site.is_in_use() || lock(&site.health).is_of_use(now, self.limits.dead)
+            site.is_in_use() || lock(&site.health).is_of_use(now, limits.dead)
         });
         expired
     }
@@ -168,12 +193,13 @@ impl Site {
 }
 
 /// Closes idle connections until the pool is gone.
-async fn sweep(shared: Weak<Shared>, every: Duration) {
+async fn sweep(shared: Weak<Shared>, mut pause: Duration) {
     loop {
-        tokio::time::sleep(every / 2).await;
+        tokio::time::sleep(pause).await;
         let Some(shared) = shared.upgrade() else {
             return;
         };
+        pause = shared.sweep_pause();
         farewell(shared.expired());
     }
 }

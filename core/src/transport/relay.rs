@@ -1,30 +1,28 @@
 //! All mail to one smart host.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use super::config::TransportConfig;
 use super::connect::{Connector, Target};
 use super::pool::{Attempt, Pool};
 use super::{SetupError, Transport, tls};
+use crate::in_force::InForce;
 use crate::model::delivery::{Mail, Outcome};
 
 /// Hands every mail to the configured relay, which finds the recipients' servers.
 pub struct Relay {
     target: Target,
     pool: Pool,
-    reach: Duration,
 }
 
 impl Relay {
     /// Sets up delivery to `config.relay`. Connects to nothing yet.
-    pub fn new(config: &TransportConfig) -> Result<Self, SetupError> {
+    pub fn new(config: &TransportConfig, settings: InForce) -> Result<Self, SetupError> {
         let relay = config.relay.clone().ok_or(SetupError::NoRelay)?;
         let connector = Connector {
             helo_name: config.helo_name.clone(),
-            timeouts: Arc::new(config.timeouts),
+            settings,
             unverified: tls::unverified(),
             verified: tls::verified(relay.ca_file.as_deref())?,
         };
@@ -35,14 +33,14 @@ impl Relay {
             login: relay.login,
             addresses: None,
         };
-        Ok(Self { target, pool: Pool::new(connector, config.pool), reach: config.timeouts.reach })
+        Ok(Self { target, pool: Pool::new(connector) })
     }
 }
 
 #[async_trait]
 impl Transport for Relay {
     async fn deliver(&self, mail: Mail) -> Outcome {
-        let until = Instant::now() + self.reach;
+        let until = Instant::now() + self.pool.reach();
         match self.pool.deliver(&self.target, &mail, until).await {
             Attempt::Answered(outcome) | Attempt::Unreached(outcome) => outcome,
         }

@@ -1,16 +1,19 @@
 //! One connection on which a server has answered EHLO, and the mails sent over it.
 
-use std::sync::Arc;
-
+use postern_proto::settings::{
+    Definition, SMTP_TIMEOUT_DATA_BLOCK, SMTP_TIMEOUT_DATA_DONE, SMTP_TIMEOUT_DATA_INIT,
+    SMTP_TIMEOUT_MAIL, SMTP_TIMEOUT_RCPT,
+};
 use postern_smtp_wire::command::Command;
 use postern_smtp_wire::data;
 use postern_smtp_wire::extension::Extensions;
 use tokio::time::{Duration, Instant};
 
-use super::config::{PoolLimits, Timeouts};
+use super::config::PoolLimits;
 use super::dialogue::{Step, Transaction};
 use super::judge::Peer;
 use super::wire::{Broken, Wire};
+use crate::in_force::InForce;
 use crate::model::delivery::{Category, Mail, Outcome, Phase};
 
 /// For what a server says about a body while it hangs up in the middle of it.
@@ -28,7 +31,7 @@ pub(super) struct Session {
     pub(super) wire: Wire,
     pub(super) offered: Extensions,
     pub(super) peer: Peer,
-    pub(super) timeouts: Arc<Timeouts>,
+    pub(super) settings: InForce,
     pub(super) opened: Instant,
     pub(super) used: Instant,
     /// Mails tried on this connection.
@@ -50,15 +53,28 @@ impl Session {
         self.is_reusable(limits) && self.used.elapsed() < limits.idle && self.wire.is_quiet()
     }
 
+    fn limit(&self, timeout: &Definition) -> Duration {
+        self.settings.now().time(timeout)
+    }
+
     /// Sends one mail.
     pub(super) async fn send(&mut self, mail: &Mail) -> Sent {
         let reused = self.mails > 0;
+        if reused {
+            self.wire.transcript.restart();
+        }
         self.mails += 1;
         // Set again once the conversation is known to be in step.
         self.usable = false;
         let sent = self.transaction(mail, reused).await;
         self.used = Instant::now();
-        sent
+        match sent {
+            Sent::Done(mut outcome) => {
+                outcome.reply_mut().transcript = self.wire.transcript.take();
+                Sent::Done(outcome)
+            }
+            Sent::Stale => Sent::Stale,
+        }
     }
 
     async fn transaction(&mut self, mail: &Mail, reused: bool) -> Sent {
@@ -123,12 +139,14 @@ impl Session {
         for step in steps {
             transaction.write(*step, &mut self.wire.out).expect("was printed once before");
         }
-        self.wire.flush(self.timeouts.mail).await.map_err(|broken| (steps[0], broken))?;
+        self.wire.transcript.commands(&self.wire.out);
+        let limit = self.limit(&SMTP_TIMEOUT_MAIL);
+        self.wire.flush(limit).await.map_err(|broken| (steps[0], broken))?;
         for step in steps {
             let limit = match step {
-                Step::Rset | Step::Mail => self.timeouts.mail,
-                Step::Rcpt => self.timeouts.rcpt,
-                Step::Data => self.timeouts.data_init,
+                Step::Rset | Step::Mail => self.limit(&SMTP_TIMEOUT_MAIL),
+                Step::Rcpt => self.limit(&SMTP_TIMEOUT_RCPT),
+                Step::Data => self.limit(&SMTP_TIMEOUT_DATA_INIT),
             };
             let reply = self.wire.reply(limit).await.map_err(|broken| (*step, broken))?;
             transaction.on(*step, reply);
@@ -139,14 +157,16 @@ impl Session {
     /// Sends the body and takes the answer to its final dot.
     async fn body(&mut self, mail: &Mail) -> Outcome {
         let stuffed = data::stuff(&mail.bytes);
-        if let Err(broken) = self.wire.body(&stuffed, self.timeouts.data_block).await {
+        let limit = self.limit(&SMTP_TIMEOUT_DATA_BLOCK);
+        if let Err(broken) = self.wire.body(&stuffed, limit).await {
             // It may have said why before it hung up. The dot was not sent, so nothing arrived.
             return match self.wire.reply(LAST_WORDS).await {
                 Ok(reply) if !reply.is_success() => self.peer.refused(&reply, Phase::Data),
                 _ => self.peer.broken(&broken, Phase::Data, false),
             };
         }
-        match self.wire.reply(self.timeouts.data_done).await {
+        let limit = self.limit(&SMTP_TIMEOUT_DATA_DONE);
+        match self.wire.reply(limit).await {
             Ok(reply) if reply.is_success() => {
                 self.dirty = false;
                 self.usable = true;

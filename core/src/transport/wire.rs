@@ -17,6 +17,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::transcript::Transcript;
+
 /// Bodies are written in pieces of this size, each with its own time limit.
 const BLOCK_BYTES: usize = 64 * 1024;
 const READ_BYTES: usize = 4096;
@@ -62,6 +64,8 @@ pub(super) struct Wire {
     input: Box<[u8; READ_BYTES]>,
     /// The bytes of `input` that have been read and not taken.
     unread: std::ops::Range<usize>,
+    /// What was said.
+    pub(super) transcript: Transcript,
     /// Commands that wait for [`Wire::flush`].
     pub(super) out: Vec<u8>,
 }
@@ -73,6 +77,7 @@ impl Wire {
             reader: ReplyReader::default(),
             input: Box::new([0; READ_BYTES]),
             unread: 0..0,
+            transcript: Transcript::default(),
             out: Vec::with_capacity(1024),
         }
     }
@@ -144,11 +149,13 @@ impl Wire {
         limit: Duration,
     ) -> Result<(), Broken> {
         command.write(&mut self.out)?;
+        self.transcript.command(&command, &self.out);
         self.flush(limit).await
     }
 
     /// Writes a dot-stuffed body and the final dot. On an error the dot was not sent.
     pub(super) async fn body(&mut self, stuffed: &[u8], limit: Duration) -> Result<(), Broken> {
+        self.transcript.body(stuffed.len());
         let tail_at = stuffed.len() - stuffed.len() % BLOCK_BYTES;
         let (blocks, tail) = stuffed.split_at(tail_at);
         for block in blocks.chunks(BLOCK_BYTES) {
@@ -161,7 +168,9 @@ impl Wire {
 
     /// The next reply; the limit covers all of it.
     pub(super) async fn reply(&mut self, limit: Duration) -> Result<Reply, Broken> {
-        timeout(limit, self.read_reply()).await.map_err(|_| Broken::Timeout)?
+        let reply = timeout(limit, self.read_reply()).await.map_err(|_| Broken::Timeout)??;
+        self.transcript.reply(&reply);
+        Ok(reply)
     }
 
     async fn read_reply(&mut self) -> Result<Reply, Broken> {

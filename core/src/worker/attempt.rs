@@ -14,8 +14,6 @@ use prost::Message as _;
 use tokio::sync::Semaphore;
 
 use crate::directory::Directory;
-use crate::dkim;
-use crate::mime;
 use crate::model::content::{Content, domain_of};
 use crate::model::delivery::{Category, HandOver, Mail, Outcome, Reply, State};
 use crate::model::directory::{Suppression, SuppressionReason};
@@ -27,10 +25,10 @@ use crate::store::campaigns::HOLD_MS;
 use crate::store::group::Group;
 use crate::store::queue::{Begun, Finish, NewHandOver};
 use crate::store::{Error, Queue};
-use crate::track::{self, Tracker};
+use crate::track::Tracker;
 use crate::transport::Transports;
 
-use super::{Job, Prepared};
+use super::{Job, Prepared, build};
 
 /// Longest pause between two tries while the store is down.
 const STORE_PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -80,7 +78,8 @@ pub async fn attempt(lab: &Lab, job: Job) -> Attempted {
     if let Some(over) = over(&claimed, now_ms) {
         return record(lab, &claimed, 0, over).await;
     }
-    if lab.directory.now().is_held(&claimed.campaign_id) {
+    let known = lab.directory.now();
+    if known.is_held(&claimed.campaign_id) || known.is_paused(&claimed.mailbox.email) {
         return postpone(lab, &claimed, now_ms.saturating_add(HOLD_MS)).await;
     }
     let transport = lab.transports.of(&claimed);
@@ -178,7 +177,10 @@ async fn mail(
     let content = &prepared.content;
     let from_domain = content.from.as_ref().map(|from| domain_of(&from.email)).unwrap_or_default();
     let signers = lab.directory.now().signer(&from_domain);
-    let tracker = content.tracking.and_then(|_| lab.tracker.clone());
+    // Accepted while all mail stayed here, a mail may leave now: better without links than with ours.
+    let stays_local = lab.transports.is_local();
+    let tracker = lab.tracker.clone().filter(|tracker| tracker.reaches_recipients(stays_local));
+    let tracker = content.tracking.and(tracker);
     let envelope_from = content.envelope_from.clone();
     let date_ms = claimed.date_ms;
     let job = claimed.clone();
@@ -218,54 +220,6 @@ async fn load(lab: &Lab, claimed: &Claimed) -> Result<Arc<Prepared>, Outcome> {
     let compiled = Prepared::compile(&lab.directory, &content);
     let compiled = compiled.map_err(|error| refused(&error.to_string()))?;
     Ok(Arc::new(Prepared { content, compiled, required: Vec::new() }))
-}
-
-fn build(
-    prepared: &Prepared,
-    job: &Claimed,
-    tracker: Option<&Tracker>,
-    date_ms: i64,
-    signers: Option<&[dkim::Signer]>,
-) -> Result<Vec<u8>, String> {
-    let content = &prepared.content;
-    let message_id = job.rfc_message_id.as_str();
-    let tracked = tracker.zip(content.tracking.as_ref());
-    let mut tracking =
-        tracked.map(|(tracker, wanted)| track::Job::new(tracker, &job.sender, wanted, job.id));
-    let bytes = if content.raw.is_empty() {
-        let mut rendered = prepared.render(&job.variables).map_err(|error| error.to_string())?;
-        let mut unsubscribe = None;
-        if let Some(tracking) = &mut tracking {
-            rendered.html = tracking.html(&rendered.html, true).unwrap_or(rendered.html);
-            rendered.text = tracking.text(&rendered.text).unwrap_or(rendered.text);
-            unsubscribe = tracking.unsubscribe();
-        }
-        mime::compose(&mime::Letter {
-            content,
-            to: &job.mailbox,
-            subject: &rendered.subject,
-            html: &rendered.html,
-            text: &rendered.text,
-            message_id,
-            unsubscribe: unsubscribe.as_ref(),
-            date_ms,
-            boundary_seed: job.id.uuid().as_u128(),
-        })
-    } else {
-        let missing = mime::Missing { message_id, date_ms };
-        let bytes = mime::prepare(&content.raw, missing).map_err(|error| error.to_string())?;
-        match tracking {
-            Some(tracking) => track::message(tracking, &bytes),
-            None => bytes,
-        }
-    };
-    let Some(signers) = signers else {
-        return Ok(bytes);
-    };
-    let seconds = u64::try_from(date_ms / 1000).unwrap_or_default();
-    let mut signed = dkim::sign(signers, &bytes, seconds).map_err(|error| error.to_string())?;
-    signed.extend_from_slice(&bytes);
-    Ok(signed)
 }
 
 fn refused(text: &str) -> Outcome {

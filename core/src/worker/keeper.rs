@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use postern_kit::clock::Clock;
 use postern_proto::ids::RecipientId;
-use postern_proto::settings::TRACKING_HIT_RETENTION;
+use postern_proto::settings::{
+    AUDIT_RETENTION, CONTENT_RETENTION, INBOX_KEEP, MESSAGE_RETENTION, TRACKING_HIT_RETENTION,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::directory::Directory;
-use crate::store::{Database, Error, Queue, addressees, domains, inbox, leases};
+use crate::store::{Database, Error, Queue, addressees, audit, domains, inbox, leases, retention};
 use crate::uses::Uses;
 
 use super::Handle;
@@ -32,29 +34,18 @@ const DISOWN_EVERY: u32 = 6;
 /// Every how many heartbeats is written when credentials were used.
 const USES_EVERY: u32 = 6;
 
-/// What is kept for how long.
-#[derive(Debug, Clone)]
-pub struct Retention {
-    /// Contents, after acceptance, once the last delivery has ended.
-    pub content: Duration,
-    /// How many mails the local inbox holds.
-    pub inbox: usize,
-}
-
 /// Keeps house for one node.
 pub struct Keeper {
     /// Leases and contents.
     pub queue: Arc<dyn Queue>,
     /// The inbox.
     pub db: Arc<dyn Database>,
-    /// How long hits are known again.
+    /// What is kept for how long.
     pub directory: Arc<Directory>,
     /// This node.
     pub node: Uuid,
     /// The time.
     pub clock: Clock,
-    /// What is kept for how long.
-    pub retention: Retention,
     /// What this node has in memory.
     pub worker: Handle,
     /// When credentials were used.
@@ -80,19 +71,24 @@ impl Keeper {
         }
     }
 
-    /// Drops contents, idempotency keys, ids of hits, retired DKIM keys and caught mails that have had
-    /// their time.
+    /// Drops contents, messages, idempotency keys, ids of hits, retired DKIM keys and caught mails that
+    /// have had their time.
     pub async fn purge(&self) -> Result<(), Error> {
-        let now_ms = self.clock.now_ms();
-        let before_ms = now_ms - self.retention.content.as_millis() as i64;
+        let (now_ms, known) = (self.clock.now_ms(), self.directory.now());
+        let settings = known.settings();
+        let before_ms = now_ms - settings.get(&CONTENT_RETENTION);
         while self.queue.purge(before_ms, now_ms).await? > 0 {}
-        let known_for = self.directory.now().settings().get(&TRACKING_HIT_RETENTION);
+        let kept_for = settings.get(&MESSAGE_RETENTION);
+        while kept_for > 0 && retention::remove_messages(&*self.db, now_ms - kept_for).await? {}
+        let known_for = settings.get(&TRACKING_HIT_RETENTION);
         addressees::forget_hits(&*self.db, now_ms - known_for).await?;
+        let kept_for = settings.get(&AUDIT_RETENTION);
+        audit::purge(&*self.db, now_ms - kept_for, FULL_BATCH).await?;
         let removed = domains::remove_retired(&*self.db, now_ms).await?;
         if removed > 0 {
             tracing::info!(count = removed, "removed DKIM keys that were retired");
         }
-        inbox::trim(&*self.db, self.retention.inbox).await
+        inbox::trim(&*self.db, settings.count(&INBOX_KEEP)).await
     }
 
     /// Says that this node lives, until told to stop. Apart from the housekeeping, so that a long
@@ -186,7 +182,6 @@ mod tests {
             directory: Arc::new(directory),
             node: Uuid::now_v7(),
             clock: clock.clone(),
-            retention: Retention { content: Duration::ZERO, inbox: 1 },
             worker: crate::worker::handle().0,
             uses: Arc::default(),
         };

@@ -5,6 +5,7 @@
 //! store under a lease that the reaper takes away.
 
 mod prepared;
+mod build;
 pub mod attempt;
 pub mod keeper;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use postern_kit::shutdown;
 use postern_proto::ids::RecipientId;
+use postern_proto::settings::{CONCURRENCY, LANE_CONCURRENCY};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +28,7 @@ use crate::model::message::Claimed;
 use crate::queue::lanes::{LaneLimits, Lanes};
 
 use self::attempt::{Lab, attempt};
+pub use self::build::build;
 pub use self::prepared::{Prepared, Rendered};
 
 /// How many deliveries this node keeps in memory. What is accepted beyond that waits in the store.
@@ -109,7 +112,6 @@ impl Handle {
 pub struct Worker {
     lab: Arc<Lab>,
     node: Uuid,
-    limits: LaneLimits,
     handle: Handle,
     jobs: mpsc::UnboundedReceiver<Vec<Job>>,
 }
@@ -144,21 +146,21 @@ impl Worker {
     pub fn new(
         lab: Arc<Lab>,
         node: Uuid,
-        limits: LaneLimits,
         (handle, jobs): (Handle, mpsc::UnboundedReceiver<Vec<Job>>),
     ) -> Self {
-        Self { lab, node, limits, handle, jobs }
+        Self { lab, node, handle, jobs }
     }
 
     /// Runs until told to stop, then waits up to `drain` for attempts under way and gives the rest
     /// back to the store.
     pub async fn run(mut self, stop: CancellationToken, drain: Duration) {
-        let mut lanes = Lanes::new(self.limits);
+        let mut lanes = Lanes::new(self.limits());
         let (ended, mut endings) = mpsc::unbounded_channel::<String>();
         let tasks = TaskTracker::new();
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            lanes.limit(self.limits());
             self.start(&mut lanes, &ended, &tasks);
             tokio::select! {
                 biased;
@@ -185,6 +187,16 @@ impl Worker {
         }
         if tokio::time::timeout(GIVE_BACK_MAX, self.give_back(lanes)).await.is_err() {
             tracing::warn!("the store did not take the leases back in time; they will be reaped");
+        }
+    }
+
+    /// What the settings say of attempts at once. A change is seen with the next delivery, or when the
+    /// store is asked.
+    fn limits(&self) -> LaneLimits {
+        let known = self.lab.directory.now();
+        LaneLimits {
+            total: known.settings().count(&CONCURRENCY),
+            per_lane: known.settings().count(&LANE_CONCURRENCY),
         }
     }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::{BodyExt as _, Limited};
 use postern_proto::reason::Reason;
+use postern_proto::settings::REST_BULK_TIMEOUT;
 use postern_proto::status::Failure;
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _, Value};
 use tokio::time::Instant;
@@ -68,7 +69,7 @@ pub(super) struct Lines {
 impl Lines {
     /// Reads lines from a body. `common` is what every request of the batch has.
     pub(super) fn new(app: &App, body: Body, common: DynamicMessage, key: Option<String>) -> Self {
-        let body_max = app.config.body_max;
+        let body_max = app.body_max();
         let bytes = Limited::new(body, body_max).into_data_stream();
         let bytes = StreamReader::new(bytes.map_err(std::io::Error::other));
         let newline = || b"\n".to_vec();
@@ -78,7 +79,7 @@ impl Lines {
         Self {
             texts: FramedRead::new(bytes, codec).boxed(),
             body_max,
-            deadline: Instant::now() + app.config.bulk_timeout,
+            deadline: Instant::now() + app.live.now().time(&REST_BULK_TIMEOUT),
             drain: app.drain.clone(),
             item: item.expect("a batch of the contract has items").clone(),
             common,

@@ -48,7 +48,8 @@ fn is_ours(host: &str, configured: &[String]) -> bool {
         || configured.iter().any(|ours| ours.eq_ignore_ascii_case(name))
 }
 
-fn same_origin(headers: &HeaderMap) -> bool {
+/// Whether a browser says that a form came from a page of this host.
+pub(crate) fn same_origin(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     match text("sec-fetch-site") {
         Some(site) => site == "same-origin",

@@ -15,13 +15,13 @@ const INLINE_IMAGES_MAX: usize = 50;
 
 /// What the page shows.
 #[derive(Debug, Default)]
-pub(super) struct Mail {
+pub(crate) struct Mail {
     pub(super) to: String,
-    pub(super) text: Option<String>,
-    pub(super) html: Option<String>,
+    pub(crate) text: Option<String>,
+    pub(crate) html: Option<String>,
     pub(super) headers: Vec<(String, String)>,
     pub(super) attachments: Vec<Attachment>,
-    pub(super) source: String,
+    pub(crate) source: String,
 }
 
 /// A file in the mail.
@@ -34,7 +34,7 @@ pub(super) struct Attachment {
 }
 
 /// Takes a mail apart.
-pub(super) fn read(raw: &[u8]) -> Mail {
+pub(crate) fn read(raw: &[u8]) -> Mail {
     let source = String::from_utf8_lossy(&raw[..raw.len().min(SHOWN_BYTES_MAX)]).into_owned();
     let Some(message) = MessageParser::new().parse(raw) else {
         return Mail { source, ..Mail::default() };
@@ -53,7 +53,7 @@ pub(super) fn read(raw: &[u8]) -> Mail {
 }
 
 /// The html of a mail with its inline images put in, for the frame.
-pub(super) fn html_of(raw: &[u8]) -> Option<String> {
+pub(crate) fn html_of(raw: &[u8]) -> Option<String> {
     let message = MessageParser::new().parse(raw)?;
     html(&message)
 }

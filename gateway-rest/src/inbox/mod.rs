@@ -6,8 +6,10 @@
 //! gateway asks; therefore it answers only on its own host names.
 
 mod guard;
-mod mail;
+pub(crate) mod mail;
 mod pages;
+
+pub(crate) use self::guard::same_origin;
 
 use std::sync::Arc;
 
@@ -27,8 +29,11 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'sel
     base-uri 'none'; frame-ancestors 'none'";
 
 pub(crate) fn router(app: &Arc<App>) -> Router {
-    Router::new()
-        .route("/", get(async || Redirect::to("/inbox")))
+    let mut router = Router::new();
+    if !app.config.dashboard {
+        router = router.route("/", get(async || Redirect::to("/inbox")));
+    }
+    router
         .route("/inbox", get(pages::list))
         .route("/inbox/delete", post(pages::delete_all))
         .route("/inbox/style.css", get(style))

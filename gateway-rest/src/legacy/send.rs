@@ -66,7 +66,7 @@ pub(super) async fn read(
     request: Request,
 ) -> Result<(http::request::Parts, Map<String, Value>), Response> {
     let (parts, body) = request.into_parts();
-    let body = body::whole(body, app.config.body_max).await;
+    let body = body::whole(body, app.body_max()).await;
     let body = body.map_err(|fault| fault.into_response())?;
     match serde_json::from_slice(&body) {
         Ok(Value::Object(fields)) => Ok((parts, fields)),

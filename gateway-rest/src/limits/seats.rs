@@ -18,9 +18,8 @@ pub(super) enum Who {
 type Counts = Mutex<HashMap<Who, u32>>;
 
 /// The counts of all callers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Seats {
-    max: u32,
     taken: Arc<Counts>,
 }
 
@@ -32,15 +31,11 @@ pub(crate) struct Seat {
 }
 
 impl Seats {
-    pub(super) fn new(max: u32) -> Self {
-        Self { max, taken: Arc::default() }
-    }
-
-    /// A seat, and how many are left after it; none when all are taken.
-    pub(super) fn take(&self, who: Who) -> Option<(Seat, u32)> {
+    /// One of `max` seats, and how many are left after it; none when all are taken.
+    pub(super) fn take(&self, who: Who, max: u32) -> Option<(Seat, u32)> {
         let mut counts = locked(&self.taken);
         let count = counts.entry(who).or_default();
-        let left = self.max.checked_sub(*count + 1)?;
+        let left = max.checked_sub(*count + 1)?;
         *count += 1;
         Some((Seat { who, taken: self.taken.clone() }, left))
     }
@@ -69,14 +64,14 @@ mod tests {
 
     #[test]
     fn seats_are_counted_per_caller_and_given_back() {
-        let seats = Seats::new(2);
+        let seats = Seats::default();
         let (ann, bob) = (Who::Key([1; 32]), Who::Ip([192, 0, 2, 1].into()));
-        let (first, left) = seats.take(ann).unwrap();
+        let (first, left) = seats.take(ann, 2).unwrap();
         assert_eq!(left, 1);
-        let second = seats.take(ann).unwrap();
-        assert!(seats.take(ann).is_none() && seats.take(bob).is_some());
+        let second = seats.take(ann, 2).unwrap();
+        assert!(seats.take(ann, 2).is_none() && seats.take(bob, 2).is_some());
         drop(first);
-        assert_eq!(seats.take(ann).map(|(_, left)| left), Some(0));
+        assert_eq!(seats.take(ann, 2).map(|(_, left)| left), Some(0));
         drop(second);
         assert!(locked(&seats.taken).is_empty(), "nobody is remembered for nothing");
     }

@@ -6,6 +6,11 @@ use serde_json::{Value, json};
 
 /// An example for `Service.Method`, where the path needs no id.
 pub(super) fn of(rpc: &str) -> Option<Value> {
+    mail(rpc).or_else(|| administration(rpc))
+}
+
+/// Sending, and to whom.
+fn mail(rpc: &str) -> Option<Value> {
     let example = match rpc {
         "MessageService.SendMessage" => json!({
             "from": "Shop <hi@shop.example>",
@@ -47,9 +52,30 @@ pub(super) fn of(rpc: &str) -> Option<Value> {
         "SuppressionService.CreateSuppression" => json!({
             "email": "gone@example.com", "reason": "manual", "note": "asked by telephone",
         }),
+        "SuppressionService.BatchCreateSuppressions" => json!({
+            "suppressions": [
+                {"email": "gone@example.com", "reason": "manual", "note": "asked by telephone"},
+                {"email": "left@example.com", "reason": "unsubscribe", "campaign_id": "spring"},
+            ],
+        }),
+        _ => return None,
+    };
+    Some(example)
+}
+
+/// What is set up once, and what operators do.
+fn administration(rpc: &str) -> Option<Value> {
+    let example = match rpc {
         "DomainService.CreateDomain" => json!({"name": "shop.example"}),
         "CampaignService.HoldCampaign" => json!({"note": "wrong price in the headline"}),
         "CampaignService.ResumeCampaign" => json!({"note": "price mended"}),
+        "QueueService.PauseDestination" => json!({
+            "domain": "example.com", "note": "their servers are being moved",
+        }),
+        "QueueService.ResumeDestination" | "QueueService.RetryDestination" => {
+            json!({"domain": "example.com"})
+        }
+        "OperatorService.CreateOperator" => json!({"username": "ann", "role": "viewer"}),
         "CredentialService.CreateApiKey" => json!({
             "display_name": "Web shop",
             "scopes": ["messages:send", "messages:read"],

@@ -267,6 +267,75 @@ pub(super) fn campaign_action(action: v1::CampaignAction) -> String {
     action.as_str_name().trim_start_matches("CAMPAIGN_ACTION_").to_ascii_lowercase()
 }
 
+/// An operator.
+pub(super) fn operator(operator: &v1::Operator) -> Value {
+    json!({
+        "id": operator.id,
+        "username": operator.username,
+        "role": role(operator.role()),
+        "totp": operator.totp,
+        "create_time": time(operator.create_time.as_ref()),
+        "login_time": time(operator.login_time.as_ref()),
+    })
+}
+
+/// The word for it.
+pub(super) fn role(role: v1::OperatorRole) -> String {
+    role.as_str_name().trim_start_matches("OPERATOR_ROLE_").to_ascii_lowercase()
+}
+
+/// An entry of the audit log.
+pub(super) fn audit_entry(entry: &v1::AuditEntry) -> Value {
+    json!({
+        "id": entry.id,
+        "create_time": time(entry.create_time.as_ref()),
+        "actor": entry.actor,
+        "actor_name": entry.actor_name,
+        "action": entry.action,
+        "target": entry.target,
+        "detail": entry.detail,
+        "client_ip": entry.client_ip,
+        "request_id": entry.request_id,
+    })
+}
+
+/// A destination.
+pub(super) fn destination(destination: &v1::Destination) -> Value {
+    json!({
+        "domain": destination.domain,
+        "queued": destination.queued,
+        "sending": destination.sending,
+        "deferred": destination.deferred,
+        "oldest_due_seconds": destination.oldest_due_seconds,
+        "paused": destination.paused,
+        "note": destination.note,
+        "pause_time": time(destination.pause_time.as_ref()),
+    })
+}
+
+/// What went wrong.
+pub(super) fn errors(errors: &v1::ListErrorsResponse) -> Value {
+    let count = |count: &v1::ErrorCount| json!({"name": count.name, "deferred": count.deferred, "failed": count.failed});
+    let error = |error: &v1::DeliveryError| {
+        json!({
+            "event_id": error.event_id,
+            "create_time": time(error.create_time.as_ref()),
+            "message_id": error.message_id,
+            "campaign_id": error.campaign_id,
+            "email": error.email,
+            "type": error.r#type,
+            "category": error.category,
+            "reply": error.reply,
+        })
+    };
+    json!({
+        "categories": errors.categories.iter().map(count).collect::<Vec<_>>(),
+        "destinations": errors.destinations.iter().map(count).collect::<Vec<_>>(),
+        "errors": errors.errors.iter().map(error).collect::<Vec<_>>(),
+        "partial": errors.partial,
+    })
+}
+
 /// A setting.
 pub(super) fn setting(setting: &v1::Setting) -> Value {
     json!({

@@ -3,6 +3,10 @@
 mod send;
 mod status;
 mod watch;
+mod messages;
+mod queue;
+mod errors;
+mod suppressions;
 mod keys;
 mod change;
 mod smtp_credentials;
@@ -10,8 +14,11 @@ mod settings;
 mod domains;
 mod campaigns;
 mod webhooks;
+mod operators;
+mod audit;
 mod legacy_links;
 mod wishes;
+mod time;
 mod import;
 mod json;
 
@@ -33,6 +40,12 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         Some(Command::Send(args)) => send::send(args, &env).await?,
         Some(Command::Status(args)) => status::status(&args, &env).await?,
         Some(Command::Watch(args)) => watch::watch(args, &env).await?,
+        Some(Command::Messages(command)) => messages::messages(command, &env).await?,
+        Some(Command::Queue(command)) => queue::queue(command, &env).await?,
+        Some(Command::Errors(command)) => errors::errors(command, &env).await?,
+        Some(Command::Suppressions(command)) => {
+            return suppressions::suppressions(command, &env).await;
+        }
         Some(Command::Keys(command)) => keys::keys(command, &env).await?,
         Some(Command::SmtpCredentials(command)) => {
             smtp_credentials::smtp_credentials(command, &env).await?;
@@ -41,6 +54,8 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         Some(Command::Domains(command)) => return domains::domains(command, &env).await,
         Some(Command::Webhooks(command)) => webhooks::webhooks(command, &env).await?,
         Some(Command::Campaigns(command)) => campaigns::campaigns(command, &env).await?,
+        Some(Command::Operators(command)) => operators::operators(command, &env).await?,
+        Some(Command::Audit(command)) => audit::audit(command, &env).await?,
         Some(Command::LegacyLinks(command)) => legacy_links::legacy_links(command, &env).await?,
         Some(Command::Import(command)) => import::import(command, &env).await?,
     }

@@ -3,14 +3,13 @@
 use std::io::Read as _;
 
 use anyhow::Context as _;
-use jiff::Timestamp;
 use postern_kit::env::Env;
-use postern_proto::time::timestamp;
 use postern_proto::v1;
 use postern_proto::v1::webhook_service_client::WebhookServiceClient;
 use tonic::transport::Channel;
 
 use super::json;
+use super::time::{given, time};
 use crate::cli::{
     ListArgs, Named, WebhookCreate, WebhookDeliveries, WebhookDelivery, WebhookEnable,
     WebhookFormat, WebhookReplay, WebhookRotate, WebhookSince, WebhookState, Webhooks,
@@ -136,8 +135,7 @@ async fn rotate(args: WebhookRotate, env: &Env) -> anyhow::Result<()> {
 
 async fn enable(args: WebhookEnable, env: &Env) -> anyhow::Result<()> {
     let client = Client::new(&args.connection, env)?;
-    let recover_since = args.recover_since.as_deref().map(|text| time("--recover-since", text));
-    let recover_since = recover_since.transpose()?;
+    let recover_since = given("--recover-since", args.recover_since.as_deref())?;
     let request = v1::EnableWebhookRequest { id: args.id, recover_since, validate_only: false };
     let response = service(&client).enable_webhook(client.request(request)).await?.into_inner();
     say(&response.webhook.unwrap_or_default(), args.connection.json);
@@ -248,7 +246,7 @@ async fn recover(args: WebhookSince, env: &Env) -> anyhow::Result<()> {
 
 async fn replay(args: WebhookReplay, env: &Env) -> anyhow::Result<()> {
     let client = Client::new(&args.connection, env)?;
-    let until = args.until.as_deref().map(|text| time("--until", text)).transpose()?;
+    let until = given("--until", args.until.as_deref())?;
     let mut request = v1::ReplayWebhookRequest {
         id: args.id,
         event_types: args.types,
@@ -269,11 +267,4 @@ async fn replay(args: WebhookReplay, env: &Env) -> anyhow::Result<()> {
         }
         request.page_token = page.next_page_token;
     }
-}
-
-fn time(option: &str, text: &str) -> anyhow::Result<prost_types::Timestamp> {
-    let time: Timestamp = text
-        .parse()
-        .with_context(|| format!("{option} {text} is no time such as 2026-11-23T04:00:00Z"))?;
-    Ok(timestamp(time.as_millisecond()))
 }

@@ -41,6 +41,7 @@ pub(super) fn key(hash: u8) -> ApiKey {
             tracking: Some(TrackingOptions { opens: Some(true), ..Default::default() }),
             unsubscribe: None,
         },
+        operator: None,
         ip_allow: vec!["192.0.2.0/24".parse().unwrap()],
         replaces: None,
         replaced_by: None,

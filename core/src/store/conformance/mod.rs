@@ -13,6 +13,10 @@ mod tracking;
 mod campaigns;
 mod webhooks;
 mod reports;
+mod operators;
+mod audit;
+mod destinations;
+mod errors;
 
 use std::future::Future;
 use std::time::Duration;

@@ -5,8 +5,9 @@ use super::promises;
 use crate::model::delivery::State;
 use crate::model::event::{Counter, EventFilter, EventType};
 use crate::model::message::Priority;
+use crate::store::messages::MessageFilter;
 use crate::store::queue::Begun;
-use crate::store::{Stores, ledger, messages};
+use crate::store::{Stores, ledger, messages, retention};
 
 promises![
     a_delivery_is_claimed_once,
@@ -23,6 +24,8 @@ promises![
     a_claim_sees_who_was_suppressed_meanwhile,
     a_suppressed_delivery_ends_without_an_attempt,
     contents_are_purged_after_the_last_delivery,
+    messages_are_removed_when_their_last_delivery_ended_long_ago,
+    removing_messages_goes_on_in_batches,
     depth_counts_open_deliveries,
 ];
 
@@ -225,6 +228,43 @@ async fn contents_are_purged_after_the_last_delivery(stores: Stores) {
     assert_eq!(stores.queue.purge(NOW + 10, NOW).await.unwrap(), 1);
     assert!(stores.queue.content(id.uuid()).await.unwrap().is_none());
     assert!(messages::message(&*stores.db, id).await.unwrap().is_some(), "the message stays");
+}
+
+async fn messages_are_removed_when_their_last_delivery_ended_long_ago(stores: Stores) {
+    let (node, db) = (node(&stores).await, &*stores.db);
+    let (old, begun_old) = begun(&stores, node).await;
+    let delivered = finish(old, begun_old, State::Delivered, EventType::Delivered);
+    stores.queue.finish(node, &[delivered], NOW).await.unwrap();
+    assert!(!retention::remove_messages(db, NOW + 10).await.unwrap());
+    assert!(messages::message(db, old).await.unwrap().is_some(), "it has the newest event");
+    let (open, _) = begun(&stores, node).await;
+    assert!(!retention::remove_messages(db, NOW + 1).await.unwrap());
+    assert!(messages::message(db, old).await.unwrap().is_some(), "it ended at that time");
+    assert!(!retention::remove_messages(db, NOW + 2).await.unwrap());
+    assert!(messages::message(db, old).await.unwrap().is_none());
+    assert!(messages::message(db, open).await.unwrap().is_some(), "it is being sent");
+    let tagged = MessageFilter { tag: "welcome".to_owned(), ..MessageFilter::default() };
+    let (listed, _) = messages::list(db, &tagged, None, 10).await.unwrap();
+    assert_eq!(listed.iter().map(|(row, _)| row.id).collect::<Vec<_>>(), [open]);
+    let left = events(&stores, &EventFilter::default(), 1).await;
+    assert!(left.iter().all(|row| row.event.message_id == open), "{left:?}");
+}
+
+async fn removing_messages_goes_on_in_batches(stores: Stores) {
+    let (node, db) = (node(&stores).await, &*stores.db);
+    let mut made = Vec::new();
+    for _ in 0..101 {
+        let (id, begun) = begun(&stores, node).await;
+        let delivered = finish(id, begun, State::Delivered, EventType::Delivered);
+        stores.queue.finish(node, &[delivered], NOW).await.unwrap();
+        made.push(id);
+    }
+    begun(&stores, node).await;
+    assert!(retention::remove_messages(db, NOW + 10).await.unwrap());
+    assert!(messages::message(db, made[0]).await.unwrap().is_none(), "the oldest go first");
+    assert!(messages::message(db, made[100]).await.unwrap().is_some());
+    assert!(!retention::remove_messages(db, NOW + 10).await.unwrap());
+    assert!(messages::message(db, made[100]).await.unwrap().is_none());
 }
 
 async fn depth_counts_open_deliveries(stores: Stores) {

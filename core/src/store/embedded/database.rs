@@ -21,14 +21,24 @@ impl Database for Embedded {
     }
 
     async fn write(&self, statements: Vec<Statement>) -> Result<Vec<Done>, Error> {
-        self.writer
-            .run(move |connection| statements.iter().map(|s| execute(connection, s)).collect())
-            .await
+        let run = move |connection: &Connection| {
+            let mut all: Vec<Done> = Vec::with_capacity(statements.len());
+            for statement in &statements {
+                let void = statement.is_void(&statements, &all);
+                all.push(if void { Done::default() } else { execute(connection, statement)? });
+            }
+            Ok(all)
+        };
+        self.writer.run(run).await
     }
 
     fn horizon_sql(&self) -> &'static str {
         // One writer: what is visible is complete.
         "9223372036854775807"
+    }
+
+    fn domain_sql(&self, column: &str) -> String {
+        format!("lower(substr({column}, instr({column}, '@') + 1))")
     }
 
     fn events_signal(&self) -> watch::Receiver<u64> {

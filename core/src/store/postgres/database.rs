@@ -22,8 +22,12 @@ impl Database for Postgres {
     async fn write(&self, statements: Vec<Statement>) -> Result<Vec<Done>, Error> {
         let mut client = self.client().await?;
         let transaction = client.transaction().await?;
-        let mut all = Vec::with_capacity(statements.len());
+        let mut all: Vec<Done> = Vec::with_capacity(statements.len());
         for statement in &statements {
+            if statement.is_void(&statements, &all) {
+                all.push(Done::default());
+                continue;
+            }
             let prepared = transaction.prepare_cached(&statement.sql).await?;
             let params = params(&statement.params);
             if prepared.columns().is_empty() {
@@ -42,6 +46,10 @@ impl Database for Postgres {
     fn horizon_sql(&self) -> &'static str {
         "(SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + base) * 4096 \
          FROM event_clock)"
+    }
+
+    fn domain_sql(&self, column: &str) -> String {
+        format!("lower(substring({column} from '[^@]*$'))")
     }
 
     fn events_signal(&self) -> watch::Receiver<u64> {

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use bytes::Bytes;
 use postern_proto::ids::{EventId, MessageId, RecipientId};
+use prost::Message as _;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::model::content::Mailbox;
-use crate::model::delivery::State;
+use crate::model::delivery::{Reply, State};
 use crate::model::event::{EventType, NewEvent};
 use crate::model::message::{Claimed, Priority};
 
@@ -92,6 +93,10 @@ impl Queue for Postgres {
         let mut params: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
             vec![&ids, &attempts, &states, &due, &node, &shard];
         params.extend(events.params());
+        let alone = |reply: &Reply| reply.alone().encode_to_vec();
+        let replies: Vec<Option<Vec<u8>>> =
+            results.iter().map(|result| result.event.reply.as_ref().map(alone)).collect();
+        params.push(&replies);
         let mut client = self.client().await?;
         let is_more = |result: &Finish| result.hand_over.is_some() || result.suppress.is_some();
         let rows = if results.iter().any(is_more) {
@@ -239,10 +244,10 @@ fn first_column(rows: &[Row]) -> HashSet<Uuid> {
 }
 
 fn finish_sql() -> String {
-    // Reason, reply and time of the new state are those of the event.
+    // Reason and time of the new state are those of the event, the reply is its last line.
     format!(
         "WITH r AS (SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], \
-         $13::text[], $14::bytea[], $9::bigint[]) \
+         $13::text[], $18::bytea[], $9::bigint[]) \
          AS r (id, attempt, state, due_ms, reason, reply, update_ms)), \
          u AS (UPDATE deliveries d SET state = r.state, reason = r.reason, due_ms = r.due_ms, \
          lease = NULL, reply = COALESCE(r.reply, d.reply), update_ms = r.update_ms FROM r \

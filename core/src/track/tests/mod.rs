@@ -17,6 +17,7 @@ fn tracker() -> Tracker {
     Tracker {
         keys,
         base: BASE.to_owned(),
+        is_here_only: false,
         by_sender: [("own.example".to_owned(), OWN_BASE.to_owned())].into(),
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postern_proto::settings::{
-    POSTAL_BREAKER_FAILURES, POSTAL_BREAKER_OPEN_TIME, POSTAL_BREAKER_OPEN_TIME_MAX,
+    POSTAL_ASK_AFTER, POSTAL_BREAKER_FAILURES, POSTAL_BREAKER_OPEN_TIME,
+    POSTAL_BREAKER_OPEN_TIME_MAX, POSTAL_TIMEOUT, POSTAL_UNKNOWN_WAIT,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -26,8 +27,6 @@ const PREPARATION_TIME_MAX: Duration = Duration::from_secs(15);
 /// The transport.
 pub struct Postal {
     api: Api,
-    config: PostalConfig,
-    call_time: Duration,
     directory: Arc<Directory>,
     breaker: Mutex<Breaker>,
     condition: watch::Sender<Condition>,
@@ -39,9 +38,7 @@ impl Postal {
     pub fn new(config: &PostalConfig, directory: Arc<Directory>) -> Result<Self, SetupError> {
         let api = config.api.as_ref().ok_or(SetupError::NoPostal)?;
         Ok(Self {
-            api: Api::new(api).ok_or(SetupError::NoPostal)?,
-            call_time: api.timeout,
-            config: config.clone(),
+            api: Api::new(api, directory.in_force()).ok_or(SetupError::NoPostal)?,
             directory,
             breaker: Mutex::default(),
             condition: watch::Sender::new(Condition::Closed),
@@ -57,10 +54,10 @@ impl Postal {
         let snapshot = self.directory.now();
         let settings = snapshot.settings();
         Limits {
-            failures: u32::try_from(settings.get(&POSTAL_BREAKER_FAILURES)).unwrap_or(u32::MAX),
+            failures: settings.small_count(&POSTAL_BREAKER_FAILURES),
             open_time: settings.time(&POSTAL_BREAKER_OPEN_TIME),
             open_time_max: settings.time(&POSTAL_BREAKER_OPEN_TIME_MAX),
-            trial_time: self.call_time + PREPARATION_TIME_MAX,
+            trial_time: settings.time(&POSTAL_TIMEOUT) + PREPARATION_TIME_MAX,
         }
     }
 
@@ -120,7 +117,8 @@ impl Postal {
             Fault::Late(_) | Fault::Unknown(_) => {
                 let late = matches!(fault, Fault::Late(_));
                 let category = if late { Category::Timeout } else { Category::Connection };
-                Outcome::Unknown { reply, category, wait: self.config.unknown_wait }
+                let wait = self.directory.now().settings().time(&POSTAL_UNKNOWN_WAIT);
+                Outcome::Unknown { reply, category, wait }
             }
         }
     }
@@ -136,7 +134,8 @@ impl Transport for Postal {
                 let text = format!("Postal took it as message {}", ticket.id);
                 let (host, phase) = (self.api.host().to_owned(), Phase::Data.name().to_owned());
                 let reply = Reply { text, host, phase, ..Reply::default() };
-                Outcome::Sent { reply, ticket, ask_after: self.config.ask_after }
+                let ask_after = self.directory.now().settings().time(&POSTAL_ASK_AFTER);
+                Outcome::Sent { reply, ticket, ask_after }
             }
             Err(fault) => self.outcome(&fault),
         }

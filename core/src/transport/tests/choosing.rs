@@ -23,10 +23,6 @@ impl Transport for Inbox {
     }
 }
 
-fn env(vars: &[(&str, &str)]) -> Env {
-    vars.iter().fold(Env::default(), |env, (name, value)| env.with(name, *value))
-}
-
 fn problem(vars: &[(&str, &str)]) -> String {
     TransportChoice::from_env(&env(vars)).unwrap_err().to_string()
 }
@@ -57,9 +53,10 @@ async fn a_sender_domain_goes_its_own_way() {
         ("POSTERN_RELAY_URL", "smtp://relay.example.org"),
     ];
     let choice = TransportChoice::from_env(&env(&vars)).unwrap();
-    assert!(!choice.is_local());
-    let transports =
-        Transports::new(&choice, &config(&vars[1..]), Arc::new(Inbox), None, 1).unwrap();
+    let settings = in_force(&[]);
+    assert!(!choice.is_local(&settings.now()));
+    let (config, sink) = (config(&vars[1..]), Arc::new(Inbox));
+    let transports = Transports::new(choice, &config, settings.clone(), sink, None, 1).unwrap();
     let lane = |sender, test| transports.of(&delivery(sender, test)).lane("example.net");
     assert_eq!(lane("x@a.example", false), "relay:relay.example.org:25");
     assert_eq!(lane("x@A.example", false), "relay:relay.example.org:25");
@@ -68,6 +65,12 @@ async fn a_sender_domain_goes_its_own_way() {
     assert_eq!(lane("x@other.example", false), "inbox", "the default");
     assert_eq!(lane("x@sub.a.example", false), "inbox", "a subdomain is another domain");
     assert_eq!(lane("x@a.example", true), "inbox", "mail of test keys never leaves");
+    settings.replace(in_force(&[("POSTERN_TRANSPORT", "mx")]).now().as_ref().clone());
+    assert_eq!(lane("x@other.example", false), "example.net", "the setting has changed");
+    assert_eq!(lane("x@a.example", false), "relay:relay.example.org:25");
+    settings.replace(in_force(&[("POSTERN_TRANSPORT", "postal")]).now().as_ref().clone());
+    let waiting = transports.of(&delivery("x@other.example", false)).admit();
+    assert!(waiting.is_err(), "what is not set up here lets mail wait");
 }
 
 #[test]
@@ -91,8 +94,13 @@ fn mistakes_are_named() {
 #[test]
 fn what_was_chosen_is_shown() {
     let choice = TransportChoice::from_env(&env(&[])).unwrap();
-    assert_eq!((choice.to_string(), choice.is_local()), ("sink".to_owned(), true));
+    let (now, later) = (in_force(&[]).now(), in_force(&[("POSTERN_TRANSPORT", "mx")]).now());
+    assert_eq!((choice.describe(&now).as_str(), choice.is_local(&now)), ("sink", true));
+    assert_eq!((choice.describe(&later).as_str(), choice.is_local(&later)), ("mx", false));
+    assert_eq!((choice.problem(0), choice.problem(2)), (None, None));
+    assert!(choice.problem(1).unwrap().contains("set POSTERN_RELAY_URL"));
+    assert!(choice.problem(3).unwrap().contains("set POSTERN_POSTAL_URL"));
     let vars = [("POSTERN_TRANSPORT_DOMAINS", "b.example=mx,a.example=sink")];
     let choice = TransportChoice::from_env(&env(&vars)).unwrap();
-    assert_eq!(choice.to_string(), "sink, from a.example: sink, from b.example: mx");
+    assert_eq!(choice.describe(&now), "sink, from a.example: sink, from b.example: mx");
 }

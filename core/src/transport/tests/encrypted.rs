@@ -29,7 +29,7 @@ fn certificate() -> (TlsAcceptor, tempfile::NamedTempFile) {
 
 fn trusting(url: &str, file: &tempfile::NamedTempFile) -> Relay {
     let file = file.path().to_str().unwrap();
-    Relay::new(&config(&[("POSTERN_RELAY_URL", url), ("POSTERN_RELAY_CA_FILE", file)])).unwrap()
+    relay_with(&[("POSTERN_RELAY_URL", url), ("POSTERN_RELAY_CA_FILE", file)])
 }
 
 fn localhost(server: &Server, scheme: &str, tls: &str) -> String {

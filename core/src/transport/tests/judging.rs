@@ -122,23 +122,18 @@ fn other_settings() {
     let config = config(&[
         ("POSTERN_DNS_SERVERS", "192.0.2.1, 192.0.2.2:5353, [2001:db8::1]:53"),
         ("POSTERN_SENDING_ADDRESSES", "192.0.2.10, 2001:db8::10"),
-        ("POSTERN_SMTP_TIMEOUT_DATA_DONE", "7s"),
     ]);
     assert_eq!(config.dns_servers.len(), 3);
     assert_eq!(config.dns_servers[0].port(), 53);
     let addresses: [std::net::IpAddr; 2] =
         ["192.0.2.10", "2001:db8::10"].map(|text| text.parse().unwrap());
     assert_eq!(config.sending_addresses, addresses);
-    assert_eq!(config.timeouts.data_done, Duration::from_secs(7));
     for (name, bad) in [
         ("POSTERN_HELO_NAME", "a b"),
         ("POSTERN_DNS_SERVERS", "dns.example"),
         ("POSTERN_SENDING_ADDRESSES", "192.0.2.0/24"),
         ("POSTERN_SENDING_ADDRESSES", &["192.0.2.1"; 33].join(",")),
         ("POSTERN_MX_PORT", "smtp"),
-        ("POSTERN_DESTINATION_CONNECTIONS", "0"),
-        ("POSTERN_CONNECTION_MESSAGES", "0"),
-        ("POSTERN_SMTP_TIMEOUT_MAIL", "5"),
     ] {
         let error = TransportConfig::from_env(&Env::from([(name, bad)])).unwrap_err();
         assert_eq!(error.name, name);

@@ -10,14 +10,18 @@ mod pooling;
 mod remembering;
 mod judging;
 mod choosing;
+mod changing;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use postern_kit::env::Env;
+use postern_kit::live;
 use postern_proto::ids::{MessageId, RecipientId};
+use postern_proto::settings::Settings;
 
 use super::{Relay, Transport, TransportConfig};
+use crate::in_force::InForce;
 use crate::model::delivery::{Category, Mail, Outcome, Reply};
 
 const BODY: &str = "From: a@example.org\r\nSubject: s\r\n\r\n.dot\r\nend\r\n";
@@ -34,13 +38,25 @@ fn mail_to(to: &str) -> Mail {
 
 /// A relay at this URL, with the default limits and a short time to connect.
 fn relay(url: &str) -> Relay {
-    Relay::new(&config(&[("POSTERN_RELAY_URL", url)])).unwrap()
+    relay_with(&[("POSTERN_RELAY_URL", url)])
+}
+
+fn relay_with(vars: &[(&str, &str)]) -> Relay {
+    Relay::new(&config(vars), in_force(vars)).unwrap()
+}
+
+fn env(vars: &[(&str, &str)]) -> Env {
+    let env = Env::from([("POSTERN_HELO_NAME", "us.example.org")]);
+    vars.iter().fold(env, |env, (name, value)| env.with(name, *value))
 }
 
 fn config(vars: &[(&str, &str)]) -> TransportConfig {
-    let env = Env::from([("POSTERN_HELO_NAME", "us.example.org")]);
-    let env = vars.iter().fold(env, |env, (name, value)| env.with(name, *value));
-    TransportConfig::from_env(&env).unwrap()
+    TransportConfig::from_env(&env(vars)).unwrap()
+}
+
+/// The settings as these variables have them.
+fn in_force(vars: &[(&str, &str)]) -> InForce {
+    InForce::new(live::defaults(&env(vars)).unwrap())
 }
 
 async fn send(transport: &dyn Transport) -> Outcome {

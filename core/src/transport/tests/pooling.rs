@@ -11,7 +11,7 @@ use super::*;
 fn limited(url: &str, vars: &[(&str, &str)]) -> Relay {
     let mut all = vec![("POSTERN_RELAY_URL", url)];
     all.extend_from_slice(vars);
-    Relay::new(&config(&all)).unwrap()
+    relay_with(&all)
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ fn relay_at(port: u16, dead: &str) -> Relay {
         ("POSTERN_DESTINATION_DEAD", dead),
         ("POSTERN_SMTP_TIMEOUT_CONNECT", "2s"),
     ];
-    Relay::new(&config(&vars)).unwrap()
+    relay_with(&vars)
 }
 
 fn is_remembered(outcome: &Outcome) -> bool {

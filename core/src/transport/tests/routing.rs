@@ -42,7 +42,7 @@ impl Table {
         let port = port.to_string();
         let mut all = vec![("POSTERN_MX_PORT", port.as_str()), ("POSTERN_MX_ALLOW_PRIVATE", "on")];
         all.extend_from_slice(vars);
-        Mx::with_dns(&config(&all), Arc::new(self), 1)
+        Mx::with_dns(&config(&all), in_force(&all), Arc::new(self), 1)
     }
 }
 

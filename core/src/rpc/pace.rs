@@ -1,0 +1,100 @@
+//! How many calls an API key may make per minute straight to the core. Calls that come through a gateway
+//! are counted there.
+//!
+//! State: what the limiter counts; a crash forgives at most one minute.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use postern_kit::limits::{Limiter, Quota};
+use postern_proto::reason::Reason;
+use postern_proto::settings::GRPC_LIMIT_KEY_PER_MINUTE;
+use postern_proto::status::Failure;
+use tonic::Status;
+use tonic::codegen::http::{HeaderMap, Request, Response};
+use tonic::metadata::MetadataMap;
+use tower::{Layer, Service};
+
+use super::auth::Gate;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Puts [`Pace`] around the services.
+#[derive(Clone)]
+pub(super) struct Paces {
+    /// Knows the keys and the settings.
+    pub(super) gate: Arc<Gate>,
+    /// Counts the calls.
+    pub(super) limiter: Arc<Limiter>,
+}
+
+impl<S> Layer<S> for Paces {
+    type Service = Pace<S>;
+
+    fn layer(&self, inner: S) -> Pace<S> {
+        Pace { inner, paces: self.clone() }
+    }
+}
+
+/// A service that refuses calls of a key that makes too many.
+#[derive(Clone)]
+pub(super) struct Pace<S> {
+    inner: S,
+    paces: Paces,
+}
+
+type Answer<R, E> = Pin<Box<dyn Future<Output = Result<Response<R>, E>> + Send>>;
+
+impl<S, B, R> Service<Request<B>> for Pace<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Send + 'static,
+    R: Default + Send + 'static,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = Answer<R, S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Some((name, limit)) = self.paces.counted(request.headers()) else {
+            return Box::pin(self.inner.call(request));
+        };
+        // The one that is ready is used; its copy is asked the next time.
+        let copy = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, copy);
+        let limiter = self.paces.limiter.clone();
+        Box::pin(async move {
+            let verdict = limiter.take(&name, Quota { limit, window: MINUTE }).await;
+            match verdict.retry_after() {
+                Some(wait) => Ok(Status::from(refused(limit, wait)).into_http()),
+                None => inner.call(request).await,
+            }
+        })
+    }
+}
+
+impl Paces {
+    /// Under which name a call counts and how many there may be; none when there is no limit for it.
+    fn counted(&self, headers: &HeaderMap) -> Option<(String, u64)> {
+        let known = self.gate.directory.now();
+        let limit = known.settings().get(&GRPC_LIMIT_KEY_PER_MINUTE);
+        let limit = u64::try_from(limit).ok().filter(|limit| *limit > 0)?;
+        let key = self.gate.direct_caller(&MetadataMap::from_headers(headers.clone()))?;
+        Some((format!("grpc:{}", key.id), limit))
+    }
+}
+
+fn refused(limit: u64, wait: Duration) -> Failure {
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    let text = format!("more than {limit} calls per minute; try again in {seconds} s");
+    let failure = Failure::new(Reason::RateLimited, text).retry_after(wait);
+    failure.with("policy", "grpc").with("limit", limit.to_string())
+}

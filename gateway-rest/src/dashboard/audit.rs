@@ -1,0 +1,128 @@
+//! The audit log.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use postern_proto::v1;
+use serde::Deserialize;
+
+use super::client::audit;
+use super::messages::{Asked, day, with};
+use super::view::{Block, Cell, Field, Form, Kind, Table};
+use super::visit::Visit;
+use super::words::Words;
+use super::{Answer, asked, csv, show};
+use crate::App;
+use crate::fault::Fault;
+
+const PATH: &str = "/dashboard/audit";
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Filter {
+    #[serde(default)]
+    actor: String,
+    #[serde(default)]
+    action: String,
+    #[serde(default)]
+    target: String,
+    #[serde(default)]
+    since: String,
+    #[serde(default)]
+    until: String,
+}
+
+impl Filter {
+    fn path(&self) -> String {
+        with(
+            PATH,
+            &[
+                ("actor", &self.actor),
+                ("action", &self.action),
+                ("target", &self.target),
+                ("since", &self.since),
+                ("until", &self.until),
+            ],
+        )
+    }
+}
+
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Query(filter): Query<Filter>,
+    Query(query): Query<Asked>,
+) -> Answer {
+    let w = visit.words();
+    let columns = [w.time, w.who, w.action, w.target, w.details, w.client_address, w.request];
+    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
+    if query.is_csv() {
+        return Ok(csv::export("audit", columns, move |token| {
+            let (app, visit, filter) = (app.clone(), visit.clone(), filter.clone());
+            async move { rows(&app, &visit, &filter, token).await }
+        }));
+    }
+    let (rows, next) = rows(&app, &visit, &filter, query.page.clone()).await?;
+    let path = filter.path();
+    let table = Table {
+        columns,
+        rows,
+        empty: w.nothing.to_owned(),
+        next: query.next(&path, &next),
+        csv: query.csv(&path),
+        ..Table::default()
+    };
+    Ok(show(&visit, w.audit_log, &[Block::Form(form(w, &filter)), Block::Table(table)]))
+}
+
+fn form(w: &Words, filter: &Filter) -> Form {
+    let text =
+        |name: &str, label: &str, value: &str| Field::new(name, label, Kind::Text).value(value);
+    Form {
+        path: PATH.to_owned(),
+        fields: vec![
+            text("actor", w.who, &filter.actor),
+            text("action", w.action, &filter.action),
+            text("target", w.target, &filter.target),
+            Field::new("since", w.since, Kind::Date).value(filter.since.clone()),
+            Field::new("until", w.until, Kind::Date).value(filter.until.clone()),
+        ],
+        submit: w.filter.to_owned(),
+        get: true,
+        inline: true,
+        ..Form::default()
+    }
+}
+
+async fn rows(
+    app: &App,
+    visit: &Visit,
+    filter: &Filter,
+    page_token: String,
+) -> Result<(Vec<Vec<Cell>>, String), Fault> {
+    let request = v1::ListAuditEntriesRequest {
+        page_size: 0,
+        page_token,
+        actor: filter.actor.trim().to_owned(),
+        action: filter.action.trim().to_owned(),
+        target: filter.target.trim().to_owned(),
+        since: day(&filter.since, 0),
+        until: day(&filter.until, 1),
+    };
+    let answer = audit(app).list_audit_entries(asked(app, visit, request)).await?.into_inner();
+    let row = |entry: v1::AuditEntry| {
+        let who = match entry.actor_name.as_str() {
+            "" => entry.actor.clone(),
+            name => name.to_owned(),
+        };
+        vec![
+            Cell::time(entry.create_time),
+            Cell::link(who, with(PATH, &[("actor", &entry.actor)])),
+            Cell::code(entry.action),
+            Cell::link(entry.target.clone(), with(PATH, &[("target", &entry.target)])),
+            Cell::text(entry.detail),
+            Cell::text(entry.client_ip),
+            Cell::text(entry.request_id),
+        ]
+    };
+    Ok((answer.entries.into_iter().map(row).collect(), answer.next_page_token))
+}

@@ -1,0 +1,153 @@
+//! What went wrong, by category and by destination.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use postern_proto::v1;
+use prost_types::Timestamp;
+use serde::Deserialize;
+
+use super::client::stats;
+use super::messages::{Asked, with};
+use super::view::{Block, Cell, Field, Form, Kind, Table, Tone};
+use super::visit::Visit;
+use super::words::Words;
+use super::{Answer, asked, csv, show};
+use crate::App;
+use crate::fault::Fault;
+
+const PATH: &str = "/dashboard/errors";
+const HOURS: [&str; 5] = ["1", "6", "24", "48", "168"];
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Filter {
+    #[serde(default)]
+    hours: String,
+    #[serde(default)]
+    campaign: String,
+    #[serde(default)]
+    category: String,
+    #[serde(default)]
+    domain: String,
+}
+
+impl Filter {
+    fn path(&self) -> String {
+        with(
+            PATH,
+            &[
+                ("hours", &self.hours),
+                ("campaign", &self.campaign),
+                ("category", &self.category),
+                ("domain", &self.domain),
+            ],
+        )
+    }
+
+    fn request(&self) -> v1::ListErrorsRequest {
+        let hours: i64 = self.hours.parse().unwrap_or(24);
+        let seconds = jiff::Timestamp::now().as_second() - hours.clamp(1, 31 * 24) * 3600;
+        v1::ListErrorsRequest {
+            since: Some(Timestamp { seconds: seconds + 1, nanos: 0 }),
+            campaign_id: self.campaign.trim().to_owned(),
+            category: self.category.trim().to_owned(),
+            domain: self.domain.trim().to_owned(),
+        }
+    }
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Query(filter): Query<Filter>,
+    Query(query): Query<Asked>,
+) -> Answer {
+    let w = visit.words();
+    let columns = [w.time, w.recipient, w.event, w.category, w.last_reply, w.campaign, w.message];
+    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
+    if query.is_csv() {
+        return Ok(csv::export("errors", columns, move |_| {
+            let (app, visit, filter) = (app.clone(), visit.clone(), filter.clone());
+            async move { Ok((newest(&found(&app, &visit, &filter).await?), String::new())) }
+        }));
+    }
+    let answer = found(&app, &visit, &filter).await?;
+    let mut blocks = vec![Block::Form(form(w, &filter))];
+    if answer.partial {
+        blocks.push(Block::Notice { tone: Tone::Warn, text: w.errors_partial.to_owned() });
+    }
+    let by = |name: &str, value: &str| {
+        let mut filter = filter.clone();
+        match name {
+            "category" => value.clone_into(&mut filter.category),
+            _ => value.clone_into(&mut filter.domain),
+        }
+        filter.path()
+    };
+    let counts = |title: &str, name: &str, list: &[v1::ErrorCount]| Table {
+        title: title.to_owned(),
+        columns: [title, w.deferred, w.failed].map(str::to_owned).to_vec(),
+        rows: list
+            .iter()
+            .take(20)
+            .map(|one| {
+                let link = Cell::link(one.name.clone(), by(name, &one.name));
+                vec![link, Cell::Number(one.deferred), Cell::Number(one.failed)]
+            })
+            .collect(),
+        empty: w.no_errors.to_owned(),
+        ..Table::default()
+    };
+    blocks.push(Block::Table(counts(w.category, "category", &answer.categories)));
+    blocks.push(Block::Table(counts(w.destination, "domain", &answer.destinations)));
+    blocks.push(Block::Table(Table {
+        title: w.newest.to_owned(),
+        columns,
+        rows: newest(&answer),
+        empty: w.no_errors.to_owned(),
+        csv: query.csv(&filter.path()),
+        ..Table::default()
+    }));
+    Ok(show(&visit, w.errors, &blocks))
+}
+
+async fn found(app: &App, visit: &Visit, filter: &Filter) -> Result<v1::ListErrorsResponse, Fault> {
+    let request = asked(app, visit, filter.request());
+    Ok(stats(app).list_errors(request).await?.into_inner())
+}
+
+fn form(w: &Words, filter: &Filter) -> Form {
+    let hours = HOURS.map(|hours| (hours.to_owned(), format!("{hours} h"))).to_vec();
+    let chosen = if filter.hours.is_empty() { "24" } else { filter.hours.as_str() };
+    let text =
+        |name: &str, label: &str, value: &str| Field::new(name, label, Kind::Text).value(value);
+    Form {
+        path: PATH.to_owned(),
+        fields: vec![
+            Field::new("hours", w.within, Kind::Select(hours)).value(chosen),
+            text("campaign", w.campaign, &filter.campaign),
+            text("category", w.category, &filter.category),
+            text("domain", w.destination, &filter.domain),
+        ],
+        submit: w.filter.to_owned(),
+        get: true,
+        inline: true,
+        ..Form::default()
+    }
+}
+
+fn newest(answer: &v1::ListErrorsResponse) -> Vec<Vec<Cell>> {
+    let row = |one: &v1::DeliveryError| {
+        let tone = if one.r#type == "deferred" { Tone::Warn } else { Tone::Bad };
+        vec![
+            Cell::time(one.create_time),
+            Cell::text(one.email.clone()),
+            Cell::badge(one.r#type.clone(), tone),
+            Cell::text(one.category.clone()),
+            Cell::text(one.reply.clone()),
+            Cell::text(one.campaign_id.clone()),
+            Cell::link(one.message_id.clone(), format!("/dashboard/messages/{}", one.message_id)),
+        ]
+    };
+    answer.errors.iter().map(row).collect()
+}

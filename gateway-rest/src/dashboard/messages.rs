@@ -1,0 +1,321 @@
+//! The list of messages, and the field that finds anything by whatever its reader has at hand.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Redirect};
+use postern_proto::v1;
+use prost_types::Timestamp;
+use serde::Deserialize;
+
+use super::client::messages;
+use super::view::{Block, Cell, Field, Form, Kind, Table, Tone, encoded};
+use super::visit::Visit;
+use super::words::Words;
+use super::{Answer, asked, csv, show_live};
+use crate::App;
+use crate::fault::Fault;
+
+const PATH: &str = "/dashboard/messages";
+/// Seconds until the first page reads itself again.
+const LIVE: u32 = 5;
+
+/// What a list was asked for besides its own filters.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    pub(super) page: String,
+    #[serde(default)]
+    pub(super) format: String,
+}
+
+impl Asked {
+    pub(super) fn is_csv(&self) -> bool {
+        self.format == "csv"
+    }
+
+    /// The address where a list goes on; empty at the end.
+    pub(super) fn next(&self, path: &str, token: &str) -> String {
+        match token {
+            "" => String::new(),
+            token => with(path, &[("page", token)]),
+        }
+    }
+
+    /// The address of the list as CSV.
+    pub(super) fn csv(&self, path: &str) -> String {
+        with(path, &[("format", "csv")])
+    }
+}
+
+/// An address with what is not empty of a query.
+pub(super) fn with(path: &str, query: &[(&str, &str)]) -> String {
+    let pairs = query.iter().filter(|(_, value)| !value.is_empty());
+    let pairs: Vec<_> = pairs.map(|(key, value)| format!("{key}={}", encoded(value))).collect();
+    let glue = if path.contains('?') { '&' } else { '?' };
+    if pairs.is_empty() { path.to_owned() } else { format!("{path}{glue}{}", pairs.join("&")) }
+}
+
+/// Which messages are wanted.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Filter {
+    #[serde(default)]
+    recipient: String,
+    #[serde(default)]
+    campaign: String,
+    #[serde(default)]
+    tag: String,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    external: String,
+    #[serde(default)]
+    batch: String,
+    #[serde(default)]
+    since: String,
+    #[serde(default)]
+    until: String,
+}
+
+impl Filter {
+    /// The address of the list with this filter.
+    fn path(&self) -> String {
+        with(
+            PATH,
+            &[
+                ("recipient", &self.recipient),
+                ("campaign", &self.campaign),
+                ("tag", &self.tag),
+                ("state", &self.state),
+                ("external", &self.external),
+                ("batch", &self.batch),
+                ("since", &self.since),
+                ("until", &self.until),
+            ],
+        )
+    }
+
+    fn request(&self, page_token: String) -> v1::ListMessagesRequest {
+        let trimmed = |text: &str| text.trim().to_owned();
+        let state = v1::RecipientState::from_str_name(&format!("RECIPIENT_STATE_{}", self.state));
+        v1::ListMessagesRequest {
+            page_size: 0,
+            page_token,
+            recipient: trimmed(&self.recipient),
+            state: state.unwrap_or_default().into(),
+            tag: trimmed(&self.tag),
+            campaign_id: trimmed(&self.campaign),
+            external_id: trimmed(&self.external),
+            batch_id: trimmed(&self.batch),
+            since: day(&self.since, 0),
+            until: day(&self.until, 1),
+        }
+    }
+}
+
+/// The beginning of a day (`2026-11-26`), or of one that comes so many days after it.
+pub(super) fn day(text: &str, plus: i64) -> Option<Timestamp> {
+    let date: jiff::civil::Date = text.trim().parse().ok()?;
+    let start = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
+    Some(Timestamp { seconds: start + plus * 86_400, nanos: 0 })
+}
+
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Query(filter): Query<Filter>,
+    Query(query): Query<Asked>,
+) -> Answer {
+    let w = visit.words();
+    let columns = [w.subject, w.recipients, w.state, w.campaign, w.accepted_at, w.id];
+    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
+    if query.is_csv() {
+        return Ok(csv::export("messages", columns, move |token| {
+            let (app, visit, filter) = (app.clone(), visit.clone(), filter.clone());
+            async move { rows(&app, &visit, &filter, token).await }
+        }));
+    }
+    let (rows, next) = rows(&app, &visit, &filter, query.page.clone()).await?;
+    let path = filter.path();
+    let table = Table {
+        columns,
+        rows,
+        empty: w.no_messages.to_owned(),
+        next: query.next(&path, &next),
+        csv: query.csv(&path),
+        ..Table::default()
+    };
+    let live = if query.page.is_empty() { LIVE } else { 0 };
+    let blocks = [Block::Form(form(w, &filter)), Block::Table(table)];
+    Ok(show_live(&visit, w.messages, &blocks, live))
+}
+
+fn form(w: &'static Words, filter: &Filter) -> Form {
+    let states = [
+        "",
+        "SCHEDULED",
+        "QUEUED",
+        "SENDING",
+        "DEFERRED",
+        "SENT",
+        "DELIVERED",
+        "BOUNCED",
+        "FAILED",
+        "SUPPRESSED",
+        "EXPIRED",
+        "CANCELED",
+    ];
+    let label =
+        |name: &str| match v1::RecipientState::from_str_name(&format!("RECIPIENT_STATE_{name}")) {
+            Some(state) => state_name(w, state).to_owned(),
+            None => w.any.to_owned(),
+        };
+    let states = states.iter().map(|name| ((*name).to_owned(), label(name))).collect();
+    let text =
+        |name: &str, label: &str, value: &str| Field::new(name, label, Kind::Text).value(value);
+    Form {
+        path: PATH.to_owned(),
+        fields: vec![
+            text("recipient", w.recipient, &filter.recipient),
+            Field::new("state", w.state, Kind::Select(states)).value(filter.state.clone()),
+            text("campaign", w.campaign, &filter.campaign),
+            text("tag", w.tag, &filter.tag),
+            Field::new("since", w.since, Kind::Date).value(filter.since.clone()),
+            Field::new("until", w.until, Kind::Date).value(filter.until.clone()),
+        ],
+        submit: w.filter.to_owned(),
+        get: true,
+        inline: true,
+        ..Form::default()
+    }
+}
+
+async fn rows(
+    app: &App,
+    visit: &Visit,
+    filter: &Filter,
+    token: String,
+) -> Result<(Vec<Vec<Cell>>, String), Fault> {
+    let w = visit.words();
+    let request = asked(app, visit, filter.request(token));
+    let answer = messages(app).list_messages(request).await?.into_inner();
+    let row = |message: v1::Message| {
+        let path = format!("{PATH}/{}", message.id);
+        let subject = match message.subject.as_str() {
+            "" => w.no_subject.to_owned(),
+            subject => subject.to_owned(),
+        };
+        let first = message.recipients.first();
+        let to = first.map_or_else(String::new, |first| match message.recipients.len() {
+            1 => first.email.clone(),
+            more => format!("{} +{}", first.email, more - 1),
+        });
+        let (state, tone) = standing(w, &message);
+        vec![
+            Cell::link(subject, path.clone()),
+            Cell::text(to),
+            Cell::badge(state, tone),
+            Cell::text(message.campaign_id),
+            Cell::time(message.create_time),
+            Cell::link(message.id, path),
+        ]
+    };
+    Ok((answer.messages.into_iter().map(row).collect(), answer.next_page_token))
+}
+
+/// How a message stands: as its recipients do when all do alike, and otherwise the worst.
+fn standing(w: &'static Words, message: &v1::Message) -> (String, Tone) {
+    use v1::RecipientState::{Bounced, Deferred, Expired, Failed};
+    let states: Vec<_> = message.recipients.iter().map(v1::RecipientStatus::state).collect();
+    let Some(first) = states.first().copied() else { return (String::new(), Tone::Plain) };
+    if states.iter().all(|state| *state == first) {
+        return (state_name(w, first).to_owned(), tone(first));
+    }
+    let worst = [Bounced, Failed, Expired, Deferred];
+    let worst = worst.into_iter().find(|one| states.contains(one)).unwrap_or(first);
+    let count = states.iter().filter(|state| **state == worst).count();
+    (format!("{} {count}/{}", state_name(w, worst), states.len()), tone(worst))
+}
+
+/// What a state is called.
+pub(super) fn state_name(w: &'static Words, state: v1::RecipientState) -> &'static str {
+    use v1::RecipientState as S;
+    match state {
+        S::Scheduled => w.state_scheduled,
+        S::Queued => w.state_queued,
+        S::Sending => w.state_sending,
+        S::Deferred => w.state_deferred,
+        S::Delivered => w.state_delivered,
+        S::Bounced => w.state_bounced,
+        S::Failed => w.state_failed,
+        S::Suppressed => w.state_suppressed,
+        S::Expired => w.state_expired,
+        S::Canceled => w.state_canceled,
+        S::Sent => w.state_sent,
+        S::Unspecified => w.any,
+    }
+}
+
+/// How good a state is.
+pub(super) fn tone(state: v1::RecipientState) -> Tone {
+    use v1::RecipientState as S;
+    match state {
+        S::Delivered => Tone::Good,
+        S::Deferred | S::Suppressed | S::Canceled => Tone::Warn,
+        S::Bounced | S::Failed | S::Expired => Tone::Bad,
+        _ => Tone::Plain,
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Search {
+    #[serde(default)]
+    q: String,
+}
+
+/// Goes to what a text most likely means.
+pub(super) async fn find(_visit: Visit, Query(search): Query<Search>) -> axum::response::Response {
+    Redirect::to(&meant(search.q.trim())).into_response()
+}
+
+fn meant(text: &str) -> String {
+    let of = |name: &'static str| with(PATH, &[(name, text)]);
+    match text.split_once('_').map_or("", |(prefix, _)| prefix) {
+        "msg" => return format!("{PATH}/{}", encoded(text)),
+        "bat" => return of("batch"),
+        "key" | "opr" => return with("/dashboard/audit", &[("actor", text)]),
+        "whk" => return format!("/dashboard/webhooks/{}", encoded(text)),
+        "tpl" => return format!("/dashboard/templates/{}", encoded(text)),
+        _ => {}
+    }
+    // A Message-ID of ours begins with the id of the message.
+    let inner = text.trim_matches(['<', '>']);
+    if let Some((id, _)) = inner.split_once('@')
+        && id.starts_with("msg_")
+    {
+        return format!("{PATH}/{}", encoded(id));
+    }
+    if text.contains('@') { of("recipient") } else { of("external") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_leads_where_its_reader_meant() {
+        assert_eq!(meant("msg_01a"), "/dashboard/messages/msg_01a");
+        assert_eq!(meant("<msg_01a@x.io>"), "/dashboard/messages/msg_01a");
+        assert_eq!(meant("ann+1@x.io"), "/dashboard/messages?recipient=ann%2B1%40x.io");
+        assert_eq!(meant("bat_1"), "/dashboard/messages?batch=bat_1");
+        assert_eq!(meant("order 7"), "/dashboard/messages?external=order%207");
+        assert_eq!(meant("whk_1/../x"), "/dashboard/webhooks/whk_1%2F..%2Fx");
+    }
+
+    #[test]
+    fn days_begin_and_end_in_utc() {
+        assert_eq!(day("2026-11-26", 0).unwrap().seconds, 1_795_651_200);
+        assert_eq!(day("2026-11-26", 1).unwrap().seconds, 1_795_651_200 + 86_400);
+        assert!(day("26.11.2026", 0).is_none() && day("", 0).is_none());
+    }
+}

@@ -1,0 +1,192 @@
+//! The dashboard in a real Chromium: an operator's first day, and every page in every look, over an
+//! installation whose every stored text tries to run as a script.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use postern_kit::env::Env;
+use postern_tests::hook_receiver::HookReceiver;
+use postern_tests::smtp_receiver::Receiver;
+use postern_tests::stack::Stack;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::tracking_edge::{links, ready};
+
+/// The password of the first operator.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+/// Where the tracking edge is said to be; the DNS would know.
+const EDGE: &str = "https://edge.out.test";
+/// What a careless page would run.
+const SCRIPT: &str = "\"><img src=x onerror=alert(1)><script>alert(2)</script>";
+
+/// A system whose mail goes to a real server.
+pub(crate) async fn start(receiver: &Receiver, more: &[(&str, &str)]) -> Stack {
+    let relay = receiver.relay_url();
+    let vars = [
+        ("POSTERN_OPERATOR_PASSWORD", PASSWORD),
+        ("POSTERN_TRANSPORT", "relay"),
+        ("POSTERN_RELAY_URL", &relay),
+        ("POSTERN_SENDER_POLICY", "any"),
+        ("POSTERN_TRACKING_URL", EDGE),
+        ("POSTERN_TRACKING_SCANNER_WINDOW", "0ms"),
+        ("POSTERN_WEBHOOK_PRIVATE_TARGETS", "allow"),
+    ];
+    Stack::start(&[&vars[..], more].concat()).await.unwrap()
+}
+
+/// Runs a script of ours in a browser and returns what it saw. Screenshots stay in the folder of
+/// temporary files, where they can be looked at.
+async fn browse(script: &str, args: &[&str]) -> Value {
+    let modules = Env::process().text("POSTERN_TEST_NODE_MODULES", "");
+    let folder = std::env::temp_dir().join("postern-screenshots");
+    std::fs::create_dir_all(&folder).unwrap();
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("js").join(script);
+    let mut node = Command::new("node");
+    node.env("NODE_PATH", modules).arg(script).args(args).arg(&folder).kill_on_drop(true);
+    let limit = Duration::from_secs(300);
+    let output = tokio::time::timeout(limit, node.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn text<'a>(seen: &'a Value, name: &str) -> &'a str {
+    seen[name].as_str().unwrap_or_else(|| panic!("no {name} in {seen}"))
+}
+
+#[tokio::test]
+async fn the_first_day_of_an_operator() {
+    let (receiver, hooks) = tokio::join!(Receiver::start(), HookReceiver::start());
+    let (receiver, hooks) = (receiver.unwrap(), hooks.unwrap());
+    let stack = start(&receiver, &[]).await;
+    ready(&stack.tracker).await;
+    let mailbox = receiver.folder().to_str().unwrap();
+    let port = stack.smtp.starttls.to_string();
+    let args =
+        [&stack.rest, "admin", PASSWORD, &port, &hooks.url("day"), mailbox, EDGE, &stack.tracker];
+    let seen = browse("dashboard_journey.cjs", &args).await;
+
+    assert_eq!(text(&seen, "refused"), "The user name, the password or the code is not right.");
+    assert_eq!(text(&seen, "first"), "Overview");
+    assert!(text(&seen, "sent").starts_with("250 2.0.0 "), "{seen}");
+    let timeline = text(&seen, "timeline");
+    for line in ["RCPT TO:<ann@good.test>", "250 2.1.5 ok", "250 2.0.0 accepted"] {
+        assert!(timeline.contains(line), "no '{line}' in {timeline}");
+    }
+    assert!(text(&seen, "look").contains("Everything must go."), "{seen}");
+    assert!(text(&seen, "source").contains("Subject: Spring sale"), "{seen}");
+    let sent = receiver.mails_to("ann@good.test").unwrap()[0].text();
+    assert!(sent.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click"), "{sent}");
+    assert!(text(&seen, "suppressed").contains("Unsubscribed"), "{seen}");
+    assert_eq!(seen["keys"], json!([true, 200, 200]), "a rotated key works on for a while");
+    assert!(text(&seen, "limit").starts_with("452 4.5.3 "), "{seen}");
+    assert!(text(&seen, "secret").starts_with("whsec_"), "{seen}");
+    // What the endpoint had already, and what was delivered before there was one.
+    assert!(text(&seen, "replayed").ends_with(": 2"), "{seen}");
+    let posted = hooks.wait("day", 200, 3).await.unwrap();
+    let again = posted.iter().filter(|post| post["body"] == posted[0]["body"]);
+    assert_eq!(again.count(), 2, "a replay is the same event");
+    for act in ["smtp_credential", "api_key", "webhook", "setting"] {
+        assert!(text(&seen, "audit").contains(act), "no {act} in {}", seen["audit"]);
+    }
+    let next = stack.send(&mail("ann@good.test")).await.unwrap();
+    stack.wait_state(&next, "suppressed").await.unwrap();
+    // Nothing but the answer to the wrong password.
+    let wrong = seen["wrong"].as_array().unwrap();
+    assert!(wrong.len() == 1 && wrong[0].as_str().unwrap().contains("401"), "{wrong:?}");
+}
+
+fn mail(to: &str) -> Value {
+    json!({
+        "from": {"email": "shop@example.com", "name": SCRIPT}, "to": to, "subject": SCRIPT,
+        "html": format!("<p onclick=\"alert(3)\">Hello</p><script>alert(4)</script>{SCRIPT}\
+            <a href=\"https://shop.example/?q={SCRIPT}\">Look</a>"),
+        "campaign_id": "spring", "tags": ["news"], "metadata": {"note": SCRIPT},
+        "headers": {"X-Note": SCRIPT.replace('\n', " ")},
+        "tracking": {"opens": true, "clicks": "html"},
+    })
+}
+
+/// Stores the script wherever a client, a reader or a remote server may store a text.
+async fn poison(stack: &Stack, receiver: &Receiver) {
+    for (path, body) in [
+        ("/v1/suppressions", json!({"email": "eve@good.test", "note": SCRIPT})),
+        ("/v1/keys", json!({"display_name": SCRIPT, "scopes": ["messages:send"]})),
+        ("/v1/smtp-credentials", json!({"display_name": SCRIPT})),
+        ("/v1/domains", json!({"name": "example.com"})),
+        (
+            "/v1/webhooks",
+            json!({
+                "url": "http://127.0.0.1:9/%22%3E%3Cscript%3E?q=<script>alert(5)</script>",
+                "description": SCRIPT, "headers": {"X-Note": SCRIPT},
+                "event_types": ["message.delivered"],
+            }),
+        ),
+        (
+            "/v1/templates",
+            json!({
+                "alias": "welcome", "display_name": SCRIPT, "subject": SCRIPT,
+                "html": format!("<p>{{{{name}}}}</p>{SCRIPT}"), "text": SCRIPT,
+                "variables": [{"name": "name", "default_value": SCRIPT}],
+            }),
+        ),
+    ] {
+        let made = stack.post(path, &body).await.unwrap();
+        assert_eq!(made.status, 201, "{path}: {made:?}");
+    }
+    for (to, state) in [
+        ("ann@good.test", "delivered"),
+        ("script@good.test", "bounced"),
+        ("eve@good.test", "suppressed"),
+    ] {
+        let id = stack.send(&mail(to)).await.unwrap();
+        stack.wait_state(&id, state).await.unwrap();
+    }
+    // A reader whose program calls itself a script, in the pixel and in a link.
+    ready(&stack.tracker).await;
+    let mails = receiver.mails_to("ann@good.test").unwrap();
+    let link = links(&mails[0].text());
+    for path in [link("/o/"), link("/c/")] {
+        let policy = reqwest::redirect::Policy::none();
+        let reader =
+            reqwest::Client::builder().user_agent(SCRIPT).redirect(policy).build().unwrap();
+        reader.get(format!("{}{path}", stack.tracker)).send().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn every_page_is_sound_in_every_look_and_runs_no_script_of_others() {
+    let receiver = Receiver::start().await.unwrap();
+    let stack = start(&receiver, &[]).await;
+    poison(&stack, &receiver).await;
+    let seen = browse("dashboard_pages.cjs", &[&stack.rest, "admin", PASSWORD]).await;
+    assert_eq!(seen["wrong"], json!([]));
+    assert!(seen["guarded"].as_u64() > Some(0), "no page showed a script that was held back");
+    let pages: Vec<&str> =
+        seen["pages"].as_array().unwrap().iter().flat_map(Value::as_str).collect();
+    for page in [
+        "overview",
+        "messages",
+        "messages-one",
+        "messages-one-look",
+        "messages-one-source",
+        "queue",
+        "campaigns",
+        "errors",
+        "suppressions",
+        "templates",
+        "templates-one",
+        "webhooks",
+        "webhooks-one",
+        "keys",
+        "smtp",
+        "domains",
+        "domains-one",
+        "settings",
+        "operators",
+        "audit",
+        "account",
+    ] {
+        assert!(pages.contains(&page), "no {page} among {pages:?}");
+    }
+}
