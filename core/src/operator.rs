@@ -5,10 +5,14 @@ use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use totp_rs::{Builder, Secret, Totp, TotpError};
 
+use crate::credential;
+
 /// The fewest characters of a password that a person chooses.
 pub const PASSWORD_MIN: usize = 12;
 /// And the most.
 pub const PASSWORD_MAX: usize = 256;
+/// Characters of a password that is made here: 119 bits.
+const MADE_PASSWORD: usize = 20;
 /// What a code's secret has (RFC 4226 wants at least 128 bits and recommends 160).
 pub const TOTP_SECRET_OCTETS: usize = 20;
 
@@ -20,6 +24,11 @@ const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$gZiV/M1gPc22ElAH/Jh1Hw$\
 #[derive(Debug, thiserror::Error)]
 #[error("the password cannot be hashed: {0}")]
 pub struct HashError(argon2::password_hash::Error);
+
+/// A password that nobody had to think of.
+pub fn made_password() -> String {
+    credential::random_text(MADE_PASSWORD)
+}
 
 /// The stored form of a password, under a salt of its own. Takes about 20 ms and 19 MiB.
 pub fn hash(password: &str) -> Result<String, HashError> {

@@ -16,6 +16,7 @@ Environment:
   POSTERN_GATEWAY_TOKEN            secret shared with the core, at least 32 characters (required)
   POSTERN_INBOX                    serve the local inbox page [on when listening on loopback]
   POSTERN_DASHBOARD                serve the dashboard [on]
+  POSTERN_SMTP_LISTEN, POSTERN_SMTPS_LISTEN  of the SMTP gateway: ports that the dashboard tells
   POSTERN_INBOX_HOSTS              further host names the inbox answers to, by comma [none]
   POSTERN_TRUSTED_PROXIES          CIDR list whose X-Forwarded-For is believed [none]
   POSTERN_REST_CORS_ORIGINS        origins whose pages may call the API, by comma [none]
@@ -39,6 +40,9 @@ pub struct RestConfig {
     pub inbox: bool,
     /// Whether the dashboard is served.
     pub dashboard: bool,
+    /// The ports of the SMTP gateway that the dashboard tells: with STARTTLS, and with implicit TLS; none
+    /// where it is off.
+    pub smtp_ports: [Option<u16>; 2],
     /// Host names the inbox answers to beside the loopback ones.
     pub inbox_hosts: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -71,6 +75,10 @@ impl RestConfig {
             inbox: env.switch("POSTERN_INBOX", listen.addr.ip().is_loopback())?,
             listen,
             dashboard: env.switch("POSTERN_DASHBOARD", true)?,
+            smtp_ports: [
+                smtp_port(env, "POSTERN_SMTP_LISTEN", 2587),
+                smtp_port(env, "POSTERN_SMTPS_LISTEN", 2465),
+            ],
             inbox_hosts: env.list("POSTERN_INBOX_HOSTS"),
             trusted_proxies: env.networks("POSTERN_TRUSTED_PROXIES")?,
             cors_origins: origins(env, "POSTERN_REST_CORS_ORIGINS")?,
@@ -82,6 +90,14 @@ impl RestConfig {
             x_ratelimit: env.switch("POSTERN_REST_X_RATELIMIT", true)?,
             legacy_ams_ban: env.switch("POSTERN_LEGACY_AMS_BAN", true)?,
         })
+    }
+}
+
+/// The first port of a variable of the SMTP gateway, which reads it itself and says what is wrong with it.
+fn smtp_port(env: &Env, name: &str, default: u16) -> Option<u16> {
+    match env.list(name).first() {
+        None => Some(default),
+        Some(address) => address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()),
     }
 }
 
@@ -108,6 +124,19 @@ fn origins(env: &Env, name: &str) -> Result<Vec<HeaderValue>, EnvError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_dashboard_tells_the_ports_that_are_open() {
+        assert_eq!(
+            RestConfig::from_env(&Env::default()).unwrap().smtp_ports,
+            [Some(2587), Some(2465)]
+        );
+        let env = Env::from([
+            ("POSTERN_SMTP_LISTEN", "[::]:587, [::]:2587"),
+            ("POSTERN_SMTPS_LISTEN", "off"),
+        ]);
+        assert_eq!(RestConfig::from_env(&env).unwrap().smtp_ports, [Some(587), None]);
+    }
 
     #[test]
     fn the_inbox_is_off_by_default_outside_loopback() {

@@ -74,10 +74,11 @@ pub(crate) async fn edge(
     let context = context(&app, &settings, &request, &path);
     request.extensions_mut().insert(context.clone());
     let client_request_id = client_request_id(request.headers());
-    let headers = request.headers().clone();
+    // A page that tells of a failure is in the reader's language.
+    let reader = (app.config.dashboard && dashboard::has(&path)).then(|| request.headers().clone());
     let mut standings = Standings::default();
     let mut response = answer(&app, &settings, request, next, &context, &mut standings).await;
-    response = dress(&app, response, &path, &context, &headers);
+    response = dress(&app, response, &path, &context, reader.as_ref());
     if let Some(exhausted) = response.extensions().get::<Standing>() {
         standings.exhaust(*exhausted);
     }
@@ -160,7 +161,7 @@ fn dress(
     response: Response,
     path: &str,
     context: &Context,
-    asked: &HeaderMap,
+    reader: Option<&HeaderMap>,
 ) -> Response {
     let found = response.extensions().get::<Fault>().map(|fault| fault.0.clone());
     let failure = found.or_else(|| {
@@ -187,8 +188,8 @@ fn dress(
     let id = &context.caller.request_id;
     let mut dressed = if path.starts_with("/api/v1") {
         legacy::fault(&failure, path)
-    } else if app.config.dashboard && (path == "/dashboard" || path.starts_with("/dashboard/")) {
-        dashboard::fault(&failure, id, asked)
+    } else if let Some(headers) = reader {
+        dashboard::fault(&failure, id, headers)
     } else if app.config.inbox && (path == "/inbox" || path.starts_with("/inbox/")) {
         inbox::fault(&failure, id)
     } else {

@@ -25,6 +25,7 @@ mod legacy;
 mod postal;
 mod inbox;
 mod dashboard;
+pub mod suppression_file;
 mod health;
 mod openapi;
 mod docs;

@@ -210,6 +210,10 @@ async fn no_form_works_for_another_site_or_a_viewer_and_no_page_can_be_framed() 
             assert_eq!(status, refused, "the token '{token}' at {form:?}");
         }
     }
+    // A table as a file has no column of buttons.
+    let file = admin.page("/dashboard/keys?format=csv").await;
+    let head = "Name,Key,State,Scopes,Domains,Expires,Last use,Created\r\n";
+    assert!(file.starts_with(head) && file.contains("\r\nshop,pst_live_"), "{file}");
     // The contents of mail are for admins.
     let message = pages.iter().find(|page| page.starts_with("/dashboard/messages/msg_")).unwrap();
     for rest in ["/html", "/source", "?tab=source"] {

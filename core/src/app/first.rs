@@ -3,7 +3,7 @@
 //! Each is made once, by whichever core is the first; a crash in between leaves the second to the next
 //! start. Their secrets are told to the caller and are nowhere else.
 
-use postern_proto::ids::{KeyId, OperatorId};
+use postern_proto::ids::KeyId;
 
 use super::Core;
 use crate::model::directory::ApiKey;
@@ -30,9 +30,6 @@ pub enum FirstError {
     #[error(transparent)]
     Hash(#[from] operator::HashError),
 }
-
-/// Characters of a password that we make: 119 bits.
-const MADE_PASSWORD: usize = 20;
 
 impl Core {
     /// Makes an API key that may do everything and never expires, if there is no key yet. Returns
@@ -61,18 +58,10 @@ impl Core {
         if !store::operators::list(db, "", 1).await?.is_empty() {
             return Ok(None);
         }
-        let made = first.password.is_none().then(|| credential::random_text(MADE_PASSWORD));
+        let made = first.password.is_none().then(operator::made_password);
         let password = made.clone().or_else(|| first.password.clone()).unwrap_or_default();
-        let operator = Operator {
-            id: OperatorId::generate(),
-            username: first.username.clone(),
-            password_hash: operator::hash(&password)?,
-            role: Role::Admin,
-            totp_secret: Vec::new(),
-            totp_pending: Vec::new(),
-            create_ms: self.context.clock.now_ms(),
-            login_ms: None,
-        };
+        let (hash, now_ms) = (operator::hash(&password)?, self.context.clock.now_ms());
+        let operator = Operator::new(first.username.clone(), hash, Role::Admin, now_ms);
         match store::operators::create(db, &operator).await {
             // Another core was faster.
             Err(store::Error::Conflict(_)) => return Ok(None),

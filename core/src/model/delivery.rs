@@ -162,7 +162,16 @@ impl Reply {
     /// The reply without what was said before it.
     #[must_use]
     pub fn alone(&self) -> Self {
-        Self { transcript: Vec::new(), ..self.clone() }
+        // Field by field: a copy of all would copy what is left out, once for every delivery.
+        Self {
+            code: self.code,
+            enhanced: self.enhanced.clone(),
+            text: self.text.clone(),
+            host: self.host.clone(),
+            phase: self.phase.clone(),
+            tls: self.tls.clone(),
+            transcript: Vec::new(),
+        }
     }
 
     /// Longer texts are cut.

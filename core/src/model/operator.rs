@@ -52,6 +52,22 @@ pub struct Operator {
     pub login_ms: Option<i64>,
 }
 
+impl Operator {
+    /// One who has never logged in and has no authenticator app.
+    pub fn new(username: String, password_hash: String, role: Role, create_ms: i64) -> Self {
+        Self {
+            id: OperatorId::generate(),
+            username,
+            password_hash,
+            role,
+            totp_secret: Vec::new(),
+            totp_pending: Vec::new(),
+            create_ms,
+            login_ms: None,
+        }
+    }
+}
+
 impl std::fmt::Debug for Operator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Operator({}, …)", self.username)

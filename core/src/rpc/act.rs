@@ -29,6 +29,12 @@ pub struct By {
     request_id: String,
 }
 
+impl std::fmt::Display for By {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.actor)
+    }
+}
+
 impl Context {
     /// The caller, if it has the scope.
     pub fn admit(&self, metadata: &MetadataMap, scope: &'static str) -> Result<By, Failure> {
@@ -61,7 +67,8 @@ impl Context {
         Audited::new(&*self.db, self.entry(by, action, target, detail))
     }
 
-    /// Writes an entry about what changes something elsewhere than in the database.
+    /// Writes an entry about what is not one change of the database. Written before it is done, so that
+    /// nothing is done without an entry; what then fails stands there all the same.
     pub async fn note(
         &self,
         by: &By,

@@ -39,7 +39,7 @@ pub(super) async fn create(
     let db = context.audited(by, "api_key.create", &key.id.to_string(), &described(&key));
     directory::create_key(&db, &key).await?;
     context.directory.refresh().await?;
-    tracing::info!(key.id = %key.id, by = %by.key.id, "api key made");
+    tracing::info!(key.id = %key.id, %by, "api key made");
     Ok((shown(key), secret))
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn import(
         stored => stored?,
     }
     context.directory.refresh().await?;
-    tracing::info!(key.id = %key.id, by = %by.key.id, "api key imported");
+    tracing::info!(key.id = %key.id, %by, "api key imported");
     Ok(shown(key))
 }
 
@@ -96,7 +96,6 @@ pub(super) async fn rotate(
         expire_ms: old.expire_ms.map(|expire_ms| now_ms + (expire_ms - old.create_ms)),
         replaces: Some(old.id),
         last_use: None,
-        operator: None,
         ..old.clone()
     };
     if request.validate_only {
@@ -113,7 +112,7 @@ pub(super) async fn rotate(
         return Err(missing());
     }
     context.directory.refresh().await?;
-    tracing::info!(key.id = %new.id, replaces = %old.id, by = %by.key.id, "api key rotated");
+    tracing::info!(key.id = %new.id, replaces = %old.id, %by, "api key rotated");
     Ok((shown(new), secret))
 }
 
@@ -151,7 +150,7 @@ pub(super) async fn update(
         return Err(missing());
     }
     context.directory.refresh().await?;
-    tracing::info!(key.id = %key.id, by = %by.key.id, "api key changed");
+    tracing::info!(key.id = %key.id, %by, "api key changed");
     Ok(shown(find(context, &asked.id).await?))
 }
 
@@ -168,7 +167,7 @@ pub(super) async fn revoke(
     let db = context.audited(by, "api_key.revoke", &id.to_string(), "");
     let key = directory::revoke_key(&db, id, now_ms).await?.ok_or_else(missing)?;
     context.directory.refresh().await?;
-    tracing::info!(key.id = %key.id, by = %by.key.id, "api key revoked");
+    tracing::info!(key.id = %key.id, %by, "api key revoked");
     Ok(shown(key))
 }
 
@@ -193,23 +192,15 @@ fn checked(
     faults.into_result()?;
     let expire_ms = terms.expire_ms.or((!never_expires).then_some(now_ms + LIFE_MS));
     Ok(ApiKey {
-        id: KeyId::generate(),
-        hash: [0; 32],
-        display_name: terms.display_name,
         scopes: asked.scopes,
         sender_domains: terms.sender_domains,
         daily_limit: terms.daily_limit,
         expire_ms,
         test: asked.test || caller.test,
-        hint: String::new(),
         create_ms: now_ms,
-        revoke_ms: None,
         wishes: terms.wishes,
         ip_allow: terms.ip_allow,
-        replaces: None,
-        replaced_by: None,
-        last_use: None,
-        operator: None,
+        ..ApiKey::unbound(KeyId::generate(), &terms.display_name, &[])
     })
 }
 

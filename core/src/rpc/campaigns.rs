@@ -79,9 +79,8 @@ impl CampaignService for Campaigns {
         self.0.gate.authorise(request.metadata(), "campaigns:read")?;
         let (pages, request) = (&self.0.pages, request.into_inner());
         let size = pages.size(request.page_size)?;
-        let default_since = self.0.clock.now_ms() - 30 * stats::DAY_MS;
-        let (since_ms, until_ms) =
-            stats::range(&self.0, request.since, request.until, default_since)?;
+        let month_ms = 30 * stats::DAY_MS;
+        let (since_ms, until_ms) = stats::range(&self.0, request.since, request.until, month_ms)?;
         let unpaged =
             v1::ListCampaignsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
         let binding = unpaged.encode_to_vec();
@@ -151,13 +150,18 @@ fn checked(campaign_id: &str, note: &str) -> Result<(), Failure> {
     if campaign_id.is_empty() {
         faults.add(Reason::MissingField, "campaign_id", "is required");
     }
+    check_note(note, &mut faults);
+    faults.into_result()
+}
+
+/// Checks what somebody says about what they do.
+pub(super) fn check_note(note: &str, faults: &mut Faults) {
     if note.chars().count() > NOTE_MAX {
         faults.add(Reason::ValueOutOfRange, "note", "has more than 512 characters");
     }
     if note.chars().any(char::is_control) {
         faults.add(Reason::ForbiddenCharacter, "note", "contains a control character");
     }
-    faults.into_result()
 }
 
 fn shown(hold: Hold) -> v1::CampaignHold {

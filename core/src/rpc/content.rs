@@ -19,7 +19,7 @@ use crate::store::messages;
 use crate::worker::{Prepared, build};
 
 use super::Context;
-use super::messages::{find, parse_id};
+use super::messages::{find, missing, parse_id};
 
 /// The mail of one recipient.
 pub(super) async fn get(
@@ -101,10 +101,7 @@ fn again(context: &Context, key: &ApiKey, row: MessageRow) -> MessageRow {
 
 async fn stored(context: &Context, text: &str) -> Result<(MessageRow, Vec<DeliveryRow>), Failure> {
     let found = messages::message(&*context.db, parse_id(text)?).await?;
-    found.ok_or_else(|| {
-        let message = format!("there is no message '{text}'");
-        Failure::new(Reason::MessageNotFound, message).with("name", text)
-    })
+    found.ok_or_else(|| missing(text))
 }
 
 async fn prepared(context: &Context, row: &MessageRow) -> Result<Arc<Prepared>, Failure> {

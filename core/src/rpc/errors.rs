@@ -11,9 +11,9 @@ use crate::model::content::domain_of;
 use crate::model::event::{EventRow, EventType};
 use crate::store::errors::{self, SEEN_MAX};
 
+use super::stats::DAY_MS;
 use super::{Context, convert};
 
-const DAY_MS: i64 = 86_400_000;
 /// Entries of each list.
 const LISTED_MAX: usize = 100;
 /// Characters of a reply.

@@ -4,11 +4,12 @@
 //! anything is looked at, by address and by user name, so that guesses at once count as well; the
 //! work for an unknown name is that for a wrong password. A crash ends no session.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postern_kit::limits::{Limiter, Quota, Verdict};
-use postern_proto::metadata;
+use postern_kit::net::customer;
 use postern_proto::reason::Reason;
 use postern_proto::settings::{self, Settings};
 use postern_proto::status::Failure;
@@ -46,16 +47,20 @@ impl Logins {
     async fn take(
         &self,
         settings: &Settings,
-        metadata: &MetadataMap,
+        client: Option<IpAddr>,
         username: &str,
     ) -> Result<(), Failure> {
         let window = settings.time(&settings::DASHBOARD_LOGIN_WINDOW);
-        let address = metadata.get(metadata::CLIENT_IP).and_then(|ip| ip.to_str().ok());
+        // Of an IPv6 address all that one customer has: otherwise each guess had one of its own.
+        let address = client.map(customer).map(|ip| ip.to_string());
         let username: String = username.chars().take(NAME_MAX).collect();
         let per_address = settings.count(&settings::DASHBOARD_LOGINS_PER_ADDRESS) as u64;
         let per_user = settings.count(&settings::DASHBOARD_LOGINS_PER_USER) as u64;
         for (name, limit) in [
-            (format!("dashboard login from {}", address.unwrap_or("nowhere")), per_address),
+            (
+                format!("dashboard login from {}", address.as_deref().unwrap_or("nowhere")),
+                per_address,
+            ),
             (format!("dashboard login as {username}"), per_user),
         ] {
             let verdict = self.0.take(&name, Quota { limit, window }).await;
@@ -81,7 +86,8 @@ pub(super) async fn log_in(
     let snapshot = context.directory.now();
     let settings = snapshot.settings();
     let (metadata, _, asked) = request.into_parts();
-    context.logins.take(settings, &metadata, &asked.username).await?;
+    let client = context.gate.client(&metadata)?;
+    context.logins.take(settings, client, &asked.username).await?;
     let found = operators::find(&*context.db, &asked.username, None).await?;
     let right = verify(context, found.as_ref(), asked.password).await?;
     let Some(operator) = found.filter(|_| right) else {
@@ -177,7 +183,8 @@ pub(super) async fn confirm_totp(
         return Err(Failure::field(Reason::InvalidValue, "code", text));
     }
     let snapshot = context.directory.now();
-    context.logins.take(snapshot.settings(), &metadata, &operator.username).await?;
+    let client = context.gate.client(&metadata)?;
+    context.logins.take(snapshot.settings(), client, &operator.username).await?;
     use_code(context, operator, &operator.totp_pending, &asked.code).await?;
     let by = of(context, &metadata, operator);
     let db = context.audited(&by, "operator.confirm_totp", &operator.id.to_string(), "");
@@ -214,7 +221,8 @@ async fn again(
     password: String,
 ) -> Result<(), Failure> {
     let snapshot = context.directory.now();
-    context.logins.take(snapshot.settings(), metadata, &session.operator.username).await?;
+    let client = context.gate.client(metadata)?;
+    context.logins.take(snapshot.settings(), client, &session.operator.username).await?;
     // Not that of the session's snapshot: it may just have been changed.
     let id = session.operator.id;
     let found = operators::find(&*context.db, "", Some(id)).await?;

@@ -168,7 +168,7 @@ fn explain(context: &Context, message: &mut v1::Message) {
     }
 }
 
-fn missing(id: &str) -> Failure {
+pub(super) fn missing(id: &str) -> Failure {
     let text = format!("there is no message '{id}'");
     Failure::new(Reason::MessageNotFound, text).with("name", id)
 }

@@ -1,6 +1,5 @@
 //! `OperatorService`: the list of operators. How they log in is in [`super::login`].
 
-use postern_proto::ids::OperatorId;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use postern_proto::time::timestamp;
@@ -8,14 +7,12 @@ use postern_proto::v1;
 use postern_proto::v1::operator_service_server::OperatorService;
 use tonic::{Request, Response, Status};
 
-use crate::credential;
 use crate::model::operator::{Operator, Role};
+use crate::operator as secrets;
 use crate::store::{Error, operators};
 
 use super::{Context, login};
 
-/// Characters of a password that we make: 119 bits.
-const MADE_PASSWORD: usize = 20;
 /// Characters of a user name.
 const USERNAME_MAX: usize = 64;
 
@@ -90,9 +87,9 @@ impl OperatorService for Operators {
         let asked = operator.unwrap_or_default();
         let username = username("operator.username", &asked.username)?;
         let role = role("operator.role", asked.role)?;
-        let password = credential::random_text(MADE_PASSWORD);
+        let password = secrets::made_password();
         let password_hash = login::hash(&self.0, password.clone()).await?;
-        let made = self.made(username, password_hash, role);
+        let made = Operator::new(username, password_hash, role, self.0.clock.now_ms());
         if validate_only {
             if self.found(&made.username).await.is_ok() {
                 return Err(exists().into());
@@ -165,7 +162,7 @@ impl OperatorService for Operators {
                 password: String::new(),
             }));
         }
-        let password = credential::random_text(MADE_PASSWORD);
+        let password = secrets::made_password();
         let password_hash = login::hash(&self.0, password.clone()).await?;
         let id = found.id.to_string();
         let db = self.0.audited(&by, "operator.reset", &id, &found.username);
@@ -201,19 +198,6 @@ impl OperatorService for Operators {
 }
 
 impl Operators {
-    fn made(&self, username: String, password_hash: String, role: Role) -> Operator {
-        Operator {
-            id: OperatorId::generate(),
-            username,
-            password_hash,
-            role,
-            totp_secret: Vec::new(),
-            totp_pending: Vec::new(),
-            create_ms: self.0.clock.now_ms(),
-            login_ms: None,
-        }
-    }
-
     async fn found(&self, text: &str) -> Result<Operator, Failure> {
         let found = operators::find(&*self.0.db, text, text.parse().ok()).await?;
         found.ok_or_else(|| Failure::new(Reason::OperatorNotFound, "there is no such operator"))

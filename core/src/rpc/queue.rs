@@ -10,14 +10,14 @@ use postern_proto::v1::queue_service_server::QueueService;
 use tonic::{Request, Response, Status};
 
 use crate::intake::address;
+use crate::intake::draft::Faults;
 use crate::model::delivery::State;
 use crate::store::campaigns::HOLD_MS;
 use crate::store::destinations::{self, COUNTED_MAX, Pause};
 
 use super::Context;
+use super::campaigns::check_note;
 
-/// Characters of a note.
-const NOTE_MAX: usize = 512;
 /// Destinations that are shown.
 const SHOWN_MAX: usize = 1000;
 
@@ -41,10 +41,9 @@ impl QueueService for Queues {
         let by = self.0.admit(request.metadata(), "queue:write")?;
         let v1::PauseDestinationRequest { domain, note, validate_only } = request.into_inner();
         let domain = parse(&domain)?;
-        if note.chars().count() > NOTE_MAX || note.chars().any(char::is_control) {
-            let text = "has more than 512 characters, or control characters";
-            return Err(Failure::field(Reason::ValueOutOfRange, "note", text).into());
-        }
+        let mut faults = Faults::default();
+        check_note(&note, &mut faults);
+        faults.into_result()?;
         if !validate_only {
             let db = self.0.audited(&by, "destination.pause", &domain, &note);
             let pause = Pause { domain, note, change_ms: self.0.clock.now_ms() };
@@ -100,10 +99,7 @@ async fn list(context: &Context) -> Result<v1::ListDestinationsResponse, Failure
     let mut by_domain: BTreeMap<String, v1::Destination> = BTreeMap::new();
     let mut free = 0;
     for waiting in destinations::waiting(&*context.db).await? {
-        let domain = waiting.domain;
-        let entry = by_domain
-            .entry(domain.clone())
-            .or_insert_with(|| v1::Destination { domain, ..v1::Destination::default() });
+        let entry = by_domain.entry(waiting.domain).or_default();
         let sum = match State::from_number(waiting.state) {
             Some(State::Sending) => &mut entry.sending,
             Some(State::Deferred) => &mut entry.deferred,
@@ -117,15 +113,13 @@ async fn list(context: &Context) -> Result<v1::ListDestinationsResponse, Failure
         entry.oldest_due_seconds = entry.oldest_due_seconds.max((now_ms - due_ms).max(0) / 1000);
     }
     for pause in destinations::paused(&*context.db).await? {
-        let domain = pause.domain;
-        let entry = by_domain
-            .entry(domain.clone())
-            .or_insert_with(|| v1::Destination { domain, ..v1::Destination::default() });
+        let entry = by_domain.entry(pause.domain).or_default();
         entry.paused = true;
         entry.note = pause.note;
         entry.pause_time = Some(timestamp(pause.change_ms));
     }
-    let mut destinations: Vec<_> = by_domain.into_values().collect();
+    let named = |(domain, one)| v1::Destination { domain, ..one };
+    let mut destinations: Vec<_> = by_domain.into_iter().map(named).collect();
     destinations.sort_by_key(|one| std::cmp::Reverse(one.queued + one.sending + one.deferred));
     destinations.truncate(SHOWN_MAX);
     Ok(v1::ListDestinationsResponse { destinations, partial: free >= COUNTED_MAX })

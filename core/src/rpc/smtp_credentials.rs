@@ -121,7 +121,7 @@ pub async fn rotate(
         return Err(Failure::new(Reason::EtagMismatch, text));
     }
     context.directory.refresh().await?;
-    tracing::info!(credential.id = %found.id, by = %by.key.id, "smtp credential rotated");
+    tracing::info!(credential.id = %found.id, %by, "smtp credential rotated");
     Ok((shown(find(context, &request.id).await?, now_ms), secret))
 }
 
@@ -162,7 +162,7 @@ pub async fn update(
         return Err(missing());
     }
     context.directory.refresh().await?;
-    tracing::info!(credential.id = %changed.id, by = %by.key.id, "smtp credential changed");
+    tracing::info!(credential.id = %changed.id, %by, "smtp credential changed");
     Ok(shown(find(context, &asked.id).await?, now_ms))
 }
 
@@ -181,7 +181,7 @@ pub async fn revoke(
     let db = context.audited(by, "smtp_credential.revoke", &id, &found.username);
     smtp_credentials::revoke(&db, found.id, now_ms).await?;
     context.directory.refresh().await?;
-    tracing::info!(credential.id = %found.id, by = %by.key.id, "smtp credential revoked");
+    tracing::info!(credential.id = %found.id, %by, "smtp credential revoked");
     Ok(shown(find(context, &request.id).await?, now_ms))
 }
 
@@ -212,7 +212,7 @@ async fn keep(
         stored => stored?,
     }
     context.directory.refresh().await?;
-    tracing::info!(credential.id = %made.id, by = %by.key.id, "smtp credential made");
+    tracing::info!(credential.id = %made.id, %by, "smtp credential made");
     let now_ms = made.create_ms;
     Ok(shown(made, now_ms))
 }

@@ -56,15 +56,15 @@ impl StatsService for Stats {
     }
 }
 
-/// The time that a request asks about.
+/// The time that a request asks about; `span_ms` of it when it does not say since when.
 pub(super) fn range(
     context: &Context,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
-    default_since_ms: i64,
+    span_ms: i64,
 ) -> Result<(i64, i64), Failure> {
     let until_ms = convert::time("until", until)?.unwrap_or(context.clock.now_ms() + 1);
-    let since_ms = convert::time("since", since)?.unwrap_or(default_since_ms);
+    let since_ms = convert::time("since", since)?.unwrap_or(until_ms - span_ms);
     if since_ms >= until_ms || until_ms - since_ms > RANGE_MS_MAX {
         let text = "must lie before until, by at most 400 days";
         return Err(Failure::field(Reason::ValueOutOfRange, "since", text));
@@ -76,11 +76,7 @@ async fn query(
     context: &Context,
     request: v1::QueryStatsRequest,
 ) -> Result<v1::QueryStatsResponse, Failure> {
-    let default_since = match request.until {
-        None => context.clock.now_ms() + 1 - DAY_MS,
-        until => convert::time("until", until)?.unwrap_or_default() - DAY_MS,
-    };
-    let (since_ms, until_ms) = range(context, request.since, request.until, default_since)?;
+    let (since_ms, until_ms) = range(context, request.since, request.until, DAY_MS)?;
     let counted = ledger::stats(&*context.db, since_ms, until_ms, &request.campaign_id).await?;
     let mut total = v1::Counts::default();
     let mut buckets: Vec<v1::StatsBucket> = Vec::new();

@@ -136,10 +136,6 @@ pub(super) async fn recover(
     let since_ms = required("since", request.since)?;
     let now_ms = context.clock.now_ms();
     let (id, dry) = (endpoint.id, request.validate_only);
-    if dry {
-        let count = deliveries::recover(&*context.db, id, since_ms, now_ms, dry).await?;
-        return Ok(v1::RecoverWebhookResponse { count });
-    }
     let db = context.audited(by, "webhook.recover", &id.to_string(), "");
     let count = deliveries::recover(&db, id, since_ms, now_ms, dry).await?;
     Ok(v1::RecoverWebhookResponse { count })

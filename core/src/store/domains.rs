@@ -8,7 +8,7 @@ use postern_proto::ids::DomainId;
 use uuid::Uuid;
 
 use super::Error;
-use super::db::{Database, Statement, Where};
+use super::db::{Database, Part, Statement, Where};
 use super::directory::raise_version;
 use super::value::{Row, Value, json};
 use crate::model::domain::{Check, DkimAlgorithm, DkimKey, Domain, KeyState};
@@ -17,7 +17,7 @@ const DOMAIN: &str = "SELECT id, name, create_ms, change_id, checks, check_ms FR
 const KEY: &str = "SELECT domain_id, selector, algorithm, private_der, record, create_ms, state, \
     overlap_ms, remove_ms FROM dkim_keys";
 const INSERT_KEY: &str = "INSERT INTO dkim_keys (domain_id, selector, algorithm, private_der, record, \
-    create_ms, state, overlap_ms, remove_ms)";
+    create_ms, state, overlap_ms, remove_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
 /// Stores a domain with its keys. [`Error::Conflict`] when the name is taken.
 pub async fn create(db: &dyn Database, domain: &Domain) -> Result<(), Error> {
@@ -25,9 +25,7 @@ pub async fn create(db: &dyn Database, domain: &Domain) -> Result<(), Error> {
     let (id, name) = (domain.id.uuid(), domain.name.as_str());
     let params = vec![id.into(), name.into(), domain.create_ms.into(), domain.change_id.into()];
     let mut statements = vec![Statement::new(sql, params)];
-    let sql = format!("{INSERT_KEY} VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
-    let keys = domain.keys.iter();
-    statements.extend(keys.map(|key| Statement::new(&*sql, key_params(domain.id, key))));
+    statements.extend(domain.keys.iter().map(|key| insert(domain.id, key)));
     statements.push(raise_version());
     db.write(statements).await.map(|_| ())
 }
@@ -72,16 +70,10 @@ pub async fn add_pending(
     seen: &Domain,
     keys: &[DkimKey],
 ) -> Result<bool, Error> {
-    let change = Change::of(seen);
     let sql = "DELETE FROM dkim_keys WHERE domain_id = $1 AND state = 1";
-    let mut statements = vec![change.begin(), change.only(sql, vec![seen.id.uuid().into()])];
-    for key in keys {
-        // One row, for the condition that follows.
-        let row = "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 FROM domains WHERE id = $1";
-        let sql = format!("{INSERT_KEY} {row}");
-        statements.push(change.only(&sql, key_params(seen.id, key)));
-    }
-    Ok(db.write(statements).await?[0].changed > 0)
+    let mut then = vec![Statement::new(sql, vec![seen.id.uuid().into()])];
+    then.extend(keys.iter().map(|key| insert(seen.id, key)));
+    Ok(db.write(changed(seen, then)).await?[0].changed > 0)
 }
 
 /// Makes the keys with these selectors the ones that sign, and retires those that did until
@@ -93,7 +85,6 @@ pub async fn activate(
     selectors: &[String],
     remove_ms: i64,
 ) -> Result<bool, Error> {
-    let change = Change::of(seen);
     let (id, names) = (Value::from(seen.id.uuid()), || selectors.iter().map(|s| s.as_str().into()));
     let retire = format!(
         "UPDATE dkim_keys SET state = 3, remove_ms = $1 \
@@ -106,13 +97,9 @@ pub async fn activate(
         places(2, selectors.len())
     );
     let activated = [id].into_iter().chain(names()).collect();
-    let statements = vec![
-        change.begin(),
-        change.only(&retire, retired),
-        change.only(&activate, activated),
-        raise_version(),
-    ];
-    Ok(db.write(statements).await?[0].changed > 0)
+    let then =
+        vec![Statement::new(retire, retired), Statement::new(activate, activated), raise_version()];
+    Ok(db.write(changed(seen, then)).await?[0].changed > 0)
 }
 
 /// Removes retired keys whose time is over; the number of keys.
@@ -127,11 +114,10 @@ pub async fn remove_retired(db: &dyn Database, now_ms: i64) -> Result<u64, Error
         let Some(seen) = find(db, "", Some(DomainId::from_uuid(row.uuid(0)?))).await? else {
             continue;
         };
-        let change = Change::of(&seen);
         let sql = "DELETE FROM dkim_keys WHERE domain_id = $1 AND state = 3 AND remove_ms <= $2";
-        let delete = change.only(sql, vec![seen.id.uuid().into(), now_ms.into()]);
+        let delete = Statement::new(sql, vec![seen.id.uuid().into(), now_ms.into()]);
         // When somebody else changes the domain just now, the next round is early enough.
-        removed += db.write(vec![change.begin(), delete]).await?[1].changed;
+        removed += db.write(changed(&seen, vec![delete])).await?[1].changed;
     }
     Ok(removed)
 }
@@ -148,33 +134,13 @@ pub async fn keep_checks(
     db.write(vec![Statement::new(sql, params)]).await.map(|_| ())
 }
 
-/// A change of one domain from what was seen.
-struct Change {
-    id: Uuid,
-    seen: Uuid,
-    new: Uuid,
-}
-
-impl Change {
-    fn of(seen: &Domain) -> Self {
-        Self { id: seen.id.uuid(), seen: seen.change_id, new: Uuid::now_v7() }
-    }
-
-    /// The first statement: changes a row when the domain is as seen. Holds up other changes of the
-    /// same domain until the end of the transaction.
-    fn begin(&self) -> Statement {
-        let sql = "UPDATE domains SET change_id = $1 WHERE id = $2 AND change_id = $3";
-        Statement::new(sql, vec![self.new.into(), self.id.into(), self.seen.into()])
-    }
-
-    /// A statement that ends in conditions and has an effect only behind [`Self::begin`] that had one.
-    fn only(&self, sql: &str, mut params: Vec<Value>) -> Statement {
-        params.push(self.id.into());
-        params.push(self.new.into());
-        let (id, new) = (params.len() - 1, params.len());
-        let begun = format!("SELECT 1 FROM domains WHERE id = ${id} AND change_id = ${new}");
-        Statement::new(format!("{sql} AND EXISTS ({begun})"), params)
-    }
+/// A change of one domain from what was seen: the first statement changes a row when the domain is still
+/// so, and holds up other changes of it until the end of the transaction; the others follow only then.
+fn changed(seen: &Domain, then: Vec<Statement>) -> Vec<Statement> {
+    let sql = "UPDATE domains SET change_id = $1 WHERE id = $2 AND change_id = $3";
+    let params = vec![Uuid::now_v7().into(), seen.id.uuid().into(), seen.change_id.into()];
+    let then = then.into_iter().map(|statement| statement.as_part(Part::Consequence));
+    std::iter::once(Statement::new(sql, params)).chain(then).collect()
 }
 
 /// `$3, $4` for two parameters from the third on.
@@ -183,8 +149,8 @@ fn places(first: usize, count: usize) -> String {
     places.join(", ")
 }
 
-fn key_params(id: DomainId, key: &DkimKey) -> Vec<Value> {
-    vec![
+fn insert(id: DomainId, key: &DkimKey) -> Statement {
+    let params = vec![
         id.uuid().into(),
         key.selector.as_str().into(),
         (key.algorithm as i64).into(),
@@ -194,7 +160,8 @@ fn key_params(id: DomainId, key: &DkimKey) -> Vec<Value> {
         (key.state as i64).into(),
         key.overlap_ms.into(),
         key.remove_ms.into(),
-    ]
+    ];
+    Statement::new(INSERT_KEY, params)
 }
 
 async fn with_keys(db: &dyn Database, rows: &[Row]) -> Result<Vec<Domain>, Error> {

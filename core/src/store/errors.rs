@@ -1,14 +1,11 @@
 //! What went wrong lately, read from the events.
 
-use crate::model::event::{EventRow, EventType};
+use crate::model::event::EventRow;
 
 use super::db::Database;
 use super::value::Value;
 use super::{Error, ledger};
 
-/// The kinds of events that say that something went wrong. The index over them names the same.
-pub const KINDS: [EventType; 4] =
-    [EventType::Deferred, EventType::Bounced, EventType::Failed, EventType::Expired];
 /// Events that are looked at, the newest ones.
 pub const SEEN_MAX: usize = 10_000;
 
@@ -25,7 +22,7 @@ pub async fn since(
         params.push(campaign_id.into());
         campaign = "AND m.campaign_id = $2";
     }
-    // The kinds as in the index, so that it serves.
+    // Deferred, bounced, failed, expired: the kinds as in the index, so that it serves.
     let rest = format!(
         "WHERE e.type IN (4, 6, 7, 8) AND e.create_ms >= $1 {campaign} \
          ORDER BY e.sequence DESC LIMIT {}",

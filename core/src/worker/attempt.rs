@@ -178,9 +178,8 @@ async fn mail(
     let from_domain = content.from.as_ref().map(|from| domain_of(&from.email)).unwrap_or_default();
     let signers = lab.directory.now().signer(&from_domain);
     // Accepted while all mail stayed here, a mail may leave now: better without links than with ours.
-    let stays_local = lab.transports.is_local();
-    let tracker = lab.tracker.clone().filter(|tracker| tracker.reaches_recipients(stays_local));
-    let tracker = content.tracking.and(tracker);
+    let fits = |tracker: &Arc<Tracker>| tracker.reaches_recipients(lab.transports.is_local());
+    let tracker = content.tracking.and_then(|_| lab.tracker.clone().filter(fits));
     let envelope_from = content.envelope_from.clone();
     let date_ms = claimed.date_ms;
     let job = claimed.clone();

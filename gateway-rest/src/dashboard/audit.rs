@@ -7,13 +7,12 @@ use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::audit;
-use super::messages::{Asked, day, with};
-use super::view::{Block, Cell, Field, Form, Kind, Table};
+use super::list::{Asked, List, Rows, day, with};
+use super::view::{Block, Cell, Field, Form, Kind};
 use super::visit::Visit;
 use super::words::Words;
-use super::{Answer, asked, csv, show};
+use super::{Answer, asked};
 use crate::App;
-use crate::fault::Fault;
 
 const PATH: &str = "/dashboard/audit";
 
@@ -50,39 +49,32 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     visit: Visit,
     Query(filter): Query<Filter>,
-    Query(query): Query<Asked>,
+    Query(asked): Query<Asked>,
 ) -> Answer {
     let w = visit.words();
-    let columns = [w.time, w.who, w.action, w.target, w.details, w.client_address, w.request];
-    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
-    if query.is_csv() {
-        return Ok(csv::export("audit", columns, move |token| {
-            let (app, visit, filter) = (app.clone(), visit.clone(), filter.clone());
-            async move { rows(&app, &visit, &filter, token).await }
-        }));
-    }
-    let (rows, next) = rows(&app, &visit, &filter, query.page.clone()).await?;
-    let path = filter.path();
-    let table = Table {
-        columns,
-        rows,
-        empty: w.nothing.to_owned(),
-        next: query.next(&path, &next),
-        csv: query.csv(&path),
-        ..Table::default()
+    let list = List {
+        title: w.audit_log,
+        file: "audit",
+        columns: &[w.time, w.who, w.action, w.target, w.details, w.client_address, w.request],
+        empty: w.nothing,
+        path: &filter.path(),
+        ..List::default()
     };
-    Ok(show(&visit, w.audit_log, &[Block::Form(form(w, &filter)), Block::Table(table)]))
+    let before = vec![Block::Form(form(w, &filter))];
+    let fetch = move |app: Arc<App>, visit, token| {
+        let filter = filter.clone();
+        async move { rows(&app, &visit, &filter, token).await }
+    };
+    list.answer(app, visit, &asked, before, fetch).await
 }
 
 fn form(w: &Words, filter: &Filter) -> Form {
-    let text =
-        |name: &str, label: &str, value: &str| Field::new(name, label, Kind::Text).value(value);
     Form {
         path: PATH.to_owned(),
         fields: vec![
-            text("actor", w.who, &filter.actor),
-            text("action", w.action, &filter.action),
-            text("target", w.target, &filter.target),
+            Field::text("actor", w.who, &filter.actor),
+            Field::text("action", w.action, &filter.action),
+            Field::text("target", w.target, &filter.target),
             Field::new("since", w.since, Kind::Date).value(filter.since.clone()),
             Field::new("until", w.until, Kind::Date).value(filter.until.clone()),
         ],
@@ -93,12 +85,7 @@ fn form(w: &Words, filter: &Filter) -> Form {
     }
 }
 
-async fn rows(
-    app: &App,
-    visit: &Visit,
-    filter: &Filter,
-    page_token: String,
-) -> Result<(Vec<Vec<Cell>>, String), Fault> {
+async fn rows(app: &App, visit: &Visit, filter: &Filter, page_token: String) -> Rows {
     let request = v1::ListAuditEntriesRequest {
         page_size: 0,
         page_token,

@@ -8,15 +8,12 @@ use serde::Deserialize;
 
 use super::chart::{Bar, Chart, Colour};
 use super::client::{campaigns, stats};
-use super::messages::{Asked, day, with};
-use super::view::{
-    Block, Cell, Field, Form, Kind, Moment, Table, Tile, Tone, grouped, percent, when,
-};
+use super::list::{Asked, List, Rows, day, now_seconds, with};
+use super::view::{Block, Cell, Field, Form, Kind, Moment, Tile, Tone, grouped, percent, when};
 use super::visit::{Posted, Visit};
 use super::words::Words;
-use super::{Answer, asked, csv, done, show, unknown_act};
+use super::{Answer, asked, done, show, unknown_act};
 use crate::App;
-use crate::fault::Fault;
 
 const PATH: &str = "/dashboard/campaigns";
 const SHOW: &str = "/dashboard/campaigns/show";
@@ -31,56 +28,47 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     visit: Visit,
     Query(since): Query<Since>,
-    Query(query): Query<Asked>,
+    Query(asked): Query<Asked>,
 ) -> Answer {
     let w = visit.words();
-    let columns = [
-        w.campaign,
-        w.state,
-        w.accepted,
-        w.delivered,
-        w.bounced_failed,
-        w.opened,
-        w.clicked,
-        w.unsubscribed,
-        w.complained,
-    ];
-    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
-    if query.is_csv() {
-        return Ok(csv::export("campaigns", columns, move |token| {
-            let (app, visit, since) = (app.clone(), visit.clone(), since.clone());
-            async move { rows(&app, &visit, &since, token).await }
-        }));
-    }
-    let (rows, next) = rows(&app, &visit, &since, query.page.clone()).await?;
-    let path = with(PATH, &[("since", &since.since)]);
+    let list = List {
+        title: w.campaigns,
+        file: "campaigns",
+        columns: &[
+            w.campaign,
+            w.state,
+            w.accepted,
+            w.delivered,
+            w.bounced_failed,
+            w.opened,
+            w.clicked,
+            w.unsubscribed,
+            w.complained,
+        ],
+        empty: w.no_campaigns,
+        path: &with(PATH, &[("since", &since.since)]),
+        ..List::default()
+    };
     let filter = Form {
         path: PATH.to_owned(),
         fields: vec![
-            Field::new("since", w.since, Kind::Date).value(since.since).hint(w.campaigns_since),
+            Field::new("since", w.since, Kind::Date)
+                .value(since.since.clone())
+                .hint(w.campaigns_since),
         ],
         submit: w.filter.to_owned(),
         get: true,
         inline: true,
         ..Form::default()
     };
-    let table = Table {
-        columns,
-        rows,
-        empty: w.no_campaigns.to_owned(),
-        next: query.next(&path, &next),
-        csv: query.csv(&path),
-        ..Table::default()
+    let fetch = move |app: Arc<App>, visit, token| {
+        let since = since.clone();
+        async move { rows(&app, &visit, &since, token).await }
     };
-    Ok(show(&visit, w.campaigns, &[Block::Form(filter), Block::Table(table)]))
+    list.answer(app, visit, &asked, vec![Block::Form(filter)], fetch).await
 }
 
-async fn rows(
-    app: &App,
-    visit: &Visit,
-    since: &Since,
-    page_token: String,
-) -> Result<(Vec<Vec<Cell>>, String), Fault> {
+async fn rows(app: &App, visit: &Visit, since: &Since, page_token: String) -> Rows {
     let w = visit.words();
     let since = day(&since.since, 0);
     let request = v1::ListCampaignsRequest { page_size: 0, page_token, since, until: None };
@@ -122,7 +110,7 @@ pub(super) async fn page(
     Query(one): Query<One>,
 ) -> Answer {
     let w = visit.words();
-    let month = jiff::Timestamp::now().as_second() - 30 * 86_400;
+    let month = now_seconds() - 30 * 86_400;
     let counted = v1::QueryStatsRequest {
         since: Some(prost_types::Timestamp { seconds: month, nanos: 0 }),
         until: None,
@@ -179,34 +167,28 @@ fn funnel(w: &Words, total: &v1::Counts) -> Vec<Tile> {
 }
 
 fn by_day(w: &Words, buckets: &[v1::StatsBucket]) -> Chart {
-    let mut bars: Vec<(i64, v1::Counts)> = Vec::new();
+    let mut days: Vec<(i64, [i64; 2])> = Vec::new();
     for bucket in buckets {
         let day = bucket.start_time.map_or(0, |time| time.seconds / 86_400);
         let counts = bucket.counts.unwrap_or_default();
-        match bars.last_mut().filter(|(last, _)| *last == day) {
-            Some((_, sum)) => {
-                sum.delivered += counts.delivered;
-                sum.bounced += counts.bounced + counts.failed;
-                sum.opened += counts.opened;
-            }
-            None => {
-                bars.push((day, v1::Counts { bounced: counts.bounced + counts.failed, ..counts }))
-            }
+        if days.last().is_none_or(|(last, _)| *last != day) {
+            days.push((day, [0, 0]));
+        }
+        if let Some((_, [good, bad])) = days.last_mut() {
+            *good += counts.delivered;
+            *bad += counts.bounced + counts.failed;
         }
     }
     let label =
         |day: i64| super::view::rfc3339(day * 86_400_000).get(5..10).unwrap_or("").to_owned();
-    let bar = |(day, counts): &(i64, v1::Counts)| Bar {
-        label: label(*day),
-        values: vec![counts.delivered, counts.bounced],
-    };
+    let bar = |(day, counts): &(i64, [i64; 2])| Bar { label: label(*day), values: counts.to_vec() };
     Chart {
         title: w.by_day.to_owned(),
         series: vec![
             (w.delivered.to_owned(), Colour::Good),
             (w.bounced_failed.to_owned(), Colour::Bad),
         ],
-        bars: bars.iter().map(bar).collect(),
+        bars: days.iter().map(bar).collect(),
     }
 }
 

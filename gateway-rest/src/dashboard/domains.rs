@@ -6,58 +6,47 @@ use axum::extract::{Path, Query, State};
 use postern_proto::v1;
 
 use super::client::domains;
-use super::messages::Asked;
+use super::list::{Asked, List, Rows};
 use super::view::{Action, Block, Cell, Field, Form, Kind, Table, Tone, encoded};
 use super::visit::{Posted, Visit};
 use super::words::Words;
-use super::{Answer, asked, csv, done, show, unknown_act};
+use super::{Answer, asked, done, show, unknown_act};
 use crate::App;
-use crate::fault::Fault;
 
 const PATH: &str = "/dashboard/domains";
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     visit: Visit,
-    Query(query): Query<Asked>,
+    Query(asked): Query<Asked>,
 ) -> Answer {
     let w = visit.words();
-    let columns = [w.domain, w.dkim_keys, w.created];
-    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
-    if query.is_csv() {
-        return Ok(csv::export("domains", columns, move |token| {
-            let (app, visit) = (app.clone(), visit.clone());
-            async move { rows(&app, &visit, token).await }
-        }));
-    }
-    let (rows, next) = rows(&app, &visit, query.page.clone()).await?;
-    let mut blocks = Vec::new();
-    if visit.is_admin() {
-        blocks.push(Block::Form(Form {
-            title: w.domain_add.to_owned(),
-            path: PATH.to_owned(),
-            fields: vec![Field::new("name", w.domain, Kind::Text).required()],
-            submit: w.add.to_owned(),
-            folded: true,
-            ..Form::default()
-        }));
-    }
-    blocks.push(Block::Table(Table {
-        columns,
-        rows,
-        empty: w.no_domains.to_owned(),
-        next: query.next(PATH, &next),
-        csv: query.csv(PATH),
-        ..Table::default()
-    }));
-    Ok(show(&visit, w.domains, &blocks))
+    let list = List {
+        title: w.domains,
+        file: "domains",
+        columns: &[w.domain, w.dkim_keys, w.created],
+        empty: w.no_domains,
+        path: PATH,
+        ..List::default()
+    };
+    let add = visit.is_admin().then(|| Block::Form(add(w)));
+    let before = add.into_iter().collect();
+    let fetch = async |app: Arc<App>, visit: Visit, token| rows(&app, &visit, token).await;
+    list.answer(app, visit, &asked, before, fetch).await
 }
 
-async fn rows(
-    app: &App,
-    visit: &Visit,
-    page_token: String,
-) -> Result<(Vec<Vec<Cell>>, String), Fault> {
+fn add(w: &Words) -> Form {
+    Form {
+        title: w.domain_add.to_owned(),
+        path: PATH.to_owned(),
+        fields: vec![Field::new("name", w.domain, Kind::Text).required()],
+        submit: w.add.to_owned(),
+        folded: true,
+        ..Form::default()
+    }
+}
+
+async fn rows(app: &App, visit: &Visit, page_token: String) -> Rows {
     let request = v1::ListDomainsRequest { page_size: 0, page_token };
     let answer = domains(app).list_domains(asked(app, visit, request)).await?.into_inner();
     let row = |one: v1::Domain| {
@@ -111,7 +100,7 @@ fn blocks(visit: &Visit, domain: &v1::Domain) -> Vec<Block> {
     };
     blocks.push(Block::Table(Table {
         title: w.to_publish.to_owned(),
-        columns: [w.purpose, w.needed, w.kind, w.name, w.value, w.note].map(str::to_owned).to_vec(),
+        columns: vec![w.purpose, w.needed, w.kind, w.name, w.value, w.note],
         rows: domain.dns_records.iter().map(record).collect(),
         ..Table::default()
     }));
@@ -135,10 +124,9 @@ fn checks(w: &Words, domain: &v1::Domain) -> Block {
             Cell::time(one.check_time),
         ]
     };
-    let columns = [w.state, w.purpose, w.needed, w.name, w.found, w.what_next, w.dns_last_check];
     Block::Table(Table {
         title: w.dns_checks.to_owned(),
-        columns: columns.map(str::to_owned).to_vec(),
+        columns: vec![w.state, w.purpose, w.needed, w.name, w.found, w.what_next, w.dns_last_check],
         rows: checks.iter().map(row).collect(),
         empty: w.dns_unchecked.to_owned(),
         ..Table::default()
@@ -162,7 +150,7 @@ fn keys(w: &Words, domain: &v1::Domain) -> Block {
     };
     Block::Table(Table {
         title: w.dkim_keys.to_owned(),
-        columns: [w.name, w.state, w.created, w.until].map(str::to_owned).to_vec(),
+        columns: vec![w.name, w.state, w.created, w.until],
         rows: domain.dkim_keys.iter().map(row).collect(),
         ..Table::default()
     })
@@ -201,24 +189,19 @@ fn needed(w: &Words, need: v1::DnsRecordNeed) -> &'static str {
 
 fn actions(visit: &Visit, domain: &v1::Domain) -> Vec<Action> {
     let w = visit.words();
-    let act = |what: &str, label: &str, danger: bool| Action {
-        label: label.to_owned(),
-        path: format!("{PATH}/{}/act", encoded(&domain.name)),
-        fields: vec![("act".to_owned(), what.to_owned())],
-        danger,
-        confirm: if danger { format!("{label}: {}?", domain.name) } else { String::new() },
-    };
-    let check = act("check", w.dns_check, false);
+    let path = format!("{PATH}/{}/act", encoded(&domain.name));
+    let act = |what: &str, label: &str| Action::new(path.clone(), what, label);
+    let check = act("check", w.dns_check);
     if !visit.is_admin() {
         return vec![check];
     }
     let is_pending = |key: &v1::DkimKey| key.state() == v1::DkimKeyState::Pending;
     let turn = if domain.dkim_keys.iter().any(is_pending) {
-        act("activate", w.activate_keys, false)
+        act("activate", w.activate_keys)
     } else {
-        act("rotate", w.rotate_keys, false)
+        act("rotate", w.rotate_keys)
     };
-    vec![check, turn, act("delete", w.delete, true)]
+    vec![check, turn, act("delete", w.delete).danger().confirmed(&domain.name)]
 }
 
 pub(super) async fn act(

@@ -8,7 +8,7 @@ use prost_types::Timestamp;
 use serde::Deserialize;
 
 use super::client::stats;
-use super::messages::{Asked, with};
+use super::list::{Asked, csv_of, now_seconds, with};
 use super::view::{Block, Cell, Field, Form, Kind, Table, Tone};
 use super::visit::Visit;
 use super::words::Words;
@@ -46,7 +46,7 @@ impl Filter {
 
     fn request(&self) -> v1::ListErrorsRequest {
         let hours: i64 = self.hours.parse().unwrap_or(24);
-        let seconds = jiff::Timestamp::now().as_second() - hours.clamp(1, 31 * 24) * 3600;
+        let seconds = now_seconds() - hours.clamp(1, 31 * 24) * 3600;
         v1::ListErrorsRequest {
             since: Some(Timestamp { seconds: seconds + 1, nanos: 0 }),
             campaign_id: self.campaign.trim().to_owned(),
@@ -64,9 +64,8 @@ pub(super) async fn page(
 ) -> Answer {
     let w = visit.words();
     let columns = [w.time, w.recipient, w.event, w.category, w.last_reply, w.campaign, w.message];
-    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
     if query.is_csv() {
-        return Ok(csv::export("errors", columns, move |_| {
+        return Ok(csv::export("errors", &columns, move |_| {
             let (app, visit, filter) = (app.clone(), visit.clone(), filter.clone());
             async move { Ok((newest(&found(&app, &visit, &filter).await?), String::new())) }
         }));
@@ -84,9 +83,9 @@ pub(super) async fn page(
         }
         filter.path()
     };
-    let counts = |title: &str, name: &str, list: &[v1::ErrorCount]| Table {
+    let counts = |title: &'static str, name: &str, list: &[v1::ErrorCount]| Table {
         title: title.to_owned(),
-        columns: [title, w.deferred, w.failed].map(str::to_owned).to_vec(),
+        columns: vec![title, w.deferred, w.failed],
         rows: list
             .iter()
             .take(20)
@@ -102,10 +101,10 @@ pub(super) async fn page(
     blocks.push(Block::Table(counts(w.destination, "domain", &answer.destinations)));
     blocks.push(Block::Table(Table {
         title: w.newest.to_owned(),
-        columns,
+        columns: columns.to_vec(),
         rows: newest(&answer),
         empty: w.no_errors.to_owned(),
-        csv: query.csv(&filter.path()),
+        csv: csv_of(&filter.path()),
         ..Table::default()
     }));
     Ok(show(&visit, w.errors, &blocks))
@@ -119,15 +118,13 @@ async fn found(app: &App, visit: &Visit, filter: &Filter) -> Result<v1::ListErro
 fn form(w: &Words, filter: &Filter) -> Form {
     let hours = HOURS.map(|hours| (hours.to_owned(), format!("{hours} h"))).to_vec();
     let chosen = if filter.hours.is_empty() { "24" } else { filter.hours.as_str() };
-    let text =
-        |name: &str, label: &str, value: &str| Field::new(name, label, Kind::Text).value(value);
     Form {
         path: PATH.to_owned(),
         fields: vec![
             Field::new("hours", w.within, Kind::Select(hours)).value(chosen),
-            text("campaign", w.campaign, &filter.campaign),
-            text("category", w.category, &filter.category),
-            text("domain", w.destination, &filter.domain),
+            Field::text("campaign", w.campaign, &filter.campaign),
+            Field::text("category", w.category, &filter.category),
+            Field::text("domain", w.destination, &filter.domain),
         ],
         submit: w.filter.to_owned(),
         get: true,

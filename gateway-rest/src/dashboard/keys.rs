@@ -7,13 +7,12 @@ use postern_proto::metadata::SCOPES;
 use postern_proto::v1;
 
 use super::client::credentials;
-use super::messages::Asked;
-use super::view::{Action, Block, Cell, Field, Form, Kind, Table, Tone};
+use super::list::{Asked, List, Rows, now_seconds};
+use super::view::{Action, Block, Cell, Field, Form, Kind, Tone};
 use super::visit::{Posted, Visit};
 use super::words::Words;
-use super::{Answer, asked, csv, done, show, unknown_act};
+use super::{Answer, asked, done, show, unknown_act};
 use crate::App;
-use crate::fault::Fault;
 
 const PATH: &str = "/dashboard/keys";
 /// What a key for a client that sends mail needs.
@@ -22,32 +21,22 @@ const USUAL_SCOPES: &str = "messages:send, messages:read, events:read, templates
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     visit: Visit,
-    Query(query): Query<Asked>,
+    Query(asked): Query<Asked>,
 ) -> Answer {
     let w = visit.words();
-    let columns =
-        [w.name, w.key, w.state, w.scopes, w.domains, w.expires, w.last_use, w.created, w.actions];
-    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
-    if query.is_csv() {
-        return Ok(csv::export("api-keys", columns, move |token| {
-            let (app, visit) = (app.clone(), visit.clone());
-            async move { rows(&app, &visit, token).await }
-        }));
-    }
-    let (rows, next) = rows(&app, &visit, query.page.clone()).await?;
-    let mut blocks = Vec::new();
-    if visit.is_admin() {
-        blocks.push(Block::Form(form(w)));
-    }
-    blocks.push(Block::Table(Table {
-        columns,
-        rows,
-        empty: w.no_keys.to_owned(),
-        next: query.next(PATH, &next),
-        csv: query.csv(PATH),
-        ..Table::default()
-    }));
-    Ok(show(&visit, w.api_keys, &blocks))
+    let list = List {
+        title: w.api_keys,
+        file: "api-keys",
+        columns: &[w.name, w.key, w.state, w.scopes, w.domains, w.expires, w.last_use, w.created],
+        actions: w.actions,
+        empty: w.no_keys,
+        path: PATH,
+        ..List::default()
+    };
+    let add = visit.is_admin().then(|| Block::Form(form(w)));
+    let before = add.into_iter().collect();
+    let fetch = async |app: Arc<App>, visit: Visit, token| rows(&app, &visit, token).await;
+    list.answer(app, visit, &asked, before, fetch).await
 }
 
 fn form(w: &Words) -> Form {
@@ -82,8 +71,7 @@ pub(super) fn standing(
     expire_time: Option<prost_types::Timestamp>,
     test: bool,
 ) -> Cell {
-    let now = jiff::Timestamp::now().as_second();
-    let left = expire_time.map(|time| time.seconds - now);
+    let left = expire_time.map(|time| time.seconds - now_seconds());
     match left {
         _ if revoked => Cell::badge(w.revoked, Tone::Bad),
         Some(..=0) => Cell::badge(w.expired, Tone::Bad),
@@ -93,25 +81,18 @@ pub(super) fn standing(
     }
 }
 
-async fn rows(
-    app: &App,
-    visit: &Visit,
-    page_token: String,
-) -> Result<(Vec<Vec<Cell>>, String), Fault> {
+async fn rows(app: &App, visit: &Visit, page_token: String) -> Rows {
     let w = visit.words();
     let request = v1::ListApiKeysRequest { page_size: 0, page_token };
     let answer = credentials(app).list_api_keys(asked(app, visit, request)).await?.into_inner();
     let row = |key: v1::ApiKey| {
-        let act = |what: &str, label: &str, danger: bool| Action {
-            label: label.to_owned(),
-            path: format!("{PATH}/act"),
-            fields: vec![("id".to_owned(), key.id.clone()), ("act".to_owned(), what.to_owned())],
-            danger,
-            confirm: format!("{label}: {}?", key.display_name),
+        let act = |what: &str, label: &str| {
+            let act = Action::new(format!("{PATH}/act"), what, label);
+            act.field("id", &key.id).confirmed(&key.display_name)
         };
         let mut actions = Vec::new();
         if visit.is_admin() && key.revoke_time.is_none() {
-            actions = vec![act("rotate", w.rotate, false), act("revoke", w.revoke, true)];
+            actions = vec![act("rotate", w.rotate), act("revoke", w.revoke).danger()];
         }
         let domains = match key.sender_domains.is_empty() {
             true => w.any.to_owned(),
@@ -138,7 +119,7 @@ pub(super) async fn create(
 ) -> Answer {
     let w = visit.words();
     let days = fields.number("life")?;
-    let seconds = jiff::Timestamp::now().as_second() + days * 86_400;
+    let seconds = now_seconds() + days * 86_400;
     let expire_time = (days > 0).then_some(prost_types::Timestamp { seconds, nanos: 0 });
     let request = v1::CreateApiKeyRequest {
         api_key: Some(v1::ApiKey {

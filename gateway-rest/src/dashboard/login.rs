@@ -13,6 +13,7 @@ use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::operators;
+use super::list::now_seconds;
 use super::visit::{Posted, is_local, plain, session, session_cookie, taste};
 use super::words::{Lang, Words};
 use super::{Answer, asked, render};
@@ -119,10 +120,6 @@ fn cookie(
 
 fn broken() -> Response {
     Fault(Failure::new(Reason::Internal, "the session cannot be a cookie")).into_response()
-}
-
-fn now_seconds() -> i64 {
-    jiff::Timestamp::now().as_second()
 }
 
 /// Where to go after the login: a page of the dashboard and of nobody else.

@@ -9,8 +9,9 @@ use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::{events, messages};
+use super::list::with;
 use super::messages::{state_name, tone};
-use super::view::{Action, Block, Cell, Moment, Table, Tone, encoded, when};
+use super::view::{Action, Block, Cell, Moment, Table, Tone, encoded, escaped, when};
 use super::visit::{Posted, Visit};
 use super::words::Words;
 use super::{Answer, asked, done, show_live, unknown_act};
@@ -48,9 +49,8 @@ pub(super) async fn page(
     let message = found.message.unwrap_or_default();
     let path = format!("/dashboard/messages/{}", message.id);
     let tabs = [("", w.timeline), ("look", w.appearance), ("source", w.source)];
-    let tabs = tabs.map(|(name, label)| {
-        (label.to_owned(), super::messages::with(&path, &[("tab", name)]), tab.tab == name)
-    });
+    let tabs = tabs
+        .map(|(name, label)| (label.to_owned(), with(&path, &[("tab", name)]), tab.tab == name));
     let mut blocks = vec![Block::Facts { title: String::new(), rows: facts(w, &message) }];
     if visit.is_admin() {
         blocks.push(Block::Actions(actions(w, &message, &path)));
@@ -60,14 +60,14 @@ pub(super) async fn page(
     match tab.tab.as_str() {
         "look" => {
             let query = [("recipient", tab.recipient.as_str())];
-            let src = super::messages::with(&format!("{path}/html"), &query);
+            let src = with(&format!("{path}/html"), &query);
             blocks.push(Block::Frame { title: w.appearance.to_owned(), src });
         }
         "source" => {
             let raw = content(&app, &visit, &message.id, &tab.recipient).await?;
             let text = mail::read(&raw).source;
             let query = [("recipient", tab.recipient.as_str())];
-            let file = super::messages::with(&format!("{path}/source"), &query);
+            let file = with(&format!("{path}/source"), &query);
             let link = Cell::link(format!("{}.eml", message.id), file);
             let rows = vec![(w.file.to_owned(), link)];
             blocks.push(Block::Facts { title: String::new(), rows });
@@ -105,11 +105,11 @@ fn facts(w: &Words, message: &v1::Message) -> Vec<(String, Cell)> {
         }
     };
     let campaign = &message.campaign_id;
-    let href = super::messages::with("/dashboard/campaigns/show", &[("id", campaign)]);
+    let href = with("/dashboard/campaigns/show", &[("id", campaign)]);
     add(w.campaign, campaign, Cell::link(campaign.clone(), href));
     add(w.external_id, &message.external_id, Cell::code(message.external_id.clone()));
     let batch = &message.batch_id;
-    let href = super::messages::with("/dashboard/messages", &[("batch", batch)]);
+    let href = with("/dashboard/messages", &[("batch", batch)]);
     add(w.batch, batch, Cell::link(batch.clone(), href));
     let tags = message.tags.join(", ");
     add(w.tag, &tags, Cell::text(tags.clone()));
@@ -124,27 +124,22 @@ fn facts(w: &Words, message: &v1::Message) -> Vec<(String, Cell)> {
 }
 
 fn actions(w: &Words, message: &v1::Message, path: &str) -> Vec<Action> {
-    let act = |what: &str, label: &str, danger: bool| Action {
-        label: label.to_owned(),
-        path: format!("{path}/act"),
-        fields: vec![("act".to_owned(), what.to_owned())],
-        danger,
-        confirm: format!("{label}?"),
-    };
+    let act =
+        |what: &str, label: &str| Action::new(format!("{path}/act"), what, label).confirmed("");
     let waits = message.recipients.iter().any(|recipient| {
         use v1::RecipientState::{Deferred, Queued, Scheduled};
         matches!(recipient.state(), Deferred | Queued | Scheduled)
     });
-    let mut actions = vec![act("resend", w.resend, false)];
+    let mut actions = vec![act("resend", w.resend)];
     if waits {
-        actions.push(act("cancel", w.cancel, true));
+        actions.push(act("cancel", w.cancel).danger());
     }
     actions
 }
 
 fn recipients(w: &'static Words, message: &v1::Message, path: &str) -> Table {
     let row = |one: &v1::RecipientStatus| {
-        let look = super::messages::with(path, &[("tab", "look"), ("recipient", &one.id)]);
+        let look = with(path, &[("tab", "look"), ("recipient", &one.id)]);
         let reply = one.last_reply.as_ref().map(reply).unwrap_or_default();
         vec![
             Cell::link(one.email.clone(), look),
@@ -155,10 +150,9 @@ fn recipients(w: &'static Words, message: &v1::Message, path: &str) -> Table {
             Cell::time(one.next_attempt_time),
         ]
     };
-    let columns = [w.recipient, w.state, w.reason, w.attempts, w.last_reply, w.next_attempt];
     Table {
         title: w.recipients.to_owned(),
-        columns: columns.map(str::to_owned).to_vec(),
+        columns: vec![w.recipient, w.state, w.reason, w.attempts, w.last_reply, w.next_attempt],
         rows: message.recipients.iter().take(RECIPIENTS_MAX).map(row).collect(),
         ..Table::default()
     }
@@ -242,10 +236,8 @@ pub(super) async fn html(
     let html = match (mail::html_of(&raw).filter(|_| read.html.is_some()), read.text) {
         (Some(html), _) => html,
         (None, text) => {
-            let text = text.unwrap_or_default();
-            let escaped = askama::filters::escape(text.as_str(), askama::filters::Html);
-            let escaped = escaped.map(|text| text.to_string()).unwrap_or_default();
-            format!("<pre style=\"white-space:pre-wrap\">{escaped}</pre>")
+            let text = escaped(&text.unwrap_or_default());
+            format!("<pre style=\"white-space:pre-wrap\">{text}</pre>")
         }
     };
     Ok(framed(html))

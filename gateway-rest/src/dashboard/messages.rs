@@ -5,56 +5,19 @@ use std::sync::Arc;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Redirect};
 use postern_proto::v1;
-use prost_types::Timestamp;
 use serde::Deserialize;
 
 use super::client::messages;
-use super::view::{Block, Cell, Field, Form, Kind, Table, Tone, encoded};
+use super::list::{Asked, List, Rows, day, with};
+use super::view::{Block, Cell, Field, Form, Kind, Tone, encoded};
 use super::visit::Visit;
 use super::words::Words;
-use super::{Answer, asked, csv, show_live};
+use super::{Answer, asked};
 use crate::App;
-use crate::fault::Fault;
 
 const PATH: &str = "/dashboard/messages";
 /// Seconds until the first page reads itself again.
 const LIVE: u32 = 5;
-
-/// What a list was asked for besides its own filters.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Asked {
-    #[serde(default)]
-    pub(super) page: String,
-    #[serde(default)]
-    pub(super) format: String,
-}
-
-impl Asked {
-    pub(super) fn is_csv(&self) -> bool {
-        self.format == "csv"
-    }
-
-    /// The address where a list goes on; empty at the end.
-    pub(super) fn next(&self, path: &str, token: &str) -> String {
-        match token {
-            "" => String::new(),
-            token => with(path, &[("page", token)]),
-        }
-    }
-
-    /// The address of the list as CSV.
-    pub(super) fn csv(&self, path: &str) -> String {
-        with(path, &[("format", "csv")])
-    }
-}
-
-/// An address with what is not empty of a query.
-pub(super) fn with(path: &str, query: &[(&str, &str)]) -> String {
-    let pairs = query.iter().filter(|(_, value)| !value.is_empty());
-    let pairs: Vec<_> = pairs.map(|(key, value)| format!("{key}={}", encoded(value))).collect();
-    let glue = if path.contains('?') { '&' } else { '?' };
-    if pairs.is_empty() { path.to_owned() } else { format!("{path}{glue}{}", pairs.join("&")) }
-}
 
 /// Which messages are wanted.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -113,41 +76,28 @@ impl Filter {
     }
 }
 
-/// The beginning of a day (`2026-11-26`), or of one that comes so many days after it.
-pub(super) fn day(text: &str, plus: i64) -> Option<Timestamp> {
-    let date: jiff::civil::Date = text.trim().parse().ok()?;
-    let start = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
-    Some(Timestamp { seconds: start + plus * 86_400, nanos: 0 })
-}
-
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     visit: Visit,
     Query(filter): Query<Filter>,
-    Query(query): Query<Asked>,
+    Query(asked): Query<Asked>,
 ) -> Answer {
     let w = visit.words();
-    let columns = [w.subject, w.recipients, w.state, w.campaign, w.accepted_at, w.id];
-    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
-    if query.is_csv() {
-        return Ok(csv::export("messages", columns, move |token| {
-            let (app, visit, filter) = (app.clone(), visit.clone(), filter.clone());
-            async move { rows(&app, &visit, &filter, token).await }
-        }));
-    }
-    let (rows, next) = rows(&app, &visit, &filter, query.page.clone()).await?;
-    let path = filter.path();
-    let table = Table {
-        columns,
-        rows,
-        empty: w.no_messages.to_owned(),
-        next: query.next(&path, &next),
-        csv: query.csv(&path),
-        ..Table::default()
+    let list = List {
+        title: w.messages,
+        file: "messages",
+        columns: &[w.subject, w.recipients, w.state, w.campaign, w.accepted_at, w.id],
+        empty: w.no_messages,
+        path: &filter.path(),
+        live: if asked.is_first() { LIVE } else { 0 },
+        ..List::default()
     };
-    let live = if query.page.is_empty() { LIVE } else { 0 };
-    let blocks = [Block::Form(form(w, &filter)), Block::Table(table)];
-    Ok(show_live(&visit, w.messages, &blocks, live))
+    let before = vec![Block::Form(form(w, &filter))];
+    let fetch = move |app: Arc<App>, visit, token| {
+        let filter = filter.clone();
+        async move { rows(&app, &visit, &filter, token).await }
+    };
+    list.answer(app, visit, &asked, before, fetch).await
 }
 
 fn form(w: &'static Words, filter: &Filter) -> Form {
@@ -171,15 +121,13 @@ fn form(w: &'static Words, filter: &Filter) -> Form {
             None => w.any.to_owned(),
         };
     let states = states.iter().map(|name| ((*name).to_owned(), label(name))).collect();
-    let text =
-        |name: &str, label: &str, value: &str| Field::new(name, label, Kind::Text).value(value);
     Form {
         path: PATH.to_owned(),
         fields: vec![
-            text("recipient", w.recipient, &filter.recipient),
+            Field::text("recipient", w.recipient, &filter.recipient),
             Field::new("state", w.state, Kind::Select(states)).value(filter.state.clone()),
-            text("campaign", w.campaign, &filter.campaign),
-            text("tag", w.tag, &filter.tag),
+            Field::text("campaign", w.campaign, &filter.campaign),
+            Field::text("tag", w.tag, &filter.tag),
             Field::new("since", w.since, Kind::Date).value(filter.since.clone()),
             Field::new("until", w.until, Kind::Date).value(filter.until.clone()),
         ],
@@ -190,12 +138,7 @@ fn form(w: &'static Words, filter: &Filter) -> Form {
     }
 }
 
-async fn rows(
-    app: &App,
-    visit: &Visit,
-    filter: &Filter,
-    token: String,
-) -> Result<(Vec<Vec<Cell>>, String), Fault> {
+async fn rows(app: &App, visit: &Visit, filter: &Filter, token: String) -> Rows {
     let w = visit.words();
     let request = asked(app, visit, filter.request(token));
     let answer = messages(app).list_messages(request).await?.into_inner();
@@ -310,12 +253,5 @@ mod tests {
         assert_eq!(meant("bat_1"), "/dashboard/messages?batch=bat_1");
         assert_eq!(meant("order 7"), "/dashboard/messages?external=order%207");
         assert_eq!(meant("whk_1/../x"), "/dashboard/webhooks/whk_1%2F..%2Fx");
-    }
-
-    #[test]
-    fn days_begin_and_end_in_utc() {
-        assert_eq!(day("2026-11-26", 0).unwrap().seconds, 1_795_651_200);
-        assert_eq!(day("2026-11-26", 1).unwrap().seconds, 1_795_651_200 + 86_400);
-        assert!(day("26.11.2026", 0).is_none() && day("", 0).is_none());
     }
 }

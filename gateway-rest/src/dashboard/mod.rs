@@ -13,6 +13,7 @@ mod csv;
 mod domains;
 mod errors;
 mod keys;
+mod list;
 mod login;
 mod message;
 mod messages;
@@ -212,6 +213,11 @@ fn done(to: &str, told: &str) -> Response {
         response.headers_mut().append("set-cookie", cookie);
     }
     response
+}
+
+/// Whether a path is one of ours.
+pub(crate) fn has(path: &str) -> bool {
+    path == "/dashboard" || path.starts_with("/dashboard/")
 }
 
 /// A failure as a page; who is not logged in any more goes to the login.

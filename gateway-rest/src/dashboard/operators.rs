@@ -7,43 +7,33 @@ use postern_proto::v1;
 
 use super::account::role;
 use super::client::operators;
-use super::messages::Asked;
-use super::view::{Action, Block, Cell, Field, Form, Kind, Table, Tone};
+use super::list::{Asked, List, Rows};
+use super::view::{Action, Block, Cell, Field, Form, Kind, Tone};
 use super::visit::{Posted, Visit};
-use super::{Answer, asked, csv, done, show, unknown_act};
+use super::{Answer, asked, done, show, unknown_act};
 use crate::App;
-use crate::fault::Fault;
 
 const PATH: &str = "/dashboard/operators";
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     visit: Visit,
-    Query(query): Query<Asked>,
+    Query(asked): Query<Asked>,
 ) -> Answer {
     let w = visit.words();
-    let columns = [w.username, w.role, w.totp, w.last_login, w.created, w.actions];
-    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
-    if query.is_csv() {
-        return Ok(csv::export("operators", columns, move |token| {
-            let (app, visit) = (app.clone(), visit.clone());
-            async move { rows(&app, &visit, token).await }
-        }));
-    }
-    let (rows, next) = rows(&app, &visit, query.page.clone()).await?;
-    let mut blocks = Vec::new();
-    if visit.is_admin() {
-        blocks.push(Block::Form(form(&visit)));
-    }
-    blocks.push(Block::Table(Table {
-        columns,
-        rows,
-        empty: w.nothing.to_owned(),
-        next: query.next(PATH, &next),
-        csv: query.csv(PATH),
-        ..Table::default()
-    }));
-    Ok(show(&visit, w.operators, &blocks))
+    let list = List {
+        title: w.operators,
+        file: "operators",
+        columns: &[w.username, w.role, w.totp, w.last_login, w.created],
+        actions: w.actions,
+        empty: w.nothing,
+        path: PATH,
+        ..List::default()
+    };
+    let add = visit.is_admin().then(|| Block::Form(form(&visit)));
+    let before = add.into_iter().collect();
+    let fetch = async |app: Arc<App>, visit: Visit, token| rows(&app, &visit, token).await;
+    list.answer(app, visit, &asked, before, fetch).await
 }
 
 fn form(visit: &Visit) -> Form {
@@ -63,11 +53,7 @@ fn form(visit: &Visit) -> Form {
     }
 }
 
-async fn rows(
-    app: &App,
-    visit: &Visit,
-    page_token: String,
-) -> Result<(Vec<Vec<Cell>>, String), Fault> {
+async fn rows(app: &App, visit: &Visit, page_token: String) -> Rows {
     let w = visit.words();
     let request = v1::ListOperatorsRequest { page_size: 0, page_token };
     let answer = operators(app).list_operators(asked(app, visit, request)).await?.into_inner();
@@ -76,19 +62,15 @@ async fn rows(
             v1::OperatorRole::Admin => ("viewer", w.make_viewer),
             _ => ("admin", w.make_admin),
         };
-        let act = |what: &str, label: &str, danger: bool| Action {
-            label: label.to_owned(),
-            path: format!("{PATH}/act"),
-            fields: vec![("id".to_owned(), one.id.clone()), ("act".to_owned(), what.to_owned())],
-            danger,
-            confirm: if danger { format!("{label}: {}?", one.username) } else { String::new() },
+        let act = |what: &str, label: &str| {
+            Action::new(format!("{PATH}/act"), what, label).field("id", &one.id)
         };
         let mut actions = Vec::new();
         if visit.is_admin() && one.id != visit.operator.id {
             actions = vec![
-                act(other.0, other.1, false),
-                act("reset", w.password_reset, true),
-                act("delete", w.delete, true),
+                act(other.0, other.1),
+                act("reset", w.password_reset).danger().confirmed(&one.username),
+                act("delete", w.delete).danger().confirmed(&one.username),
             ];
         }
         let totp = if one.totp { (w.yes, Tone::Good) } else { (w.no, Tone::Plain) };

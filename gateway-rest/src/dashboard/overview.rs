@@ -8,6 +8,7 @@ use prost_types::Timestamp;
 
 use super::chart::{Bar, Chart, Colour};
 use super::client::{stats, system};
+use super::list::{now_seconds, with};
 use super::view::{Block, Cell, Table, Tile, Tone, grouped, percent, span};
 use super::visit::Visit;
 use super::words::Words;
@@ -113,10 +114,6 @@ fn queue(w: &Words, depth: &v1::GetQueueResponse, hour: Option<&v1::Counts>) -> 
     ]
 }
 
-fn now_seconds() -> i64 {
-    jiff::Timestamp::now().as_second()
-}
-
 /// The counts of each of the last hours, also of those in which nothing happened.
 fn hours(buckets: &[v1::StatsBucket], now: i64) -> Vec<(i64, v1::Counts)> {
     let last = now - now.rem_euclid(3600);
@@ -163,7 +160,7 @@ fn parts_table(w: &Words, system: &v1::GetSystemResponse) -> Table {
     };
     Table {
         title: w.health.to_owned(),
-        columns: [w.part, w.state, w.details, w.latency].map(str::to_owned).to_vec(),
+        columns: vec![w.part, w.state, w.details, w.latency],
         rows: system.parts.iter().map(row).collect(),
         ..Table::default()
     }
@@ -171,7 +168,7 @@ fn parts_table(w: &Words, system: &v1::GetSystemResponse) -> Table {
 
 fn errors(w: &Words, categories: &[v1::ErrorCount]) -> Table {
     let row = |count: &v1::ErrorCount| {
-        let href = format!("/dashboard/errors?category={}", super::view::encoded(&count.name));
+        let href = with("/dashboard/errors", &[("category", &count.name)]);
         vec![
             Cell::link(count.name.clone(), href),
             Cell::Number(count.deferred),
@@ -180,7 +177,7 @@ fn errors(w: &Words, categories: &[v1::ErrorCount]) -> Table {
     };
     Table {
         title: w.top_errors.to_owned(),
-        columns: [w.category, w.deferred, w.failed].map(str::to_owned).to_vec(),
+        columns: vec![w.category, w.deferred, w.failed],
         rows: categories.iter().take(5).map(row).collect(),
         ..Table::default()
     }

@@ -6,7 +6,7 @@ use axum::extract::{Query, State};
 use postern_proto::v1;
 
 use super::client::{queue, stats};
-use super::messages::Asked;
+use super::list::{Asked, csv_of};
 use super::view::{Action, Block, Cell, Field, Form, Kind, Table, Tile, Tone, grouped, span};
 use super::visit::{Posted, Visit};
 use super::{Answer, asked, csv, done, show_live, unknown_act};
@@ -23,11 +23,9 @@ pub(super) async fn page(
     Query(query): Query<Asked>,
 ) -> Answer {
     let w = visit.words();
-    let columns =
-        [w.destination, w.waiting, w.sending, w.deferred, w.oldest_due, w.state, w.actions];
-    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
+    let columns = [w.destination, w.waiting, w.sending, w.deferred, w.oldest_due, w.state];
     if query.is_csv() {
-        return Ok(csv::export("queue", columns, move |_| {
+        return Ok(csv::export("queue", &columns, move |_| {
             let (app, visit) = (app.clone(), visit.clone());
             async move { Ok((rows(&app, &visit).await?.0, String::new())) }
         }));
@@ -49,10 +47,10 @@ pub(super) async fn page(
     }
     blocks.push(Block::Table(Table {
         title: w.destinations.to_owned(),
-        columns,
+        columns: [&columns[..], &[w.actions]].concat(),
         rows,
         empty: w.queue_empty.to_owned(),
-        csv: query.csv(PATH),
+        csv: csv_of(PATH),
         ..Table::default()
     }));
     if visit.is_admin() {
@@ -77,14 +75,8 @@ async fn rows(app: &App, visit: &Visit) -> Result<(Vec<Vec<Cell>>, bool), Fault>
     let request = asked(app, visit, v1::ListDestinationsRequest {});
     let answer = queue(app).list_destinations(request).await?.into_inner();
     let row = |one: v1::Destination| {
-        let act = |what: &str, label: &str| Action {
-            label: label.to_owned(),
-            path: format!("{PATH}/act"),
-            fields: vec![
-                ("domain".to_owned(), one.domain.clone()),
-                ("act".to_owned(), what.to_owned()),
-            ],
-            ..Action::default()
+        let act = |what: &str, label: &str| {
+            Action::new(format!("{PATH}/act"), what, label).field("domain", &one.domain)
         };
         let mut actions = Vec::new();
         if visit.is_admin() {

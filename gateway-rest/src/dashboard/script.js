@@ -36,7 +36,7 @@ const refresh = async () => {
     || main.querySelector("details[open]") || String(window.getSelection()) !== "";
   if (busy) return;
   try {
-    const answer = await fetch(location.href, { headers: { "x-live": "1" } });
+    const answer = await fetch(location.href);
     if (!answer.ok || answer.redirected) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById("main");

@@ -7,7 +7,8 @@ use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::settings;
-use super::view::{Block, Cell, Field, Form, Kind, Table, Tone, encoded};
+use super::list::with;
+use super::view::{Block, Cell, Field, Form, Kind, Table, Tone};
 use super::visit::{Posted, Visit};
 use super::words::Words;
 use super::{Answer, asked, done, show};
@@ -68,17 +69,16 @@ fn table(w: &Words, name: &str, settings: &[v1::Setting]) -> Table {
         };
         let tone = if one.changed { Tone::Warn } else { Tone::Plain };
         vec![
-            Cell::link(one.name.clone(), format!("{PATH}?name={}", encoded(&one.name))),
+            Cell::link(one.name.clone(), with(PATH, &[("name", &one.name)])),
             Cell::badge(one.value.clone(), tone),
             Cell::text(one.default_value.clone()),
             Cell::text(range),
             Cell::text(one.description.clone()),
         ]
     };
-    let columns = [w.setting, w.value, w.default_value, w.range, w.details];
     Table {
         title: name.to_owned(),
-        columns: columns.map(str::to_owned).to_vec(),
+        columns: vec![w.setting, w.value, w.default_value, w.range, w.details],
         rows: settings.iter().map(row).collect(),
         ..Table::default()
     }

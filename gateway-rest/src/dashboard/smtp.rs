@@ -8,55 +8,45 @@ use postern_proto::v1;
 
 use super::client::credentials;
 use super::keys::standing;
-use super::messages::Asked;
-use super::view::{Action, Block, Cell, Field, Form, Kind, Table};
+use super::list::{Asked, List, Rows};
+use super::view::{Action, Block, Cell, Field, Form, Kind};
 use super::visit::{Posted, Visit};
 use super::words::Words;
-use super::{Answer, asked, csv, done, show, unknown_act};
+use super::{Answer, asked, done, show, unknown_act};
 use crate::App;
-use crate::fault::Fault;
+use crate::inbox::host_name;
 
 const PATH: &str = "/dashboard/smtp";
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     visit: Visit,
-    Query(query): Query<Asked>,
+    Query(asked): Query<Asked>,
 ) -> Answer {
     let w = visit.words();
-    let columns = [
-        w.name,
-        w.username,
-        w.state,
-        w.domains,
-        w.rate_limit,
-        w.daily_limit,
-        w.expires,
-        w.last_use,
-        w.created,
-        w.actions,
-    ];
-    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
-    if query.is_csv() {
-        return Ok(csv::export("smtp-credentials", columns, move |token| {
-            let (app, visit) = (app.clone(), visit.clone());
-            async move { rows(&app, &visit, token).await }
-        }));
-    }
-    let (rows, next) = rows(&app, &visit, query.page.clone()).await?;
-    let mut blocks = Vec::new();
-    if visit.is_admin() {
-        blocks.push(Block::Form(form(w)));
-    }
-    blocks.push(Block::Table(Table {
-        columns,
-        rows,
-        empty: w.no_smtp.to_owned(),
-        next: query.next(PATH, &next),
-        csv: query.csv(PATH),
-        ..Table::default()
-    }));
-    Ok(show(&visit, w.smtp_credentials, &blocks))
+    let list = List {
+        title: w.smtp_credentials,
+        file: "smtp-credentials",
+        columns: &[
+            w.name,
+            w.username,
+            w.state,
+            w.domains,
+            w.rate_limit,
+            w.daily_limit,
+            w.expires,
+            w.last_use,
+            w.created,
+        ],
+        actions: w.actions,
+        empty: w.no_smtp,
+        path: PATH,
+        ..List::default()
+    };
+    let add = visit.is_admin().then(|| Block::Form(form(w)));
+    let before = add.into_iter().collect();
+    let fetch = async |app: Arc<App>, visit: Visit, token| rows(&app, &visit, token).await;
+    list.answer(app, visit, &asked, before, fetch).await
 }
 
 fn form(w: &Words) -> Form {
@@ -77,26 +67,19 @@ fn form(w: &Words) -> Form {
     }
 }
 
-async fn rows(
-    app: &App,
-    visit: &Visit,
-    page_token: String,
-) -> Result<(Vec<Vec<Cell>>, String), Fault> {
+async fn rows(app: &App, visit: &Visit, page_token: String) -> Rows {
     let w = visit.words();
     let request = v1::ListSmtpCredentialsRequest { page_size: 0, page_token };
     let request = asked(app, visit, request);
     let answer = credentials(app).list_smtp_credentials(request).await?.into_inner();
     let row = |one: v1::SmtpCredential| {
-        let act = |what: &str, label: &str, danger: bool| Action {
-            label: label.to_owned(),
-            path: format!("{PATH}/act"),
-            fields: vec![("id".to_owned(), one.id.clone()), ("act".to_owned(), what.to_owned())],
-            danger,
-            confirm: format!("{label}: {}?", one.display_name),
+        let act = |what: &str, label: &str| {
+            let act = Action::new(format!("{PATH}/act"), what, label);
+            act.field("id", &one.id).confirmed(&one.display_name)
         };
         let mut actions = Vec::new();
         if visit.is_admin() && one.revoke_time.is_none() {
-            actions = vec![act("rotate", w.rotate, false), act("revoke", w.revoke, true)];
+            actions = vec![act("rotate", w.rotate), act("revoke", w.revoke).danger()];
         }
         let domains = match one.sender_domains.is_empty() {
             true => w.any.to_owned(),
@@ -139,35 +122,40 @@ pub(super) async fn create(
     let request = asked(&app, &visit, request);
     let made = credentials(&app).create_smtp_credential(request).await?.into_inner();
     let made_for = made.smtp_credential.unwrap_or_default();
-    Ok(show(&visit, w.smtp_credentials, &secret(w, &headers, &made_for, made.secret)))
+    Ok(show(&visit, w.smtp_credentials, &secret(&app, w, &headers, &made_for, made.secret)))
 }
 
 /// The password, with everything a mail program asks for.
-fn secret(w: &Words, headers: &HeaderMap, made: &v1::SmtpCredential, secret: String) -> Vec<Block> {
-    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
+fn secret(
+    app: &App,
+    w: &Words,
+    headers: &HeaderMap,
+    made: &v1::SmtpCredential,
+    secret: String,
+) -> Vec<Block> {
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).and_then(host_name);
+    let host = host.unwrap_or_else(|| "localhost".to_owned());
     let row = |label: &str, text: &str| (label.to_owned(), Cell::code(text));
+    let mut rows = vec![row(w.server, &host)];
+    let [starttls, tls] = app.config.smtp_ports;
+    for (label, port) in [(w.port_starttls, starttls), (w.port_tls, tls)] {
+        rows.extend(port.map(|port| row(label, &port.to_string())));
+    }
+    rows.push(row(w.username, &made.username));
+    rows.push(row(w.authentication, "PLAIN, LOGIN"));
+    let title = format!("{}: {}", w.password, made.display_name);
+    let door = match (starttls, tls) {
+        (Some(port), _) => format!("{host}:{port} --tls"),
+        (None, port) => format!("{host}:{} --tls-on-connect", port.unwrap_or(465)),
+    };
     let swaks = format!(
-        "swaks --server {host}:2587 --tls --auth PLAIN \\\n  --auth-user {} --auth-password '{secret}' \\\n  \
+        "swaks --server {door} --auth PLAIN \\\n  --auth-user {} --auth-password '{secret}' \\\n  \
          --from me@example.com --to you@example.com",
         made.username
     );
     vec![
-        Block::Secret {
-            title: format!("{}: {}", w.password, made.display_name),
-            value: secret,
-            note: w.shown_once.to_owned(),
-        },
-        Block::Facts {
-            title: w.client_settings.to_owned(),
-            rows: vec![
-                row(w.server, host),
-                row(w.port_starttls, "2587"),
-                row(w.port_tls, "465"),
-                row(w.username, &made.username),
-                row(w.authentication, "PLAIN, LOGIN"),
-            ],
-        },
+        Block::Secret { title, value: secret, note: w.shown_once.to_owned() },
+        Block::Facts { title: w.client_settings.to_owned(), rows },
         Block::Code { title: w.how_to_use.to_owned(), text: swaks },
     ]
 }
@@ -186,7 +174,7 @@ pub(super) async fn act(
             let request = asked(&app, &visit, request);
             let made = credentials(&app).rotate_smtp_credential(request).await?.into_inner();
             let made_for = made.smtp_credential.unwrap_or_default();
-            let shown = secret(w, &headers, &made_for, made.secret);
+            let shown = secret(&app, w, &headers, &made_for, made.secret);
             Ok(show(&visit, w.smtp_credentials, &shown))
         }
         "revoke" => {

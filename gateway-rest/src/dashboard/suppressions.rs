@@ -9,20 +9,18 @@ use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::suppressions;
-use super::messages::{Asked, with};
+use super::list::{Asked, List, Rows, with};
 use super::view::{Action, Block, Cell, Field, Form, Kind, Table, Tone};
 use super::visit::{Posted, Visit};
 use super::words::Words;
-use super::{Answer, asked, csv, done, show};
-use crate::App;
+use super::{Answer, asked, done, show};
 use crate::fault::Fault;
+use crate::{App, suppression_file};
 
 const PATH: &str = "/dashboard/suppressions";
-/// Entries that go to the core at a time.
-const BATCH: usize = 1000;
-/// Lines of one file.
+/// Addresses of one file.
 const LINES_MAX: usize = 1_000_000;
-/// Bad lines that are shown.
+/// Refused lines that are shown.
 const FAULTS_MAX: usize = 50;
 const REASONS: [&str; 4] = ["HARD_BOUNCE", "COMPLAINT", "UNSUBSCRIBE", "MANUAL"];
 
@@ -38,35 +36,32 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     visit: Visit,
     Query(filter): Query<Filter>,
-    Query(query): Query<Asked>,
+    Query(asked): Query<Asked>,
 ) -> Answer {
     let w = visit.words();
     // The names in a file are what an import reads again.
-    let names = ["email", "reason", "campaign_id", "note", "create_time", ""];
-    if query.is_csv() {
-        let columns = names.map(str::to_owned).to_vec();
-        return Ok(csv::export("suppressions", columns, move |token| {
-            let (app, visit, filter) = (app.clone(), visit.clone(), filter.clone());
-            async move { rows(&app, &visit, &filter, token).await }
-        }));
-    }
-    let (rows, next) = rows(&app, &visit, &filter, query.page.clone()).await?;
-    let path = with(PATH, &[("email", &filter.email), ("reason", &filter.reason)]);
-    let columns = [w.address, w.reason, w.campaign, w.note, w.since, w.actions];
-    let mut blocks = vec![Block::Form(search(w, &filter))];
+    let columns = match asked.is_csv() {
+        true => ["email", "reason", "campaign_id", "note", "create_time"],
+        false => [w.address, w.reason, w.campaign, w.note, w.since],
+    };
+    let list = List {
+        title: w.suppressions,
+        file: "suppressions",
+        columns: &columns,
+        actions: w.actions,
+        empty: w.no_suppressions,
+        path: &with(PATH, &[("email", &filter.email), ("reason", &filter.reason)]),
+        ..List::default()
+    };
+    let mut before = vec![Block::Form(search(w, &filter))];
     if visit.is_admin() {
-        blocks.push(Block::Form(add(w)));
-        blocks.push(Block::Form(file(w)));
+        before.extend([add(w), file(w)].map(Block::Form));
     }
-    blocks.push(Block::Table(Table {
-        columns: columns.map(str::to_owned).to_vec(),
-        rows,
-        empty: w.no_suppressions.to_owned(),
-        next: query.next(&path, &next),
-        csv: query.csv(&path),
-        ..Table::default()
-    }));
-    Ok(show(&visit, w.suppressions, &blocks))
+    let fetch = move |app: Arc<App>, visit, token| {
+        let filter = filter.clone();
+        async move { rows(&app, &visit, &filter, token).await }
+    };
+    list.answer(app, visit, &asked, before, fetch).await
 }
 
 fn reason_choices(w: &Words, first: Option<&str>) -> Kind {
@@ -124,12 +119,7 @@ fn reason(name: &str) -> v1::SuppressionReason {
     v1::SuppressionReason::from_str_name(&name).unwrap_or_default()
 }
 
-async fn rows(
-    app: &App,
-    visit: &Visit,
-    filter: &Filter,
-    page_token: String,
-) -> Result<(Vec<Vec<Cell>>, String), Fault> {
+async fn rows(app: &App, visit: &Visit, filter: &Filter, page_token: String) -> Rows {
     let w = visit.words();
     let request = v1::ListSuppressionsRequest {
         page_size: 0,
@@ -196,107 +186,97 @@ pub(super) async fn delete(
     Ok(done(PATH, visit.words().deleted))
 }
 
-/// Takes in a file with a column `email` and, if it likes, `reason`, `campaign_id` and `note`; or one
-/// address a line.
+/// Takes in a file of addresses, see [`suppression_file`]. Nothing is taken of one that cannot be read.
 pub(super) async fn import(
     State(app): State<Arc<App>>,
     Posted { visit, fields }: Posted,
 ) -> Answer {
     let w = visit.words();
-    let entries = parse(&fields.file)?;
-    let (mut created, mut existing, mut faults) = (0, 0, Vec::new());
-    for (n, piece) in entries.chunks(BATCH).enumerate() {
-        let list = piece.to_vec();
-        let request =
-            v1::BatchCreateSuppressionsRequest { suppressions: list, validate_only: false };
+    let mut client = suppressions(&app);
+    let (mut created, mut existing, mut faults) = (0, 0, Faults::default());
+    for batch in batches(&fields.file, &mut faults)? {
+        let (lines, suppressions): (Vec<u64>, Vec<_>) = batch.into_iter().unzip();
+        let request = v1::BatchCreateSuppressionsRequest { suppressions, validate_only: false };
         let request = asked(&app, &visit, request);
-        let answer = suppressions(&app).batch_create_suppressions(request).await?.into_inner();
+        let answer = client.batch_create_suppressions(request).await?.into_inner();
         created += i64::from(answer.created_count);
         existing += i64::from(answer.existing_count);
         for fault in answer.faults {
-            let line = n * BATCH + fault.index as usize + 1;
-            faults.push(vec![Cell::Number(line as i64), Cell::text(fault.message)]);
+            faults.add(lines.get(fault.index as usize).copied().unwrap_or(0), fault.message);
         }
     }
-    let refused = faults.len();
-    faults.truncate(FAULTS_MAX);
     let facts = Block::Facts {
         title: w.import_csv.to_owned(),
         rows: vec![
             (w.added.to_owned(), Cell::Number(created)),
             (w.were_there.to_owned(), Cell::Number(existing)),
-            (w.refused.to_owned(), Cell::Number(refused as i64)),
+            (w.refused.to_owned(), Cell::Number(faults.count)),
         ],
     };
     let table = Table {
         title: w.refused.to_owned(),
-        columns: [w.entry, w.problem].map(str::to_owned).to_vec(),
-        rows: faults,
+        columns: vec![w.line, w.problem],
+        rows: faults.shown,
         empty: w.nothing.to_owned(),
         ..Table::default()
     };
     Ok(show(&visit, w.suppressions, &[facts, Block::Table(table)]))
 }
 
-fn parse(file: &[u8]) -> Result<Vec<v1::Suppression>, Fault> {
-    let bad = |text: String| Fault(Failure::field(Reason::InvalidValue, "file", text));
-    let mut reader =
-        ::csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file);
-    let (mut columns, mut entries) = (None, Vec::new());
-    for (n, record) in reader.records().enumerate() {
-        let record = record.map_err(|error| bad(format!("line {}: {error}", n + 1)))?;
-        let fields: Vec<&str> = record.iter().map(str::trim).collect();
-        if n == 0 && fields.iter().any(|name| name.eq_ignore_ascii_case("email")) {
-            let at = |name: &str| fields.iter().position(|one| one.eq_ignore_ascii_case(name));
-            columns = Some([at("email"), at("reason"), at("campaign_id"), at("note")]);
-            continue;
+/// Lines that were refused: how many, and the first of them.
+#[derive(Debug, Default)]
+struct Faults {
+    count: i64,
+    shown: Vec<Vec<Cell>>,
+}
+
+impl Faults {
+    fn add(&mut self, line: u64, why: String) {
+        self.count += 1;
+        if self.shown.len() < FAULTS_MAX {
+            let line = i64::try_from(line).unwrap_or(i64::MAX);
+            self.shown.push(vec![Cell::Number(line), Cell::text(why)]);
         }
-        if n >= LINES_MAX {
-            return Err(bad(format!("has more than {LINES_MAX} lines")));
-        }
-        let [email, reason_at, campaign, note] = columns.unwrap_or([Some(0), None, None, None]);
-        let text =
-            |at: Option<usize>| at.and_then(|at| fields.get(at)).copied().unwrap_or_default();
-        entries.push(v1::Suppression {
-            email: text(email).trim_start_matches('\'').to_owned(),
-            reason: reason(text(reason_at)).into(),
-            campaign_id: text(campaign).to_owned(),
-            note: text(note).to_owned(),
-            ..v1::Suppression::default()
-        });
     }
-    if entries.is_empty() {
+}
+
+type Batch = Vec<(u64, v1::Suppression)>;
+
+/// All of a file.
+fn batches(file: &[u8], faults: &mut Faults) -> Result<Vec<Batch>, Fault> {
+    let bad = |text: String| Fault(Failure::field(Reason::InvalidValue, "file", text));
+    let (mut list, mut batches) = (suppression_file::List::new(file), Vec::new());
+    loop {
+        let batch = list.batch(|line, why| faults.add(line, why));
+        let batch = batch.map_err(|error| bad(error.to_string()))?;
+        if batch.is_empty() {
+            break;
+        }
+        batches.push(batch);
+        if batches.len() * suppression_file::BATCH > LINES_MAX {
+            return Err(bad(format!("has more than {LINES_MAX} addresses")));
+        }
+    }
+    if batches.is_empty() && faults.count == 0 {
         return Err(bad("holds no address".to_owned()));
     }
-    Ok(entries)
+    Ok(batches)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn what_was_exported_can_be_taken_in() {
         let file = "email,reason,campaign_id,note,create_time\r\n\
-                    a@x.io,hard_bounce,spring,\"gone, really\",2026\r\nb@x.io,,,,\r\n";
-        let entries = parse(file.as_bytes()).unwrap();
-        assert_eq!(entries.len(), 2);
-        assert_eq!(entries[0].reason(), v1::SuppressionReason::HardBounce);
-        assert_eq!(
-            (entries[0].campaign_id.as_str(), entries[0].note.as_str()),
-            ("spring", "gone, really")
-        );
-        assert_eq!(entries[1].reason(), v1::SuppressionReason::Unspecified);
-        let plain = parse(b"a@x.io\nb@x.io\n").unwrap();
-        assert_eq!(plain[1].email, "b@x.io");
-        assert!(parse(b"").is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn no_file_makes_the_import_panic(file: Vec<u8>) {
-            let _result = parse(&file);
-        }
+                    a@x.io,hard_bounce,spring,\"gone, really\",2026\r\nb@x.io,,,,\r\nc@x.io,dull,,,\r\n";
+        let mut faults = Faults::default();
+        let batches = batches(file.as_bytes(), &mut faults).unwrap();
+        let emails: Vec<_> = batches[0].iter().map(|(line, one)| (*line, &*one.email)).collect();
+        assert_eq!(emails, [(2, "a@x.io"), (3, "b@x.io")]);
+        assert_eq!(batches[0][0].1.reason(), v1::SuppressionReason::HardBounce);
+        assert_eq!(faults.count, 1, "the last line has no reason that there is");
+        assert!(super::batches(b"", &mut Faults::default()).is_err());
     }
 }

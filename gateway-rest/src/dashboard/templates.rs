@@ -10,12 +10,12 @@ use prost_types::value::Kind as Value;
 use serde::Deserialize;
 
 use super::client::{messages, templates};
+use super::list::{Asked, List, Rows, with};
 use super::message::framed;
-use super::messages::{Asked, with};
-use super::view::{Action, Block, Cell, Field, Form, Kind, Table};
+use super::view::{Action, Block, Cell, Field, Form, Kind, escaped};
 use super::visit::{Fields, Posted, Visit};
 use super::words::Words;
-use super::{Answer, asked, csv, done, show};
+use super::{Answer, asked, done, show};
 use crate::App;
 use crate::fault::Fault;
 
@@ -24,39 +24,30 @@ const PATH: &str = "/dashboard/templates";
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     visit: Visit,
-    Query(query): Query<Asked>,
+    Query(asked): Query<Asked>,
 ) -> Answer {
     let w = visit.words();
-    let columns = [w.alias, w.name, w.subject, w.variables, w.changed];
-    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
-    if query.is_csv() {
-        return Ok(csv::export("templates", columns, move |token| {
-            let (app, visit) = (app.clone(), visit.clone());
-            async move { rows(&app, &visit, token).await }
-        }));
-    }
-    let (rows, next) = rows(&app, &visit, query.page.clone()).await?;
-    let mut blocks = Vec::new();
-    if visit.is_admin() {
-        let form = form(w, PATH, &v1::Template::default());
-        blocks.push(Block::Form(Form { title: w.template_add.to_owned(), folded: true, ..form }));
-    }
-    blocks.push(Block::Table(Table {
-        columns,
-        rows,
-        empty: w.no_templates.to_owned(),
-        next: query.next(PATH, &next),
-        csv: query.csv(PATH),
-        ..Table::default()
-    }));
-    Ok(show(&visit, w.templates, &blocks))
+    let list = List {
+        title: w.templates,
+        file: "templates",
+        columns: &[w.alias, w.name, w.subject, w.variables, w.changed],
+        empty: w.no_templates,
+        path: PATH,
+        ..List::default()
+    };
+    let add = visit.is_admin().then(|| {
+        Block::Form(Form {
+            title: w.template_add.to_owned(),
+            folded: true,
+            ..form(w, PATH, &v1::Template::default())
+        })
+    });
+    let before = add.into_iter().collect();
+    let fetch = async |app: Arc<App>, visit: Visit, token| rows(&app, &visit, token).await;
+    list.answer(app, visit, &asked, before, fetch).await
 }
 
-async fn rows(
-    app: &App,
-    visit: &Visit,
-    page_token: String,
-) -> Result<(Vec<Vec<Cell>>, String), Fault> {
+async fn rows(app: &App, visit: &Visit, page_token: String) -> Rows {
     let request = v1::ListTemplatesRequest { page_size: 0, page_token };
     let answer = templates(app).list_templates(asked(app, visit, request)).await?.into_inner();
     let row = |one: v1::Template| {
@@ -82,8 +73,6 @@ fn form(w: &Words, path: &str, template: &v1::Template) -> Form {
         format!("{}{mark}{default}", one.name)
     });
     let declared: Vec<_> = declared.collect();
-    let text =
-        |name: &str, label: &str, value: &str| Field::new(name, label, Kind::Text).value(value);
     let area = |name: &str, label: &str, rows: u8, value: &str| {
         Field::new(name, label, Kind::Area(rows)).value(value)
     };
@@ -91,9 +80,9 @@ fn form(w: &Words, path: &str, template: &v1::Template) -> Form {
         path: path.to_owned(),
         fields: vec![
             Field::hidden("etag", template.etag.clone()),
-            text("alias", w.alias, &template.alias).required(),
-            text("name", w.name, &template.display_name),
-            text("subject", w.subject, &template.subject),
+            Field::text("alias", w.alias, &template.alias).required(),
+            Field::text("name", w.name, &template.display_name),
+            Field::text("subject", w.subject, &template.subject),
             area("html", "HTML", 14, &template.html),
             area("text", w.plain_text, 8, &template.text),
             area("variables", w.variables, 4, &declared.join("\n")).hint(w.variables_hint),
@@ -234,9 +223,7 @@ pub(super) async fn html(
     let html = match rendered {
         Ok(rendered) => rendered.into_inner().html,
         Err(status) => {
-            let problem = Failure::from_status(&status).message;
-            let escaped = askama::filters::escape(problem.as_str(), askama::filters::Html);
-            format!("<p>{}</p>", escaped.map(|text| text.to_string()).unwrap_or_default())
+            format!("<p>{}</p>", escaped(&Failure::from_status(&status).message))
         }
     };
     Ok(framed(html))

@@ -3,6 +3,8 @@
 //!
 //! Plain data; a crash has nothing to lose.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::chart::Chart;
 
 /// Octets of a word that is not broken over lines.
@@ -126,11 +128,39 @@ pub(super) struct Action {
     pub(super) confirm: String,
 }
 
+impl Action {
+    /// Does `act` at this address.
+    pub(super) fn new(path: impl Into<String>, act: &str, label: &str) -> Self {
+        let (path, label) = (path.into(), label.to_owned());
+        Self { path, label, ..Self::default() }.field("act", act)
+    }
+
+    /// Says what to do it with.
+    pub(super) fn field(mut self, name: &str, value: &str) -> Self {
+        self.fields.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Asks first; what it is done to is named where the page does not say it.
+    pub(super) fn confirmed(self, what: &str) -> Self {
+        let confirm = match what {
+            "" => format!("{}?", self.label),
+            what => format!("{}: {what}?", self.label),
+        };
+        Self { confirm, ..self }
+    }
+
+    /// Cannot be taken back.
+    pub(super) fn danger(self) -> Self {
+        Self { danger: true, ..self }
+    }
+}
+
 /// A table.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
     pub(super) title: String,
-    pub(super) columns: Vec<String>,
+    pub(super) columns: Vec<&'static str>,
     pub(super) rows: Vec<Vec<Cell>>,
     /// Shown when there are no rows.
     pub(super) empty: String,
@@ -172,6 +202,11 @@ impl Field {
         let (value, hint) = (String::new(), String::new());
         let (name, label) = (name.to_owned(), label.to_owned());
         Self { name, label, value, kind, hint, required: false }
+    }
+
+    /// A line of text with what is in it.
+    pub(super) fn text(name: &str, label: &str, value: &str) -> Self {
+        Self::new(name, label, Kind::Text).value(value)
     }
 
     pub(super) fn hidden(name: &str, value: impl Into<String>) -> Self {
@@ -330,18 +365,18 @@ pub(super) fn span(seconds: i64) -> String {
     }
 }
 
+/// All that is not unreserved (RFC 3986 section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 /// A text that can stand in an address.
 pub(super) fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+    utf8_percent_encode(text, RESERVED).to_string()
+}
+
+/// A text of others as html that shows it and does nothing.
+pub(super) fn escaped(text: &str) -> String {
+    let escaped = askama::filters::escape(text, askama::filters::Html);
+    escaped.map(|text| text.to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]

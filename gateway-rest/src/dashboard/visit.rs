@@ -9,8 +9,10 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{FromRequest, FromRequestParts, Multipart, Request};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
+use percent_encoding::percent_decode_str;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use postern_proto::v1;
@@ -22,7 +24,7 @@ use super::words::{Lang, Words};
 use crate::App;
 use crate::edge::Context;
 use crate::fault::Fault;
-use crate::inbox::same_origin;
+use crate::inbox::{host_name, is_this_machine, same_origin};
 
 /// Octets of a form without a file.
 const FORM_BYTES_MAX: usize = 2 << 20;
@@ -111,11 +113,7 @@ pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 /// Whether the request's host is this machine, where browsers take `http` for secure.
 pub(super) fn is_local(headers: &HeaderMap) -> bool {
     let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let authority = host.parse::<http::uri::Authority>().ok();
-    let name = authority.as_ref().map_or("", |authority| authority.host());
-    let name = name.trim_matches(['[', ']']);
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    host_name(host).is_some_and(|name| is_this_machine(&name))
 }
 
 /// What the session's cookie is called. The prefix makes browsers refuse it from anywhere but this
@@ -182,7 +180,7 @@ impl FromRequestParts<Arc<App>> for Visit {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fields {
     fields: Vec<(String, String)>,
-    pub(super) file: Vec<u8>,
+    pub(super) file: Bytes,
 }
 
 impl Fields {
@@ -262,18 +260,12 @@ pub(super) async fn plain(request: Request) -> Result<Fields, Response> {
     let body = axum::body::to_bytes(request.into_body(), FORM_BYTES_MAX).await;
     let body = body.map_err(|_| too_large())?;
     let fields: Vec<(String, String)> = form(&body);
-    Ok(Fields { fields, file: Vec::new() })
+    Ok(Fields { fields, file: Bytes::new() })
 }
 
 /// Reads `application/x-www-form-urlencoded`.
 fn form(body: &[u8]) -> Vec<(String, String)> {
-    let text = String::from_utf8_lossy(body);
-    let pairs = text.split('&').filter(|pair| !pair.is_empty()).take(FIELDS_MAX);
-    let decoded = |text: &str| unescaped(&text.replace('+', " "));
-    pairs
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(key, value)| (decoded(key), decoded(value)))
-        .collect()
+    form_urlencoded::parse(body).into_owned().take(FIELDS_MAX).collect()
 }
 
 async fn with_file(request: Request, app: &Arc<App>) -> Result<Fields, Response> {
@@ -291,7 +283,7 @@ async fn with_file(request: Request, app: &Arc<App>) -> Result<Fields, Response>
             return Err(too_large());
         }
         match is_file {
-            true => fields.file = bytes.to_vec(),
+            true => fields.file = bytes,
             false => fields.fields.push((name, String::from_utf8_lossy(&bytes).into_owned())),
         }
     }
@@ -304,24 +296,7 @@ fn too_large() -> Response {
 
 /// A text with its percent-encoded octets as they were; what is none of them stays.
 fn unescaped(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).and_then(|two| std::str::from_utf8(two).ok());
-        let octet =
-            hex.filter(|_| bytes[at] == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match octet {
-            Some(octet) => {
-                out.push(octet);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -353,7 +328,7 @@ mod tests {
         let fields = form("a=1+2&b=%D1%91%26&c&a=3".as_bytes());
         let wanted = [("a", "1 2"), ("b", "ё&"), ("c", ""), ("a", "3")];
         assert_eq!(fields, wanted.map(|(k, v)| (k.to_owned(), v.to_owned())));
-        let fields = Fields { fields, file: Vec::new() };
+        let fields = Fields { fields, file: Bytes::new() };
         assert_eq!(fields.raw("a"), "1 2");
         assert!(fields.number("b").is_err());
         assert_eq!(fields.number("x").unwrap_or(9), 0);

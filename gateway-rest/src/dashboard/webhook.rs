@@ -7,14 +7,13 @@ use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::webhooks;
-use super::messages::{Asked, day, with};
-use super::view::{Action, Block, Cell, Field, Form, Kind, Moment, Table, Tone, encoded, when};
+use super::list::{Asked, List, Rows, day, with};
+use super::view::{Action, Block, Cell, Field, Form, Kind, Moment, Tone, encoded, when};
 use super::visit::{Posted, Visit};
 use super::webhooks::{form, read, standing};
 use super::words::Words;
-use super::{Answer, asked, csv, done, show, unknown_act};
+use super::{Answer, asked, done, show, unknown_act};
 use crate::App;
-use crate::fault::Fault;
 
 const PATH: &str = "/dashboard/webhooks";
 /// Calls of one replay, each of up to 10000 events.
@@ -31,24 +30,14 @@ pub(super) async fn page(
     visit: Visit,
     Path(id): Path<String>,
     Query(filter): Query<Filter>,
-    Query(query): Query<Asked>,
+    Query(asked): Query<Asked>,
 ) -> Answer {
     let w = visit.words();
-    let columns = [w.event, w.state, w.attempts, w.next_attempt, w.created];
-    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
-    if query.is_csv() {
-        return Ok(csv::export("webhook-deliveries", columns, move |token| {
-            let (app, visit) = (app.clone(), visit.clone());
-            let (id, filter) = (id.clone(), filter.clone());
-            async move { rows(&app, &visit, &id, &filter, token).await }
-        }));
-    }
     let request = v1::GetWebhookRequest { id: id.clone() };
-    let found = webhooks(&app).get_webhook(asked(&app, &visit, request)).await?.into_inner();
+    let found = webhooks(&app).get_webhook(self::asked(&app, &visit, request)).await?.into_inner();
     let webhook = found.webhook.unwrap_or_default();
-    let (rows, next) = rows(&app, &visit, &id, &filter, query.page.clone()).await?;
     let path = format!("{PATH}/{}", webhook.id);
-    let mut blocks = vec![Block::Facts {
+    let mut before = vec![Block::Facts {
         title: String::new(),
         rows: vec![
             (w.state.to_owned(), standing(w, &webhook)),
@@ -57,46 +46,45 @@ pub(super) async fn page(
         ],
     }];
     if visit.is_admin() {
-        blocks.push(Block::Actions(actions(w, &webhook, &path)));
-        blocks.push(Block::Form(replay_form(w, &path)));
+        before.push(Block::Actions(actions(w, &webhook, &path)));
+        before.push(Block::Form(replay_form(w, &path)));
         let change = form(w, &path, &webhook);
-        blocks.push(Block::Form(Form { title: w.change.to_owned(), folded: true, ..change }));
+        before.push(Block::Form(Form { title: w.change.to_owned(), folded: true, ..change }));
     }
     let tabs =
         [("", w.any), ("PENDING", w.pending), ("DELIVERED", w.delivered), ("FAILED", w.failed)];
     let tab = |(state, label): (&str, &str)| {
         (label.to_owned(), with(&path, &[("state", state)]), filter.state == state)
     };
-    blocks.push(Block::Tabs(tabs.map(tab).to_vec()));
-    let list = with(&path, &[("state", &filter.state)]);
-    blocks.push(Block::Table(Table {
-        title: w.deliveries.to_owned(),
-        columns,
-        rows,
-        empty: w.nothing.to_owned(),
-        next: query.next(&list, &next),
-        csv: query.csv(&list),
-    }));
-    Ok(show(&visit, &webhook.url, &blocks))
+    before.push(Block::Tabs(tabs.map(tab).to_vec()));
+    let list = List {
+        title: &webhook.url,
+        table: w.deliveries,
+        file: "webhook-deliveries",
+        columns: &[w.event, w.state, w.attempts, w.next_attempt, w.created],
+        empty: w.nothing,
+        path: &with(&path, &[("state", &filter.state)]),
+        ..List::default()
+    };
+    let fetch = move |app: Arc<App>, visit, token| {
+        let (id, filter) = (id.clone(), filter.clone());
+        async move { rows(&app, &visit, &id, &filter, token).await }
+    };
+    list.answer(app, visit, &asked, before, fetch).await
 }
 
 fn actions(w: &Words, webhook: &v1::Webhook, path: &str) -> Vec<Action> {
-    let act = |what: &str, label: &str, danger: bool| Action {
-        label: label.to_owned(),
-        path: format!("{path}/act"),
-        fields: vec![("act".to_owned(), what.to_owned())],
-        danger,
-        confirm: if danger { format!("{label}?") } else { String::new() },
-    };
+    let act = |what: &str, label: &str| Action::new(format!("{path}/act"), what, label);
+    let serious = |what: &str, label: &str| act(what, label).danger().confirmed("");
     let switch = match webhook.disabled {
-        true => act("enable", w.enable, false),
-        false => act("disable", w.disable, true),
+        true => act("enable", w.enable),
+        false => serious("disable", w.disable),
     };
     vec![
-        act("test", w.test, false),
+        act("test", w.test),
         switch,
-        act("rotate", w.rotate_secret, true),
-        act("delete", w.delete, true),
+        serious("rotate", w.rotate_secret),
+        serious("delete", w.delete),
     ]
 }
 
@@ -116,13 +104,7 @@ fn replay_form(w: &Words, path: &str) -> Form {
     }
 }
 
-async fn rows(
-    app: &App,
-    visit: &Visit,
-    id: &str,
-    filter: &Filter,
-    page_token: String,
-) -> Result<(Vec<Vec<Cell>>, String), Fault> {
+async fn rows(app: &App, visit: &Visit, id: &str, filter: &Filter, page_token: String) -> Rows {
     let w = visit.words();
     let state = format!("WEBHOOK_DELIVERY_STATE_{}", filter.state);
     let state = v1::WebhookDeliveryState::from_str_name(&state).unwrap_or_default();
@@ -174,15 +156,8 @@ pub(super) async fn delivery(
         ],
     }];
     if visit.is_admin() {
-        blocks.push(Block::Actions(vec![Action {
-            label: w.resend.to_owned(),
-            path: format!("{PATH}/{id}/act"),
-            fields: vec![
-                ("act".to_owned(), "resend".to_owned()),
-                ("event".to_owned(), event_id.clone()),
-            ],
-            ..Action::default()
-        }]));
+        let again = Action::new(format!("{PATH}/{id}/act"), "resend", w.resend);
+        blocks.push(Block::Actions(vec![again.field("event", &event_id)]));
     }
     blocks.push(Block::Moments {
         title: w.attempts.to_owned(),

@@ -6,11 +6,11 @@ use axum::extract::{Query, State};
 use postern_proto::v1;
 
 use super::client::webhooks;
-use super::messages::Asked;
-use super::view::{Block, Cell, Field, Form, Kind, Table, Tone};
+use super::list::{Asked, List, Rows};
+use super::view::{Block, Cell, Field, Form, Kind, Tone};
 use super::visit::{Fields, Posted, Visit};
 use super::words::Words;
-use super::{Answer, asked, csv, show};
+use super::{Answer, asked, show};
 use crate::App;
 use crate::fault::Fault;
 
@@ -19,39 +19,27 @@ const PATH: &str = "/dashboard/webhooks";
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     visit: Visit,
-    Query(query): Query<Asked>,
+    Query(asked): Query<Asked>,
 ) -> Answer {
     let w = visit.words();
-    let columns = ["URL", w.state, w.events, w.kind, w.failing_since, w.created];
-    let columns: Vec<String> = columns.map(str::to_owned).to_vec();
-    if query.is_csv() {
-        return Ok(csv::export("webhooks", columns, move |token| {
-            let (app, visit) = (app.clone(), visit.clone());
-            async move { rows(&app, &visit, token).await }
-        }));
-    }
-    let (rows, next) = rows(&app, &visit, query.page.clone()).await?;
-    let mut blocks = Vec::new();
-    if visit.is_admin() {
+    let list = List {
+        title: w.webhooks,
+        file: "webhooks",
+        columns: &["URL", w.state, w.events, w.kind, w.failing_since, w.created],
+        empty: w.no_webhooks,
+        path: PATH,
+        ..List::default()
+    };
+    let add = visit.is_admin().then(|| {
         let form = form(w, PATH, &v1::Webhook::default());
-        blocks.push(Block::Form(Form { title: w.webhook_add.to_owned(), folded: true, ..form }));
-    }
-    blocks.push(Block::Table(Table {
-        columns,
-        rows,
-        empty: w.no_webhooks.to_owned(),
-        next: query.next(PATH, &next),
-        csv: query.csv(PATH),
-        ..Table::default()
-    }));
-    Ok(show(&visit, w.webhooks, &blocks))
+        Block::Form(Form { title: w.webhook_add.to_owned(), folded: true, ..form })
+    });
+    let before = add.into_iter().collect();
+    let fetch = async |app: Arc<App>, visit: Visit, token| rows(&app, &visit, token).await;
+    list.answer(app, visit, &asked, before, fetch).await
 }
 
-async fn rows(
-    app: &App,
-    visit: &Visit,
-    page_token: String,
-) -> Result<(Vec<Vec<Cell>>, String), Fault> {
+async fn rows(app: &App, visit: &Visit, page_token: String) -> Rows {
     let w = visit.words();
     let request = v1::ListWebhooksRequest { page_size: 0, page_token };
     let answer = webhooks(app).list_webhooks(asked(app, visit, request)).await?.into_inner();

@@ -81,7 +81,7 @@ words! {
     totp_missing: "The password is right. Enter it once more, together with the code of your authenticator app.", "Пароль верен. Введите его ещё раз вместе с кодом из приложения.";
     login_wrong: "The user name, the password or the code is not right.", "Неверное имя, пароль или код.";
     login_too_many: "Too many attempts. Wait a while and try again.", "Слишком много попыток. Подождите и попробуйте снова.";
-    login_hint: "The first operator's password was printed when the core first started. “postern operators reset NAME” makes a new one.", "Пароль первого оператора напечатан при первом запуске. Новый создаёт «postern operators reset ИМЯ».";
+    login_hint: "The first operator's password was printed when the core first started. “postern operators reset-password NAME” makes a new one.", "Пароль первого оператора напечатан при первом запуске. Новый создаёт «postern operators reset-password ИМЯ».";
     overview: "Overview", "Обзор";
     messages: "Messages", "Письма";
     queue: "Queue", "Очередь";
@@ -256,7 +256,7 @@ words! {
     added: "Added", "Добавлено";
     were_there: "Were there before", "Уже были";
     refused: "Refused", "Не приняты";
-    entry: "Entry", "Запись";
+    line: "Line", "Строка";
     problem: "Problem", "В чём дело";
     alias: "Alias", "Псевдоним";
     name: "Name", "Название";

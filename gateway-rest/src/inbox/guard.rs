@@ -38,14 +38,22 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
 }
 
 fn is_ours(host: &str, configured: &[String]) -> bool {
-    let Ok(authority) = host.parse::<http::uri::Authority>() else {
-        return false;
-    };
-    let name = authority.host().trim_matches(['[', ']']);
+    host_name(host).is_some_and(|name| {
+        is_this_machine(&name) || configured.iter().any(|ours| ours.eq_ignore_ascii_case(&name))
+    })
+}
+
+/// The name in the value of a Host field, without port and brackets.
+pub(crate) fn host_name(host: &str) -> Option<String> {
+    let authority = host.parse::<http::uri::Authority>().ok()?;
+    Some(authority.host().trim_matches(['[', ']']).to_owned())
+}
+
+/// Whether a host name is always this machine (RFC 6761 section 6.3).
+pub(crate) fn is_this_machine(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost")
         || name.to_ascii_lowercase().ends_with(".localhost")
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        || configured.iter().any(|ours| ours.eq_ignore_ascii_case(name))
 }
 
 /// Whether a browser says that a form came from a page of this host.

@@ -9,7 +9,7 @@ mod guard;
 pub(crate) mod mail;
 mod pages;
 
-pub(crate) use self::guard::same_origin;
+pub(crate) use self::guard::{host_name, is_this_machine, same_origin};
 
 use std::sync::Arc;
 

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
-use csv::{Reader, ReaderBuilder, StringRecord, Terminator, Trim};
 use indicatif::{ProgressBar, ProgressBarIter};
+use postern_gateway_rest::suppression_file::{BATCH, List};
 use postern_kit::env::Env;
 use postern_proto::v1;
 use postern_proto::v1::suppression_service_client::SuppressionServiceClient;
@@ -17,10 +17,6 @@ use crate::cli::{Suppressions, SuppressionsImport};
 use crate::client::Client;
 use crate::output::{REFUSED, line, progress};
 
-/// Addresses handed over with one request.
-const BATCH: usize = 1000;
-/// The longest line in octets.
-const LINE_BYTES_MAX: usize = 16 << 10;
 /// Octets of a file.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 /// Refused lines that are named; the others are counted.
@@ -58,7 +54,7 @@ async fn import(args: &SuppressionsImport, env: &Env) -> anyhow::Result<ExitCode
     let mut list = List::new(file);
     let mut counts = Counts::default();
     loop {
-        let batch = list.batch(&mut counts)?;
+        let batch = list.batch(|line, why| counts.refuse(line, why))?;
         let is_long = bar.position() > FILE_BYTES_MAX;
         ensure!(!is_long, "the file has more than {FILE_BYTES_MAX} octets; split it");
         let Some((last, _)) = batch.last() else { break };
@@ -115,138 +111,4 @@ fn open(args: &SuppressionsImport) -> anyhow::Result<(Input, ProgressBar)> {
     };
     let bar = progress(size);
     Ok((bar.wrap_read(file), bar))
-}
-
-/// Where the columns are.
-struct Columns {
-    email: usize,
-    reason: Option<usize>,
-    campaign_id: Option<usize>,
-    note: Option<usize>,
-}
-
-impl Columns {
-    /// As the first line names them; none when it is an address already.
-    fn named(head: &StringRecord) -> Option<Self> {
-        let at = |name: &str| head.iter().position(|one| one.eq_ignore_ascii_case(name));
-        let (reason, campaign_id, note) = (at("reason"), at("campaign_id"), at("note"));
-        at("email").map(|email| Self { email, reason, campaign_id, note })
-    }
-}
-
-/// The addresses of a file.
-struct List {
-    reader: Reader<Input>,
-    columns: Option<Columns>,
-}
-
-impl List {
-    fn new(file: Input) -> Self {
-        let mut builder = ReaderBuilder::new();
-        builder.has_headers(false).flexible(true).trim(Trim::All);
-        // A carriage return before it is trimmed; the reader would count such lines wrongly.
-        let reader = builder.terminator(Terminator::Any(b'\n')).from_reader(file);
-        Self { reader, columns: None }
-    }
-
-    /// The next addresses with their lines; none at the end. Lines that say nothing are refused.
-    fn batch(&mut self, counts: &mut Counts) -> anyhow::Result<Vec<(u64, v1::Suppression)>> {
-        let (mut batch, mut record) = (Vec::new(), StringRecord::new());
-        while batch.len() < BATCH && self.reader.read_record(&mut record)? {
-            let at = record.position().map_or(0, csv::Position::line);
-            ensure!(record.as_slice().len() <= LINE_BYTES_MAX, "line {at} is too long");
-            if record.iter().all(str::is_empty) {
-                continue;
-            }
-            if self.columns.is_none() {
-                let named = Columns::named(&record);
-                let is_head = named.is_some();
-                let plain = Columns { email: 0, reason: None, campaign_id: None, note: None };
-                self.columns = Some(named.unwrap_or(plain));
-                if is_head {
-                    continue;
-                }
-            }
-            let Some(columns) = &self.columns else { continue };
-            match entry(&record, columns) {
-                Ok(entry) => batch.push((at, entry)),
-                Err(why) => counts.refuse(at, why),
-            }
-        }
-        Ok(batch)
-    }
-}
-
-/// The address of a line.
-fn entry(record: &StringRecord, columns: &Columns) -> Result<v1::Suppression, String> {
-    let text = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default();
-    let name = text(columns.reason);
-    let reason = match name {
-        "" => Some(v1::SuppressionReason::Manual),
-        name => {
-            let name = format!("SUPPRESSION_REASON_{}", name.to_ascii_uppercase());
-            v1::SuppressionReason::from_str_name(&name)
-        }
-    };
-    let reason = reason.ok_or_else(|| {
-        format!("{name} is no reason; there are hard_bounce, complaint, unsubscribe, manual")
-    })?;
-    Ok(v1::Suppression {
-        email: unguarded(text(Some(columns.email))).to_owned(),
-        reason: reason.into(),
-        campaign_id: text(columns.campaign_id).to_owned(),
-        note: text(columns.note).to_owned(),
-        ..v1::Suppression::default()
-    })
-}
-
-/// Without the apostrophe that an export for spreadsheets puts before what looks like a formula.
-fn unguarded(text: &str) -> &str {
-    match text.strip_prefix('\'') {
-        Some(rest) if rest.starts_with(['=', '+', '-', '@']) => rest,
-        _ => text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &'static str) -> (Vec<(u64, v1::Suppression)>, Counts) {
-        let file: Box<dyn Read> = Box::new(text.as_bytes());
-        let mut counts = Counts::default();
-        let batch = List::new(ProgressBar::hidden().wrap_read(file)).batch(&mut counts).unwrap();
-        (batch, counts)
-    }
-
-    #[test]
-    fn columns_are_found_by_their_names() {
-        let (batch, counts) = read(
-            "Note, email ,seen,reason,campaign_id\r\n\
-             \"gone, really\",a@x.io,2026,Hard_Bounce,spring\r\n\r\nx,'+b@x.io\r\nx,c@x.io,,boredom,\r\n",
-        );
-        let (line, first) = &batch[0];
-        assert_eq!(
-            (*line, first.email.as_str(), first.campaign_id.as_str()),
-            (2, "a@x.io", "spring")
-        );
-        assert_eq!(
-            (first.reason(), first.note.as_str()),
-            (v1::SuppressionReason::HardBounce, "gone, really")
-        );
-        assert_eq!(
-            (batch[1].1.email.as_str(), batch[1].1.reason()),
-            ("+b@x.io", v1::SuppressionReason::Manual)
-        );
-        assert_eq!((batch.len(), counts.refused), (2, 1));
-        assert!(counts.named[0].0 == 5 && counts.named[0].1.contains("boredom is no reason"));
-    }
-
-    #[test]
-    fn a_list_of_addresses_needs_no_names() {
-        let (batch, _) = read("a@x.io\nb@x.io\n");
-        let emails: Vec<_> = batch.iter().map(|(line, one)| (*line, one.email.as_str())).collect();
-        assert_eq!(emails, [(1, "a@x.io"), (2, "b@x.io")]);
-        assert!(read("").0.is_empty());
-    }
 }

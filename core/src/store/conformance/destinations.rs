@@ -105,7 +105,7 @@ async fn what_waits_is_counted_by_domain_and_state(stores: Stores) {
     let mut deferred = finish(id, again, State::Deferred, EventType::Deferred);
     deferred.due_ms = NOW + 30_000;
     stores.queue.finish(node, &[deferred], NOW).await.unwrap();
-    accept(&stores, message(&["ann@EXAMPLE.org", "bob@example.org"]), None).await;
+    accept(&stores, message(&["ann@EXAMPLE.org", "\"bob@home\"@example.org"]), None).await;
     let mut later = message(&["ann@example.org"]);
     later.row.send_ms = Some(NOW + 5000);
     accept(&stores, later, None).await;

@@ -38,7 +38,9 @@ impl Database for Embedded {
     }
 
     fn domain_sql(&self, column: &str) -> String {
-        format!("lower(substr({column}, instr({column}, '@') + 1))")
+        // What is behind the last @: a quoted local part may hold others.
+        let before = format!("rtrim({column}, replace({column}, '@', ''))");
+        format!("lower(substr({column}, length({before}) + 1))")
     }
 
     fn events_signal(&self) -> watch::Receiver<u64> {
