@@ -105,6 +105,11 @@ impl Cell {
         }
     }
 
+    /// A sentence, which would be one word per line between ids if its column had no width of its own.
+    pub(super) fn is_prose(&self) -> bool {
+        matches!(self, Self::Text(text) if text.len() > WHOLE_MAX)
+    }
+
     /// What stands in an exported table.
     pub(super) fn plain(&self) -> String {
         match self {
