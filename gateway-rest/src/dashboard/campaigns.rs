@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use super::chart::{Bar, Chart, Colour};
 use super::client::{campaigns, stats};
+use super::figures::{grouped, percent};
 use super::list::{Asked, List, Rows, day, now_seconds, with};
-use super::view::{Block, Cell, Field, Form, Kind, Moment, Tile, Tone, grouped, percent, when};
+use super::view::{Block, Cell, Field, Form, Kind, Moment, Tile, Tone, when};
 use super::visit::{Posted, Visit};
 use super::words::Words;
 use super::{Answer, asked, done, show, unknown_act};
@@ -180,7 +181,7 @@ fn by_day(w: &Words, buckets: &[v1::StatsBucket]) -> Chart {
         }
     }
     let label =
-        |day: i64| super::view::rfc3339(day * 86_400_000).get(5..10).unwrap_or("").to_owned();
+        |day: i64| super::figures::rfc3339(day * 86_400_000).get(5..10).unwrap_or("").to_owned();
     let bar = |(day, counts): &(i64, [i64; 2])| Bar { label: label(*day), values: counts.to_vec() };
     Chart {
         title: w.by_day.to_owned(),

@@ -3,7 +3,7 @@
 //!
 //! Pure; a crash has nothing to lose.
 
-use super::view::grouped;
+use super::figures::grouped;
 
 const WIDTH: i64 = 720;
 const HEIGHT: i64 = 180;

@@ -6,8 +6,9 @@ use axum::extract::{Path, Query, State};
 use postern_proto::v1;
 
 use super::client::domains;
+use super::figures::encoded;
 use super::list::{Asked, List, Rows};
-use super::view::{Action, Block, Cell, Field, Form, Kind, Table, Tone, encoded};
+use super::view::{Action, Block, Cell, Field, Form, Kind, Table, Tone};
 use super::visit::{Posted, Visit};
 use super::words::Words;
 use super::{Answer, asked, done, show, unknown_act};

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use prost_types::Timestamp;
 use serde::Deserialize;
 
-use super::view::{Block, Cell, Table, encoded};
+use super::figures::encoded;
+use super::view::{Block, Cell, Table};
 use super::visit::Visit;
 use super::{Answer, csv, show_live};
 use crate::App;

@@ -9,9 +9,10 @@ use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::{events, messages};
+use super::figures::{encoded, escaped};
 use super::list::with;
 use super::messages::{state_name, tone};
-use super::view::{Action, Block, Cell, Moment, Table, Tone, encoded, escaped, when};
+use super::view::{Action, Block, Cell, Moment, Table, Tone, when};
 use super::visit::{Posted, Visit};
 use super::words::Words;
 use super::{Answer, asked, done, show_live, unknown_act};

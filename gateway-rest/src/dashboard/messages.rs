@@ -8,8 +8,9 @@ use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::messages;
+use super::figures::encoded;
 use super::list::{Asked, List, Rows, day, with};
-use super::view::{Block, Cell, Field, Form, Kind, Tone, encoded};
+use super::view::{Block, Cell, Field, Form, Kind, Tone};
 use super::visit::Visit;
 use super::words::Words;
 use super::{Answer, asked};

@@ -12,6 +12,7 @@ mod client;
 mod csv;
 mod domains;
 mod errors;
+mod figures;
 mod keys;
 mod list;
 mod login;
@@ -41,7 +42,8 @@ use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use tonic::Request;
 
-use self::view::{Block, Cell, Kind, encoded};
+use self::figures::encoded;
+use self::view::{Block, Cell, Kind};
 use self::visit::Visit;
 use self::words::{Lang, Words};
 use crate::App;

@@ -8,8 +8,9 @@ use prost_types::Timestamp;
 
 use super::chart::{Bar, Chart, Colour};
 use super::client::{stats, system};
+use super::figures::{grouped, percent, span};
 use super::list::{now_seconds, with};
-use super::view::{Block, Cell, Table, Tile, Tone, grouped, percent, span};
+use super::view::{Block, Cell, Table, Tile, Tone};
 use super::visit::Visit;
 use super::words::Words;
 use super::{Answer, asked, show_live};

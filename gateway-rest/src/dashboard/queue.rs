@@ -6,8 +6,9 @@ use axum::extract::{Query, State};
 use postern_proto::v1;
 
 use super::client::{queue, stats};
+use super::figures::{grouped, span};
 use super::list::{Asked, csv_of};
-use super::view::{Action, Block, Cell, Field, Form, Kind, Table, Tile, Tone, grouped, span};
+use super::view::{Action, Block, Cell, Field, Form, Kind, Table, Tile, Tone};
 use super::visit::{Posted, Visit};
 use super::{Answer, asked, csv, done, show_live, unknown_act};
 use crate::App;

@@ -10,9 +10,10 @@ use prost_types::value::Kind as Value;
 use serde::Deserialize;
 
 use super::client::{messages, templates};
+use super::figures::escaped;
 use super::list::{Asked, List, Rows, with};
 use super::message::framed;
-use super::view::{Action, Block, Cell, Field, Form, Kind, escaped};
+use super::view::{Action, Block, Cell, Field, Form, Kind};
 use super::visit::{Fields, Posted, Visit};
 use super::words::Words;
 use super::{Answer, asked, done, show};

@@ -19,7 +19,7 @@ use postern_proto::v1;
 use sha2::{Digest as _, Sha256};
 
 use super::client::operators;
-use super::view::encoded;
+use super::figures::encoded;
 use super::words::{Lang, Words};
 use crate::App;
 use crate::edge::Context;

@@ -7,8 +7,9 @@ use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::webhooks;
+use super::figures::encoded;
 use super::list::{Asked, List, Rows, day, with};
-use super::view::{Action, Block, Cell, Field, Form, Kind, Moment, Tone, encoded, when};
+use super::view::{Action, Block, Cell, Field, Form, Kind, Moment, Tone, when};
 use super::visit::{Posted, Visit};
 use super::webhooks::{form, read, standing};
 use super::words::Words;
