@@ -1,5 +1,5 @@
-//! Notices that a credential is about to expire: 14, 3 and 1 days before, as a mail through our own
-//! intake, or as a warning in the log where nobody is named to get mail.
+//! Notices that a credential is about to expire: 14, 3 and 1 days before, as an event, and as a mail
+//! through our own intake, or a warning in the log where nobody is named to get mail.
 //!
 //! Each round looks at what is in memory. A mail goes out under an idempotency key that no client can
 //! use, and only then the store notes that it did; so a crash in between, or another core in the same
@@ -14,6 +14,7 @@ use postern_kit::env::{Env, EnvError};
 use postern_proto::ids::KeyId;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
+use postern_proto::time::timestamp;
 use postern_proto::v1::{ClickTracking, TrackingOptions, UnsubscribeMode, UnsubscribeOptions};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use crate::intake::draft::{Draft, DraftRecipient};
 use crate::intake::{Intake, address};
 use crate::model::content::{Mailbox, Wishes};
 use crate::model::directory::{ApiKey, CredentialKind};
+use crate::model::event::Subject;
 use crate::store::credentials::{self, ExpiryNotice};
 use crate::store::{Database, Error};
 
@@ -91,6 +93,17 @@ struct Due {
     replaced_ms: Option<i64>,
 }
 
+impl Due {
+    /// What the event is about.
+    fn subject(&self) -> Subject {
+        Subject {
+            id: self.id.clone(),
+            display_name: self.display_name.clone(),
+            expire_time: Some(timestamp(self.notice.expire_ms)),
+        }
+    }
+}
+
 impl Notices {
     /// Looks again and again until told to stop.
     pub async fn run(self, stop: CancellationToken) {
@@ -108,7 +121,7 @@ impl Notices {
         let now_ms = self.clock.now_ms();
         let mut sent = 0;
         for due in due(&self.directory.now(), now_ms) {
-            sent += usize::from(self.look_after(&due).await?);
+            sent += usize::from(self.look_after(&due, now_ms).await?);
         }
         let before_ms = now_ms - KEPT_MS;
         self.done().retain(|notice| notice.expire_ms >= before_ms);
@@ -116,7 +129,7 @@ impl Notices {
         Ok(sent)
     }
 
-    async fn look_after(&self, due: &Due) -> Result<bool, Error> {
+    async fn look_after(&self, due: &Due, now_ms: i64) -> Result<bool, Error> {
         if self.done().contains(&due.notice) {
             return Ok(false);
         }
@@ -136,7 +149,7 @@ impl Notices {
                 tracing::warn!(credential.id = due.id, reason, text, "notice not sent");
                 return Ok(false);
             }
-            if credentials::note_notice(&*self.db, &due.notice).await? {
+            if credentials::note_notice(&*self.db, &due.notice, &due.subject(), now_ms).await? {
                 tracing::warn!(
                     credential.id = due.id,
                     days = due.notice.days,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use postern_kit::http_server::{self, Bounds};
+use postern_kit::presence::{self, Condition};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +35,9 @@ pub(crate) async fn serve(
         app.drain.cancel();
     };
     let following = app.live.clone().follow(stop.clone());
-    tokio::join!(serving, draining, following, tidy_up(&app, &stop));
+    let how = || Condition { good: true, detail: "serves".to_owned() };
+    let reporting = presence::report(app.core.clone(), how, stop.clone());
+    tokio::join!(serving, draining, following, reporting, tidy_up(&app, &stop));
 }
 
 async fn tidy_up(app: &App, stop: &CancellationToken) {

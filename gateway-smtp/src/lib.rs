@@ -36,6 +36,7 @@ use crate::login::Logins;
 use crate::seats::Seats;
 use crate::submit::Submitter;
 use postern_kit::live::Live;
+use postern_kit::presence::{self, Condition};
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -50,6 +51,13 @@ pub(crate) struct Shared {
     pub(crate) content_octets: std::sync::atomic::AtomicUsize,
 }
 
+impl Shared {
+    /// How the gateway is, as operators see it.
+    fn condition(&self) -> Condition {
+        Condition { good: true, detail: format!("{} connections", self.seats.taken()) }
+    }
+}
+
 /// TLS as it is offered.
 pub(crate) struct Tls {
     store: Arc<postern_kit::tls::CertStore>,
@@ -58,6 +66,7 @@ pub(crate) struct Tls {
 
 /// The gateway, ready to serve.
 pub struct Gateway {
+    core: CoreClient,
     shared: Arc<Shared>,
 }
 
@@ -83,18 +92,20 @@ impl Gateway {
             seats: Seats::default(),
             logins: Logins::new(core.clone(), limiter.clone(), config.core_timeout),
             limiter,
-            submitter: Submitter::new(core, config.core_timeout),
+            submitter: Submitter::new(core.clone(), config.core_timeout),
             tls,
             content_octets: std::sync::atomic::AtomicUsize::new(0),
             config,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { core, shared: Arc::new(shared) })
     }
 
     /// Serves the listeners until `stop`; then sessions end at their next pause.
     pub async fn serve(self, listeners: Vec<(Door, TcpListener)>, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         tasks.spawn(self.shared.live.clone().follow(stop.clone()));
+        let shared = self.shared.clone();
+        tasks.spawn(presence::report(self.core, move || shared.condition(), stop.clone()));
         if let Some(tls) = &self.shared.tls {
             tasks.spawn(tls.store.clone().watch(stop.clone()));
         }

@@ -31,6 +31,11 @@ pub(crate) enum Full {
 }
 
 impl Seats {
+    /// How many are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+
     /// Takes a seat for a client.
     pub(crate) fn take(
         &self,

@@ -84,6 +84,11 @@ impl CoreClient {
         Self { door, ..self.clone() }
     }
 
+    /// Whose it is.
+    pub fn door(&self) -> &'static str {
+        self.door
+    }
+
     /// Connects on first use to the core at `POSTERN_CORE_URL`, with the token in
     /// `POSTERN_GATEWAY_TOKEN`.
     pub fn from_env(env: &Env, door: &'static str) -> Result<Self, EnvError> {

@@ -15,6 +15,7 @@ pub mod core_client;
 pub mod in_process;
 pub mod limits;
 pub mod live;
+pub mod presence;
 pub mod net;
 pub mod tls;
 pub mod trace;

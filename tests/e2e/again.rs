@@ -83,6 +83,14 @@ async fn a_message_is_sent_once_more_to_whom_one_says() {
         let refused = stack.post(path, &body).await.unwrap();
         assert!(refused.status >= 400 && refused.body.to_string().contains(code), "{refused:?}");
     }
+    let keyed = json!({"recipient_ids": [bob], "request_id": "once"});
+    let once = stack.post(&path, &keyed).await.unwrap();
+    let twice = stack.post(&path, &keyed).await.unwrap();
+    assert_eq!((twice.status, twice.text("id")), (202, once.text("id")), "{twice:?}");
+    let other = stack.post(&path, &json!({"request_id": "once"})).await.unwrap();
+    assert_eq!((other.status, other.text("code")), (422, "idempotency_key_reused"), "{other:?}");
+    all_delivered(&stack, once.text("id")).await;
+    assert_eq!(receiver.mails_to("ok@other.test").unwrap().len(), 4);
     let campaigns = stack.get("/v1/campaigns").await.unwrap();
     assert_eq!(campaigns.body["campaigns"][0]["campaign_id"], "spring", "{campaigns:?}");
 }

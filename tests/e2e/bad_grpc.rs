@@ -2,14 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
+use axum::http::uri::PathAndQuery;
 use postern_proto::v1::credential_service_client::CredentialServiceClient;
 use postern_proto::v1::{
     ApiKey, Attachment, CreateApiKeyRequest, Header, ListMessagesRequest, OutgoingMessage,
-    Recipient, SendMessageRequest,
+    Recipient, SendMessageRequest, SendRawMessageRequest, SendRawMessageResponse,
 };
 use postern_tests::stack::{Stack, outgoing, request_with};
 use postern_tests::wait;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
+use tonic_prost::ProstCodec;
 use tonic_types::StatusExt as _;
 
 type Case = (&'static str, fn(&mut OutgoingMessage), &'static str);
@@ -137,4 +140,23 @@ async fn a_key_may_do_no_more_than_its_scopes_say() {
     let status = list(&stack, made.text("secret"), "").await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
     assert_eq!(reason(&status), "SCOPE_MISSING");
+}
+
+#[tokio::test]
+async fn whom_nobody_knows_is_refused_before_what_they_send_is_read() {
+    let stack = Stack::start(&[]).await.unwrap();
+    let path = PathAndQuery::from_static("/postern.v1.MessageService/SendRawMessage");
+    for key in ["", "Bearer pst_live_0000000000000000000000000000000000000000000000"] {
+        // The request begins, and nothing of it ever comes.
+        let (_open, nothing) = tokio::sync::mpsc::channel::<SendRawMessageRequest>(1);
+        let mut request = tonic::Request::new(ReceiverStream::new(nothing));
+        if !key.is_empty() {
+            request.metadata_mut().insert("authorization", key.parse().unwrap());
+        }
+        let mut client = tonic::client::Grpc::new(stack.channel.clone());
+        client.ready().await.unwrap();
+        let codec = ProstCodec::<SendRawMessageRequest, SendRawMessageResponse>::default();
+        let refused = client.client_streaming(request, path.clone(), codec).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
+    }
 }

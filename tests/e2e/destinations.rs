@@ -1,6 +1,7 @@
 //! Destinations that are paused, go on and are tried at once, with a mail server that is not ours; and
 //! what an operator sees of what went wrong.
 
+use postern_tests::role::{Role, TOKEN};
 use postern_tests::smtp_receiver::Receiver;
 use postern_tests::stack::Stack;
 use postern_tests::wait;
@@ -143,4 +144,30 @@ async fn what_went_wrong_is_counted_by_category_and_destination() {
         "{system}"
     );
     assert!(store["latency_ms"].as_f64().is_some_and(|latency| latency > 0.0), "{store}");
+    let first = stack.get("/v1/errors?page_size=2").await.unwrap().body;
+    let path = format!("/v1/errors?page_token={}", first["next_page_token"].as_str().unwrap());
+    let second = stack.get(&path).await.unwrap().body;
+    let list = |body: &Value| body["errors"].as_array().unwrap().clone();
+    assert_eq!([list(&first), list(&second)].concat(), *newest, "the pages are the list");
+    assert_eq!((list(&first).len(), &second["next_page_token"]), (2, &json!("")), "{second}");
+}
+
+#[tokio::test]
+async fn gateways_are_parts_of_the_system_until_they_stop() {
+    let stack = Stack::start(&[("POSTERN_GATEWAY_TOKEN", TOKEN)]).await.unwrap();
+    let count = async |name: &str| {
+        let system = stack.get("/v1/system").await?.body;
+        let parts = system["parts"].as_array().cloned().unwrap_or_default();
+        let good = parts.iter().filter(|part| part["name"] == name && part["condition"] == "up");
+        anyhow::Ok(good.count())
+    };
+    for name in ["gateway.rest", "gateway.smtp", "gateway.tracking"] {
+        let known = async || Ok((count(name).await? == 1).then_some(()));
+        wait::until("the own gateways are known", known).await.unwrap();
+    }
+    let second = Role::smtp(&stack.grpc, &[]).await.unwrap();
+    let both = async || Ok((count("gateway.smtp").await? == 2).then_some(()));
+    wait::until("another gateway is known", both).await.unwrap();
+    second.stop().await.unwrap();
+    assert_eq!(count("gateway.smtp").await.unwrap(), 1, "it said that it leaves");
 }

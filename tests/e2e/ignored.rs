@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 /// The routes that keep answers under an idempotency key.
-const KEYED: [&str; 2] = ["/v1/messages", "/v1/messages/batch"];
+const KEYED: [&str; 3] = ["/v1/messages", "/v1/messages/batch", "/v1/messages/some/resend"];
 
 async fn call(stack: &Stack, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
     let url = format!("{}{path}", stack.rest);

@@ -16,7 +16,7 @@ use tonic_types::StatusExt as _;
 use super::operators::{as_operator, session, with_gateway};
 
 /// Methods that no scope opens, with what does.
-const WITHOUT_SCOPE: [&str; 18] = [
+const WITHOUT_SCOPE: [&str; 19] = [
     // Any key may ask about itself.
     "CredentialService.GetOwnApiKey",
     "CredentialService.GetLimits",
@@ -24,6 +24,7 @@ const WITHOUT_SCOPE: [&str; 18] = [
     "CredentialService.CheckPassword",
     "OperatorService.LogIn",
     "PostalService.ReceiveWebhook",
+    "SystemService.ReportGateway",
     "TrackingService.ReportHits",
     "TrackingService.ResolveLink",
     "TrackingService.ResolveLegacyToken",

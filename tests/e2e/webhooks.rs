@@ -210,6 +210,10 @@ async fn what_an_endpoint_asks_for_is_done() {
         Ok((shown["disabled"] == true).then_some(shown))
     });
     assert_eq!(disabled.await.unwrap()["disable_reason"], "the endpoint answered 410 Gone");
+    let told = stack.get("/v1/events?types=webhook.disabled").await.unwrap().body;
+    let [notice] = &told["events"].as_array().unwrap()[..] else { panic!("told once: {told}") };
+    assert_eq!(notice["reason"], "the endpoint answered 410 Gone");
+    assert_eq!((&notice["subject"]["id"], &notice["message_id"]), (&json!(id), &Value::Null));
     receiver.set_mode("b", "200").unwrap();
     let missed = deliver(&stack, 1).await.remove(0);
     let since = json!({"recover_since": "2026-01-01T00:00:00Z"});

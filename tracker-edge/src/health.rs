@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use postern_kit::presence::Condition;
 use serde_json::json;
 
 use crate::App;
@@ -13,6 +14,17 @@ use crate::App;
 /// `/health/live`: the process answers.
 pub(crate) async fn live() -> &'static str {
     "ok"
+}
+
+/// How the edge is, as operators see it.
+pub(crate) fn condition(app: &App) -> Condition {
+    let (lost, refused, waiting) =
+        (app.journal.lost(), app.shipping.refused(), app.journal.octets());
+    let detail = match (lost, refused) {
+        (0, 0) => format!("{waiting} octets wait for the core"),
+        (lost, refused) => format!("since its start {lost} hits lost, {refused} refused"),
+    };
+    Condition { good: lost == 0 && refused == 0 && app.shipping.is_going(), detail }
 }
 
 /// `/health/ready`: always 200 while recipients are answered; `degraded` when hits are lost or

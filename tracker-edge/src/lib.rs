@@ -29,6 +29,7 @@ use axum::Router;
 use axum::routing::get;
 use postern_kit::core_client::CoreClient;
 use postern_kit::live::Live;
+use postern_kit::presence;
 use postern_kit::tls::CertStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -87,10 +88,13 @@ impl Edge {
             async move { app.journal.keep_synced(|| hits::sync_pause(&pausing), answered).await }
         });
         let following = tokio::spawn(live.follow(answered.clone()));
+        let told = app.clone();
+        let how = move || health::condition(&told);
+        let reporting = tokio::spawn(presence::report(core.clone(), how, answered.clone()));
         let shipping = tokio::spawn(ship::run(app.clone(), core, reader, answered.clone()));
         serve::serve(app.clone(), router(app), certificates, listener, stop).await;
         answered.cancel();
-        let _ended = tokio::join!(syncing, following, shipping);
+        let _ended = tokio::join!(syncing, following, reporting, shipping);
     }
 }
 

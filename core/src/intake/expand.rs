@@ -300,7 +300,8 @@ impl Intake {
         }
     }
 
-    fn idempotency(
+    /// What keeps the answer under an idempotency key; none without one.
+    pub fn idempotency(
         &self,
         key: &ApiKey,
         operation: &str,

@@ -3,7 +3,7 @@
 
 use postern_proto::ids::{EventId, MessageId, RecipientId};
 
-pub use postern_proto::v1::Engagement;
+pub use postern_proto::v1::{Engagement, EventSubject as Subject};
 
 use super::delivery::Reply;
 
@@ -73,6 +73,17 @@ event_types! {
     Sent = 15, "message.sent";
     /// The recipient reported it as unwanted.
     Complained = 16, "message.complained";
+    /// A credential is about to expire. About no message.
+    KeyExpiring = 17, "key.expiring";
+    /// An endpoint gets no more events. About no message.
+    WebhookDisabled = 18, "webhook.disabled";
+}
+
+impl EventType {
+    /// It happened to a message.
+    pub fn is_about_mail(self) -> bool {
+        !matches!(self, Self::KeyExpiring | Self::WebhookDisabled)
+    }
 }
 
 /// What is counted by hour and campaign. The numbers are stored; those of event types are theirs.
@@ -123,9 +134,9 @@ pub struct NewEvent {
     pub kind: EventType,
     /// When, in milliseconds since 1970.
     pub create_ms: i64,
-    /// The message.
+    /// The message; nil for an event about none.
     pub message_id: MessageId,
-    /// The delivery.
+    /// The delivery; nil for an event about none.
     pub delivery_id: RecipientId,
     /// The campaign, for counting; empty for none.
     pub campaign_id: String,
@@ -150,6 +161,8 @@ pub struct EventRow {
     pub event: NewEvent,
     /// What the recipient did, for the types that are about that.
     pub engagement: Option<Engagement>,
+    /// What it is about, where that is no message.
+    pub subject: Option<Subject>,
     /// The recipient's address.
     pub recipient: String,
     /// The client's own id of the message.

@@ -49,6 +49,12 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// The host in its address, which may be told; the rest may be a secret.
+    pub fn host(&self) -> String {
+        let url = url::Url::parse(&self.url).ok();
+        url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+    }
+
     /// Whether the endpoint wants events of this type.
     pub fn wants_type(&self, kind: EventType) -> bool {
         fits(&self.event_types, kind)

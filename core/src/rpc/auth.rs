@@ -76,6 +76,19 @@ impl Gate {
         Ok(key)
     }
 
+    /// Passes callers with a credential that exists, and gateways; what they may do is asked later.
+    pub fn known(&self, metadata: &MetadataMap) -> Result<(), Failure> {
+        if self.is_gateway(metadata)? {
+            return Ok(());
+        }
+        match presented(metadata)? {
+            Some(Presented::Bearer(secret)) => {
+                self.by_secret(secret).map(|_| ()).ok_or_else(unknown_key)
+            }
+            _ => Err(no_credential()),
+        }
+    }
+
     /// The caller's key, whatever it may do.
     pub fn authenticate(&self, metadata: &MetadataMap) -> Result<Arc<ApiKey>, Failure> {
         let client = self.client(metadata)?;

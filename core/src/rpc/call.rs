@@ -28,10 +28,11 @@ use crate::in_force::InForce;
 const ID_MAX: usize = 128;
 
 /// The methods that keep answers under idempotency keys; [`super::request_id`] reads the key.
-const KEYED: [&str; 3] = [
+const KEYED: [&str; 4] = [
     "/postern.v1.MessageService/SendMessage",
     "/postern.v1.MessageService/SendRawMessage",
     "/postern.v1.MessageService/BatchSendMessages",
+    "/postern.v1.MessageService/ResendMessage",
 ];
 
 /// The method that waits on purpose, and how long it may take whatever the limit is: the contract's

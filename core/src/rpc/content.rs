@@ -9,6 +9,7 @@ use postern_proto::reason::Reason;
 use postern_proto::settings::MAX_AGE;
 use postern_proto::status::Failure;
 use postern_proto::v1;
+use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
 use crate::intake::Ready;
@@ -19,7 +20,12 @@ use crate::store::messages;
 use crate::worker::{Prepared, build};
 
 use super::Context;
-use super::messages::{find, missing, parse_id};
+use super::messages::{missing, parse_id};
+use super::request_id::{check_keyless, request_id, request_key};
+use super::send::{Sent, accept_one, stored_answer};
+
+/// Whose idempotency keys these are.
+const OPERATION: &str = "resend";
 
 /// The mail of one recipient.
 pub(super) async fn get(
@@ -48,8 +54,19 @@ pub(super) async fn get(
 pub(super) async fn resend(
     context: &Context,
     key: &ApiKey,
+    metadata: &MetadataMap,
     request: v1::ResendMessageRequest,
-) -> Result<v1::ResendMessageResponse, Failure> {
+) -> Result<Sent<v1::ResendMessageResponse>, Failure> {
+    let shown = |message, replayed| v1::ResendMessageResponse { message: Some(message), replayed };
+    let request_id = request_id(&request.request_id, metadata)?;
+    if request_id.is_none() && !request.validate_only {
+        check_keyless(context)?;
+    }
+    let bare = v1::ResendMessageRequest { request_id: String::new(), ..request.clone() };
+    let request_key = request_key(request_id, &bare);
+    if let Some(before) = context.intake.replay(key, OPERATION, &request_key).await? {
+        return Ok(stored_answer(context, &before).await?.map(shown));
+    }
     let (row, mut deliveries) = stored(context, &request.id).await?;
     if !request.recipient_ids.is_empty() {
         let ids: Result<HashSet<RecipientId>, _> =
@@ -63,7 +80,7 @@ pub(super) async fn resend(
     context.intake.authorise_sender(key, &row.from.email)?;
     let prepared = prepared(context, &row).await?;
     if request.validate_only {
-        return Ok(v1::ResendMessageResponse { message: None });
+        return Ok(Sent::unkept(v1::ResendMessageResponse::default()));
     }
     let mut variables = messages::variables(&*context.db, row.id).await?;
     let recipients = deliveries.into_iter().map(|delivery| NewRecipient {
@@ -73,13 +90,13 @@ pub(super) async fn resend(
         variables: variables.remove(&delivery.id).unwrap_or_default(),
     });
     let recipients = recipients.collect();
-    let message = NewMessage { row: again(context, key, row), recipients, idempotency: None };
-    let id = message.row.id;
-    let ready = Ready { content_id: id.uuid(), prepared, messages: vec![message] };
-    for answer in context.intake.accept(key, ready).await? {
-        answer?;
-    }
-    Ok(v1::ResendMessageResponse { message: Some(find(context, &id.to_string()).await?) })
+    let row = again(context, key, row);
+    let idempotency =
+        context.intake.idempotency(key, OPERATION, request_key, row.send_ms, row.create_ms);
+    let content_id = row.content_id;
+    let message = NewMessage { row, recipients, idempotency };
+    let ready = Ready { content_id, prepared, messages: vec![message] };
+    Ok(accept_one(context, key, ready).await?.map(shown))
 }
 
 /// The row of a message that is sent once more now.

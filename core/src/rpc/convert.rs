@@ -259,13 +259,14 @@ fn recipient_status(row: DeliveryRow) -> v1::RecipientStatus {
 /// An event on the wire.
 pub fn event(row: EventRow) -> v1::Event {
     let event = row.event;
+    let mail = event.kind.is_about_mail();
     v1::Event {
         id: event.id.to_string(),
         sequence: row.sequence,
         r#type: event.kind.name().to_owned(),
         create_time: Some(timestamp(event.create_ms)),
-        message_id: event.message_id.to_string(),
-        recipient_id: event.delivery_id.to_string(),
+        message_id: if mail { event.message_id.to_string() } else { String::new() },
+        recipient_id: if mail { event.delivery_id.to_string() } else { String::new() },
         recipient: row.recipient,
         external_id: row.external_id,
         campaign_id: event.campaign_id,
@@ -276,5 +277,6 @@ pub fn event(row: EventRow) -> v1::Event {
         test: row.test,
         next_attempt_time: event.next_ms.map(timestamp),
         engagement: row.engagement,
+        subject: row.subject,
     }
 }

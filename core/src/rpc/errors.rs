@@ -7,15 +7,16 @@ use postern_proto::status::Failure;
 use postern_proto::time::timestamp;
 use postern_proto::v1;
 
-use crate::model::content::domain_of;
+use prost::Message as _;
+
 use crate::model::event::{EventRow, EventType};
-use crate::store::errors::{self, SEEN_MAX};
+use crate::store::errors::{self, SEEN_MAX, Seen, Window};
 
 use super::stats::DAY_MS;
 use super::{Context, convert};
 
-/// Entries of each list.
-const LISTED_MAX: usize = 100;
+/// Entries of each count.
+const COUNTED_MAX: usize = 100;
 /// Characters of a reply.
 const REPLY_MAX: usize = 512;
 
@@ -30,45 +31,67 @@ pub(super) async fn list(
         let text = "lies more than 31 days back";
         return Err(Failure::field(Reason::ValueOutOfRange, "since", text));
     }
-    let mut rows = errors::since(&*context.db, since_ms, &request.campaign_id).await?;
-    let partial = rows.len() > SEEN_MAX;
-    rows.truncate(SEEN_MAX);
+    let size = context.pages.size(request.page_size)?;
+    let binding = binding(&request);
+    let before = context.pages.before(&binding, &request.page_token)?;
+    let window = Window { since_ms, before, campaign_id: &request.campaign_id };
+    let mut seen = errors::seen(&*context.db, window).await?;
+    let partial = seen.len() > SEEN_MAX;
+    seen.truncate(SEEN_MAX);
+    let oldest = seen.last().map(|one| one.sequence);
     let domain = request.domain.to_lowercase();
-    rows.retain(|row| {
-        (request.category.is_empty() || category(row) == request.category)
-            && (domain.is_empty() || domain_of(&row.recipient) == domain)
+    seen.retain(|one| {
+        (request.category.is_empty() || category(one.kind, &one.reason) == request.category)
+            && (domain.is_empty() || one.domain == domain)
     });
+    let shown: Vec<_> = seen.iter().take(size).map(|one| one.sequence).collect();
+    // Behind the last one shown; or behind all that was looked at, when there may be more there.
+    let end = match shown.last() {
+        Some(last) if seen.len() > size => Some(*last),
+        _ => oldest.filter(|_| partial),
+    };
+    let rows = errors::events(&*context.db, &shown).await?;
     Ok(v1::ListErrorsResponse {
-        categories: counted(&rows, |row| category(row).to_owned()),
-        destinations: counted(&rows, |row| domain_of(&row.recipient)),
-        errors: rows.iter().take(LISTED_MAX).map(shown).collect(),
+        categories: counted(&seen, |one| category(one.kind, &one.reason)),
+        destinations: counted(&seen, |one| &one.domain),
+        errors: rows.iter().map(self::shown).collect(),
         partial,
+        next_page_token: end
+            .map(|end| context.pages.token(&binding, &end.to_string()))
+            .unwrap_or_default(),
     })
 }
 
-fn category(row: &EventRow) -> &str {
-    match row.event.reason.as_str() {
-        "" if row.event.kind == EventType::Expired => "expired",
+/// What a token is good for. A page that says "since an hour ago" says another time at each look.
+fn binding(request: &v1::ListErrorsRequest) -> Vec<u8> {
+    let page_token = String::new();
+    v1::ListErrorsRequest { page_size: 0, page_token, since: None, ..request.clone() }
+        .encode_to_vec()
+}
+
+fn category(kind: EventType, reason: &str) -> &str {
+    match reason {
+        "" if kind == EventType::Expired => "expired",
         "" => "other",
         reason => reason,
     }
 }
 
-fn counted(rows: &[EventRow], name: impl Fn(&EventRow) -> String) -> Vec<v1::ErrorCount> {
-    let mut counts: HashMap<String, v1::ErrorCount> = HashMap::new();
-    for row in rows {
-        let count = counts.entry(name(row)).or_default();
-        match row.event.kind {
+fn counted<'s>(seen: &'s [Seen], name: impl Fn(&'s Seen) -> &'s str) -> Vec<v1::ErrorCount> {
+    let mut counts: HashMap<&str, v1::ErrorCount> = HashMap::new();
+    for one in seen {
+        let count = counts.entry(name(one)).or_default();
+        match one.kind {
             EventType::Deferred => count.deferred += 1,
             _ => count.failed += 1,
         }
     }
-    let mut counts: Vec<_> =
-        counts.into_iter().map(|(name, count)| v1::ErrorCount { name, ..count }).collect();
+    let named = |(name, count): (&str, _)| v1::ErrorCount { name: name.to_owned(), ..count };
+    let mut counts: Vec<_> = counts.into_iter().map(named).collect();
     counts.sort_by(|a, b| {
         (b.deferred + b.failed).cmp(&(a.deferred + a.failed)).then_with(|| a.name.cmp(&b.name))
     });
-    counts.truncate(LISTED_MAX);
+    counts.truncate(COUNTED_MAX);
     counts
 }
 
@@ -85,7 +108,7 @@ fn shown(row: &EventRow) -> v1::DeliveryError {
         campaign_id: event.campaign_id.clone(),
         email: row.recipient.clone(),
         r#type: event.kind.name().trim_start_matches("message.").to_owned(),
-        category: category(row).to_owned(),
+        category: category(event.kind, &event.reason).to_owned(),
         reply: reply.unwrap_or_default().chars().take(REPLY_MAX).collect(),
     }
 }

@@ -79,11 +79,11 @@ impl MessageService for Messages {
         request: Request<v1::ResendMessageRequest>,
     ) -> Result<Response<v1::ResendMessageResponse>, Status> {
         let by = self.0.admit(request.metadata(), "messages:send")?;
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         if by.key.operator.is_some() && !request.validate_only {
             self.0.note(&by, "message.resend", &request.id, "").await?;
         }
-        Ok(Response::new(content::resend(&self.0, &by.key, request).await?))
+        Ok(marked(content::resend(&self.0, &by.key, &metadata, request).await?))
     }
 
     async fn cancel_message(

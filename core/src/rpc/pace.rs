@@ -1,5 +1,6 @@
-//! How many calls an API key may make per minute straight to the core. Calls that come through a gateway
-//! are counted there.
+//! What is looked at before a request is read: whether anybody we know sends something that may be large,
+//! and how many calls an API key made this minute straight to the core. Calls that come through a
+//! gateway are counted there.
 //!
 //! State: what the limiter counts; a crash forgives at most one minute.
 
@@ -20,6 +21,8 @@ use tower::{Layer, Service};
 
 use super::auth::Gate;
 
+/// The service whose requests may be as large as a mail.
+const LARGE: &str = "/postern.v1.MessageService/";
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Puts [`Pace`] around the services.
@@ -64,6 +67,11 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if request.uri().path().starts_with(LARGE)
+            && let Err(failure) = self.paces.known(request.headers())
+        {
+            return Box::pin(async move { Ok(Status::from(failure).into_http()) });
+        }
         let Some((name, limit)) = self.paces.counted(request.headers()) else {
             return Box::pin(self.inner.call(request));
         };
@@ -82,6 +90,11 @@ where
 }
 
 impl Paces {
+    /// Refuses whom nobody knows, before there is memory for what they send.
+    fn known(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        self.gate.known(&MetadataMap::from_headers(headers.clone()))
+    }
+
     /// Under which name a call counts and how many there may be; none when there is no limit for it.
     fn counted(&self, headers: &HeaderMap) -> Option<(String, u64)> {
         let known = self.gate.directory.now();

@@ -33,11 +33,12 @@ pub struct Sent<T> {
 
 impl<T> Sent<T> {
     /// An answer of which nothing is kept.
-    fn unkept(response: T) -> Self {
+    pub(super) fn unkept(response: T) -> Self {
         Self { response, replayed: false, expire_ms: None }
     }
 
-    fn map<U>(self, with: impl FnOnce(T, bool) -> U) -> Sent<U> {
+    /// The same about another answer.
+    pub(super) fn map<U>(self, with: impl FnOnce(T, bool) -> U) -> Sent<U> {
         let Self { response, replayed, expire_ms } = self;
         Sent { response: with(response, replayed), replayed, expire_ms }
     }
@@ -265,7 +266,7 @@ fn fill(result: &mut v1::BatchResult, answer: Result<Answer, Failure>) -> Option
     }
 }
 
-async fn accept_one(
+pub(super) async fn accept_one(
     context: &Context,
     key: &ApiKey,
     ready: Ready,
@@ -283,7 +284,10 @@ async fn accept_one(
 }
 
 /// The answer to a request that was accepted before, as it was given then.
-async fn stored_answer(context: &Context, answer: &Answer) -> Result<Sent<v1::Message>, Failure> {
+pub(super) async fn stored_answer(
+    context: &Context,
+    answer: &Answer,
+) -> Result<Sent<v1::Message>, Failure> {
     let receipt = &answer.receipt;
     let id = message_id(receipt);
     let found = messages::message(&*context.db, id).await?;

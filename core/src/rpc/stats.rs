@@ -117,6 +117,9 @@ pub(super) fn add(counts: &mut v1::Counts, counter: Counter, count: i64) {
         EventType::Unsubscribed => counts.unsubscribed += count,
         EventType::Resubscribed => counts.resubscribed += count,
         EventType::Complained => counts.complained += count,
-        EventType::Recovered | EventType::Sent => {}
+        EventType::Recovered
+        | EventType::Sent
+        | EventType::KeyExpiring
+        | EventType::WebhookDisabled => {}
     }
 }

@@ -1,14 +1,17 @@
-//! `SystemService`: asks the parts how they are.
+//! `SystemService`: asks the parts how they are, and hears of gateways.
 
 use std::time::Instant;
 
+use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use postern_proto::time::timestamp;
 use postern_proto::v1;
 use postern_proto::v1::system_service_server::SystemService;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use crate::breaker::Condition;
+use crate::store::gateways::{self, Gateway};
 use crate::store::nodes;
 use crate::worker::keeper::NODE_TTL;
 
@@ -51,9 +54,69 @@ impl SystemService for System {
             parts,
         }))
     }
+
+    async fn report_gateway(
+        &self,
+        request: Request<v1::ReportGatewayRequest>,
+    ) -> Result<Response<v1::ReportGatewayResponse>, Status> {
+        self.context.gate.authorise_gateway(request.metadata())?;
+        self.heard(request.into_inner()).await?;
+        Ok(Response::new(v1::ReportGatewayResponse {}))
+    }
 }
 
+/// How long a gateway, or a node, is shown that is not heard of.
+const SHOWN_TTLS: i64 = 10;
+/// Kinds of gateways.
+const KINDS: [&str; 3] = ["rest", "smtp", "tracking"];
+
 impl System {
+    async fn heard(&self, said: v1::ReportGatewayRequest) -> Result<(), Failure> {
+        let id = said.instance.parse::<Uuid>();
+        let id = id.map_err(|_| Failure::field(Reason::InvalidValue, "instance", "is no UUID"))?;
+        if !KINDS.contains(&said.kind.as_str()) {
+            let text = "is none of rest, smtp, tracking";
+            return Err(Failure::field(Reason::InvalidValue, "kind", text));
+        }
+        if said.leaving {
+            return Ok(gateways::leave(&*self.context.db, id).await?);
+        }
+        let cut = |text: String, characters: usize| text.chars().take(characters).collect();
+        let now_ms = self.context.clock.now_ms();
+        let gateway = Gateway {
+            id,
+            kind: said.kind,
+            host: cut(said.host, 255),
+            version: cut(said.version, 64),
+            condition: i64::from(said.condition),
+            detail: cut(said.detail, 512),
+            heartbeat_ms: now_ms,
+        };
+        let stale_before_ms = now_ms - SHOWN_TTLS * NODE_TTL.as_millis() as i64;
+        Ok(gateways::report(&*self.context.db, &gateway, stale_before_ms).await?)
+    }
+
+    /// The gateways, each as it said last.
+    async fn gateways(&self, now_ms: i64) -> Result<Vec<v1::Part>, Failure> {
+        let ttl_ms = NODE_TTL.as_millis() as i64;
+        let shown = |one: Gateway| {
+            let age_ms = (now_ms - one.heartbeat_ms).max(0);
+            let said = i32::try_from(one.condition).ok();
+            let said = said.and_then(|number| v1::PartCondition::try_from(number).ok());
+            let condition = match age_ms < ttl_ms {
+                true => said.unwrap_or(v1::PartCondition::Up),
+                false => v1::PartCondition::Down,
+            };
+            let Gateway { kind, host, version, detail, .. } = one;
+            let age_s = age_ms / 1000;
+            let text = format!("{detail}; version {version} on {host}, heard of {age_s} s ago");
+            part(&format!("gateway.{kind}"), condition, text)
+        };
+        let known = gateways::list(&*self.context.db).await?;
+        let fresh = known.into_iter().filter(|one| now_ms - one.heartbeat_ms < SHOWN_TTLS * ttl_ms);
+        Ok(fresh.map(shown).collect())
+    }
+
     async fn parts(&self) -> Result<Vec<v1::Part>, Failure> {
         use v1::PartCondition::{Degraded, Down, Off, Up};
         let now_ms = self.context.clock.now_ms();
@@ -65,12 +128,13 @@ impl System {
             ..part("store", Up, format!("{} answers", self.facts.store))
         }];
         let ttl_ms = NODE_TTL.as_millis() as i64;
-        for node in nodes.iter().filter(|node| now_ms - node.heartbeat_ms < 10 * ttl_ms) {
+        for node in nodes.iter().filter(|node| now_ms - node.heartbeat_ms < SHOWN_TTLS * ttl_ms) {
             let age_s = (now_ms - node.heartbeat_ms).max(0) / 1000;
             let condition = if age_s * 1000 < ttl_ms { Up } else { Down };
             let detail = format!("core {}, heard of {age_s} s ago", node.id);
             parts.push(part("node", condition, detail));
         }
+        parts.extend(self.gateways(now_ms).await?);
         if let Some(postal) = &self.facts.postal {
             let (condition, detail) = match *postal.borrow() {
                 Condition::Closed => (Up, "calls go through"),

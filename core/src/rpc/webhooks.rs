@@ -181,7 +181,8 @@ impl WebhookService for Webhooks {
             let reason = "disabled by hand";
             let (id, url) = (endpoint.id.to_string(), &endpoint.wanted.url);
             let db = self.context.audited(&by, "webhook.disable", &id, url);
-            webhooks::disable(&db, endpoint.id, reason).await.map_err(Failure::from)?;
+            let now_ms = self.context.clock.now_ms();
+            webhooks::disable(&db, &endpoint, reason, now_ms).await.map_err(Failure::from)?;
             self.posting.changed.notify_one();
         }
         let webhook = Some(self.shown(self.find(&id).await?));

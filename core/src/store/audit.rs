@@ -59,6 +59,10 @@ impl Database for Audited<'_> {
         self.db.horizon_sql()
     }
 
+    fn sequence_sql(&self) -> &'static str {
+        self.db.sequence_sql()
+    }
+
     fn domain_sql(&self, column: &str) -> String {
         self.db.domain_sql(column)
     }

@@ -9,10 +9,11 @@ use prost::Message as _;
 use uuid::Uuid;
 
 use crate::model::directory::{ApiKey, CredentialField, CredentialKind, LastUse, SmtpCredential};
+use crate::model::event::{EventType, Subject};
 
 use super::db::{Database, Statement};
 use super::value::{Row, Value, json};
-use super::{Error, directory};
+use super::{Error, affairs, directory};
 
 fn table(kind: CredentialKind) -> &'static str {
     match kind {
@@ -142,12 +143,20 @@ pub struct ExpiryNotice {
     pub days: i64,
 }
 
-/// Notes that a notice was sent. Tells whether nobody had noted it before.
-pub async fn note_notice(db: &dyn Database, notice: &ExpiryNotice) -> Result<bool, Error> {
+/// Notes that a notice was sent, and tells it in the feed as an event about `subject`. Tells whether
+/// nobody had noted it before.
+pub async fn note_notice(
+    db: &dyn Database,
+    notice: &ExpiryNotice,
+    subject: &Subject,
+    now_ms: i64,
+) -> Result<bool, Error> {
     let sql = "INSERT INTO expiry_notices (credential_id, expire_ms, days) VALUES ($1, $2, $3) \
                ON CONFLICT (credential_id, expire_ms, days) DO NOTHING";
     let params = vec![notice.credential_id.into(), notice.expire_ms.into(), notice.days.into()];
-    Ok(db.write(vec![Statement::new(sql, params)]).await?[0].changed > 0)
+    let reason = format!("{}d", notice.days);
+    let event = affairs::event(db, EventType::KeyExpiring, subject, &reason, now_ms);
+    Ok(db.write(vec![Statement::new(sql, params), event]).await?[0].changed > 0)
 }
 
 /// Whether a notice was sent.

@@ -75,6 +75,9 @@ pub trait Database: Send + Sync {
     /// event below it could still appear.
     fn horizon_sql(&self) -> &'static str;
 
+    /// An SQL expression for the sequence of the first event of this transaction.
+    fn sequence_sql(&self) -> &'static str;
+
     /// An SQL expression for the domain of an address in a column, in lower case.
     fn domain_sql(&self, column: &str) -> String;
 

@@ -4,19 +4,19 @@
 //! skips an event, however transactions interleave.
 
 use postern_proto::ids::{EventId, MessageId, RecipientId};
-use prost::Message as _;
 
 use crate::model::delivery::Reply;
-use crate::model::event::{Counter, Engagement, EventFilter, EventRow, EventType, NewEvent};
+use crate::model::event::{Counter, EventFilter, EventRow, EventType, NewEvent};
 
 use super::Error;
 use super::db::{Database, Statement, Where};
 use super::value::{Row, Value};
 
 const COLUMNS: &str = "SELECT e.sequence, e.id, e.type, e.create_ms, e.message_id, e.delivery_id, \
-    e.attempt, e.reason, e.reply, e.possible_duplicate, e.next_ms, m.campaign_id, m.external_id, \
-    m.test, d.email, e.detail FROM events e JOIN messages m ON m.id = e.message_id \
-    JOIN deliveries d ON d.id = e.delivery_id";
+    e.attempt, e.reason, e.reply, e.possible_duplicate, e.next_ms, \
+    COALESCE(m.campaign_id, ''), COALESCE(m.external_id, ''), COALESCE(m.test, false), \
+    COALESCE(d.email, ''), e.detail FROM events e LEFT JOIN messages m ON m.id = e.message_id \
+    LEFT JOIN deliveries d ON d.id = e.delivery_id";
 
 /// Events behind `after` that fit, oldest first.
 pub async fn events(
@@ -105,11 +105,16 @@ pub async fn stats(
 
 fn event(row: &Row) -> Result<EventRow, Error> {
     let kind = EventType::from_number(row.int(2)?);
+    let kind = kind.ok_or_else(|| Error::Corrupt("unknown event type".to_owned()))?;
+    let (engagement, subject) = match kind.is_about_mail() {
+        true => (detail(row, 15)?, None),
+        false => (None, detail(row, 15)?),
+    };
     Ok(EventRow {
         sequence: row.int(0)?,
         event: NewEvent {
             id: EventId::from_uuid(row.uuid(1)?),
-            kind: kind.ok_or_else(|| Error::Corrupt("unknown event type".to_owned()))?,
+            kind,
             create_ms: row.int(3)?,
             message_id: MessageId::from_uuid(row.uuid(4)?),
             delivery_id: RecipientId::from_uuid(row.uuid(5)?),
@@ -120,26 +125,24 @@ fn event(row: &Row) -> Result<EventRow, Error> {
             possible_duplicate: row.bool(9)?,
             next_ms: row.int_or_null(10)?,
         },
-        engagement: engagement(row, 15)?,
+        engagement,
+        subject,
         recipient: row.text(14)?,
         external_id: row.text(12)?,
         test: row.bool(13)?,
     })
 }
 
-fn engagement(row: &Row, column: usize) -> Result<Option<Engagement>, Error> {
+/// What the type of an event adds to it; none when there is nothing.
+fn detail<T: prost::Message + Default>(row: &Row, column: usize) -> Result<Option<T>, Error> {
     let bytes = row.blob(column)?;
     if bytes.is_empty() {
         return Ok(None);
     }
-    Engagement::decode(&*bytes).map(Some).map_err(|error| Error::Corrupt(error.to_string()))
+    T::decode(&*bytes).map(Some).map_err(|error| Error::Corrupt(error.to_string()))
 }
 
 /// A stored reply; none when there is none.
 pub(super) fn reply(row: &Row, column: usize) -> Result<Option<Reply>, Error> {
-    let bytes = row.blob(column)?;
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    Reply::decode(&*bytes).map(Some).map_err(|error| Error::Corrupt(error.to_string()))
+    detail(row, column)
 }

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::Error;
 use super::db::{Database, Statement, Where, first_id};
 use super::value::{Row, Value};
+use super::{Error, affairs};
 
 /// Messages that are looked at for one batch.
 const MESSAGES_MAX: usize = 100;
@@ -50,6 +50,11 @@ pub async fn remove_messages(db: &dyn Database, before_ms: i64) -> Result<bool, 
     }
     db.write(removals(&batch)).await?;
     Ok(full || batch.len() < found.len())
+}
+
+/// Removes what happened before `before_ms` and is about no message.
+pub async fn remove_affairs(db: &dyn Database, before_ms: i64) -> Result<(), Error> {
+    db.write(vec![affairs::removal(before_ms)]).await.map(|_| ())
 }
 
 fn removals(batch: &[&Old]) -> Vec<Statement> {

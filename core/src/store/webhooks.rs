@@ -2,11 +2,12 @@
 
 use postern_proto::ids::WebhookId;
 
+use crate::model::event::{EventType, Subject};
 use crate::model::webhook::{Endpoint, Format, Wanted};
 
-use super::Error;
 use super::db::{Database, Statement, Where};
 use super::value::{Row, Value, json};
+use super::{Error, affairs};
 
 const ENDPOINT: &str = "SELECT id, url, description, event_types, campaign_ids, format, ordered, \
     max_concurrency, rate_limit, headers, secret, old_secret, old_secret_expire_ms, disabled, \
@@ -137,12 +138,25 @@ pub async fn rotate(
     Ok(db.write(vec![Statement::new(sql, params)]).await?[0].changed > 0)
 }
 
-/// Disables an endpoint. What it has collected stays, and waits. Tells whether it was enabled.
-pub async fn disable(db: &dyn Database, id: WebhookId, reason: &str) -> Result<bool, Error> {
+/// Disables an endpoint, which the feed tells. What it has collected stays, and waits. Tells whether it
+/// was enabled.
+pub async fn disable(
+    db: &dyn Database,
+    endpoint: &Endpoint,
+    reason: &str,
+    now_ms: i64,
+) -> Result<bool, Error> {
     let sql = "UPDATE webhook_endpoints SET disabled = $1, disable_reason = $2 \
                WHERE id = $3 AND disabled <> $1";
-    let params = vec![true.into(), reason.into(), id.uuid().into()];
-    Ok(db.write(vec![Statement::new(sql, params)]).await?[0].changed > 0)
+    let params = vec![true.into(), reason.into(), endpoint.id.uuid().into()];
+    let subject = Subject {
+        id: endpoint.id.to_string(),
+        // The rest of an address may be a secret between us and the endpoint.
+        display_name: endpoint.wanted.host(),
+        expire_time: None,
+    };
+    let event = affairs::event(db, EventType::WebhookDisabled, &subject, reason, now_ms);
+    Ok(db.write(vec![Statement::new(sql, params), event]).await?[0].changed > 0)
 }
 
 /// Enables an endpoint, which goes on behind `cursor`. Tells whether it was disabled.

@@ -268,7 +268,14 @@ impl Turn {
             _ => return,
         };
         let id = self.endpoint.id;
-        match webhooks::disable(&*self.posting.db, id, reason).await {
+        match webhooks::disable(
+            &*self.posting.db,
+            &self.endpoint,
+            reason,
+            self.posting.clock.now_ms(),
+        )
+        .await
+        {
             Ok(true) => {
                 tracing::warn!(webhook.id = %id, reason, "webhook disabled");
                 self.posting.changed.notify_one();

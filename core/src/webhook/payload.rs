@@ -20,7 +20,9 @@ pub fn body(format: Format, row: &EventRow, facts: &Facts) -> Option<String> {
         Format::Thin => Some(envelope(row, ids(row)).to_string()),
         Format::Postern => {
             let mut data = ids(row);
-            data.extend(everything(row, facts));
+            if row.event.kind.is_about_mail() {
+                data.extend(everything(row, facts));
+            }
             let body = envelope(row, data.clone()).to_string();
             if body.len() <= OCTETS_MAX {
                 return Some(body);
@@ -64,6 +66,13 @@ fn envelope(row: &EventRow, data: Map<String, Value>) -> Value {
 
 fn ids(row: &EventRow) -> Map<String, Value> {
     let event = &row.event;
+    if let Some(subject) = &row.subject {
+        let end = subject.expire_time.as_ref().and_then(postern_proto::time::millis).map(time);
+        return object(json!({
+            "id": subject.id, "display_name": subject.display_name, "reason": event.reason,
+            "expire_time": end,
+        }));
+    }
     object(json!({
         "message_id": event.message_id.to_string(),
         "recipient_id": event.delivery_id.to_string(),
@@ -135,7 +144,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::model::delivery::Reply;
-    use crate::model::event::NewEvent;
+    use crate::model::event::{NewEvent, Subject};
 
     /// An event of a type, with everything that can be there.
     pub(in crate::webhook) fn row(kind: EventType, reason: &str) -> EventRow {
@@ -169,6 +178,7 @@ pub(super) mod tests {
                 next_ms: None,
             },
             engagement: is_hit.then_some(engagement),
+            subject: None,
             recipient: "bob@example.com".to_owned(),
             external_id: "ord-42".to_owned(),
             test: false,
@@ -184,6 +194,27 @@ pub(super) mod tests {
             tags: vec!["welcome".to_owned()],
             metadata: BTreeMap::from([("order".to_owned(), "42".to_owned())]),
         }
+    }
+
+    #[test]
+    fn what_is_about_no_message_says_what_it_is_about() {
+        let subject = Subject {
+            id: "key_1".to_owned(),
+            display_name: "Shop".to_owned(),
+            expire_time: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 0 }),
+        };
+        let row = EventRow { subject: Some(subject), ..row(EventType::KeyExpiring, "3d") };
+        for format in [Format::Postern, Format::Thin] {
+            let body = body(format, &row, &Facts::default()).unwrap();
+            let body: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(body["type"], "key.expiring");
+            assert_eq!(
+                body["data"],
+                json!({"id": "key_1", "display_name": "Shop", "reason": "3d",
+                    "expire_time": "2027-01-15T08:00:00.000Z"})
+            );
+        }
+        assert_eq!(body(Format::Legacy, &row, &Facts::default()), None);
     }
 
     fn json(format: Format, kind: EventType) -> Value {

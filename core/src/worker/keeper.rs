@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::directory::Directory;
+use crate::store::queue::FOLD_MAX;
 use crate::store::{Database, Error, Queue, addressees, audit, domains, inbox, leases, retention};
 use crate::uses::Uses;
 
@@ -33,6 +34,9 @@ const PURGE_EVERY: u32 = 12;
 const DISOWN_EVERY: u32 = 6;
 /// Every how many heartbeats is written when credentials were used.
 const USES_EVERY: u32 = 6;
+
+/// Counters of hours that began so long ago are folded: hardly anything is counted in them any more.
+const FOLD_AFTER_MS: i64 = 2 * 3_600_000;
 
 /// Keeps house for one node.
 pub struct Keeper {
@@ -71,15 +75,19 @@ impl Keeper {
         }
     }
 
-    /// Drops contents, messages, idempotency keys, ids of hits, retired DKIM keys and caught mails that
-    /// have had their time.
+    /// Folds counters, and drops contents, messages, idempotency keys, ids of hits, retired DKIM keys
+    /// and caught mails that have had their time.
     pub async fn purge(&self) -> Result<(), Error> {
         let (now_ms, known) = (self.clock.now_ms(), self.directory.now());
         let settings = known.settings();
         let before_ms = now_ms - settings.get(&CONTENT_RETENTION);
         while self.queue.purge(before_ms, now_ms).await? > 0 {}
+        while self.queue.fold_counts(now_ms - FOLD_AFTER_MS).await? >= FOLD_MAX {}
         let kept_for = settings.get(&MESSAGE_RETENTION);
-        while kept_for > 0 && retention::remove_messages(&*self.db, now_ms - kept_for).await? {}
+        if kept_for > 0 {
+            while retention::remove_messages(&*self.db, now_ms - kept_for).await? {}
+            retention::remove_affairs(&*self.db, now_ms - kept_for).await?;
+        }
         let known_for = settings.get(&TRACKING_HIT_RETENTION);
         addressees::forget_hits(&*self.db, now_ms - known_for).await?;
         let kept_for = settings.get(&AUDIT_RETENTION);

@@ -17,6 +17,8 @@ use crate::App;
 use crate::fault::Fault;
 
 const PATH: &str = "/dashboard/errors";
+/// Rows that are read at once for a file.
+const FILE_PAGE: i32 = 1000;
 const HOURS: [&str; 5] = ["1", "6", "24", "48", "168"];
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -44,7 +46,7 @@ impl Filter {
         )
     }
 
-    fn request(&self) -> v1::ListErrorsRequest {
+    fn request(&self, page_token: String, page_size: i32) -> v1::ListErrorsRequest {
         let hours: i64 = self.hours.parse().unwrap_or(24);
         let seconds = now_seconds() - hours.clamp(1, 31 * 24) * 3600;
         v1::ListErrorsRequest {
@@ -52,6 +54,8 @@ impl Filter {
             campaign_id: self.campaign.trim().to_owned(),
             category: self.category.trim().to_owned(),
             domain: self.domain.trim().to_owned(),
+            page_size,
+            page_token,
         }
     }
 }
@@ -65,13 +69,34 @@ pub(super) async fn page(
     let w = visit.words();
     let columns = [w.time, w.recipient, w.event, w.category, w.last_reply, w.campaign, w.message];
     if query.is_csv() {
-        return Ok(csv::export("errors", &columns, move |_| {
+        return Ok(csv::export("errors", &columns, move |token| {
             let (app, visit, filter) = (app.clone(), visit.clone(), filter.clone());
-            async move { Ok((newest(&found(&app, &visit, &filter).await?), String::new())) }
+            async move {
+                let answer = found(&app, &visit, filter.request(token, FILE_PAGE)).await?;
+                Ok((newest(&answer), answer.next_page_token))
+            }
         }));
     }
-    let answer = found(&app, &visit, &filter).await?;
+    let answer = found(&app, &visit, filter.request(query.token(), 0)).await?;
     let mut blocks = vec![Block::Form(form(w, &filter))];
+    if query.is_first() {
+        blocks.extend(counts(w, &filter, &answer));
+    }
+    let next = &answer.next_page_token;
+    blocks.push(Block::Table(Table {
+        title: w.newest.to_owned(),
+        columns: columns.to_vec(),
+        rows: newest(&answer),
+        empty: w.no_errors.to_owned(),
+        next: if next.is_empty() { String::new() } else { with(&filter.path(), &[("page", next)]) },
+        csv: csv_of(&filter.path()),
+    }));
+    Ok(show(&visit, w.errors, &blocks))
+}
+
+/// How many there were, by category and by destination.
+fn counts(w: &Words, filter: &Filter, answer: &v1::ListErrorsResponse) -> Vec<Block> {
+    let mut blocks = Vec::new();
     if answer.partial {
         blocks.push(Block::Notice { tone: Tone::Warn, text: w.errors_partial.to_owned() });
     }
@@ -83,7 +108,7 @@ pub(super) async fn page(
         }
         filter.path()
     };
-    let counts = |title: &'static str, name: &str, list: &[v1::ErrorCount]| Table {
+    let table = |title: &'static str, name: &str, list: &[v1::ErrorCount]| Table {
         title: title.to_owned(),
         columns: vec![title, w.deferred, w.failed],
         rows: list
@@ -97,21 +122,17 @@ pub(super) async fn page(
         empty: w.no_errors.to_owned(),
         ..Table::default()
     };
-    blocks.push(Block::Table(counts(w.category, "category", &answer.categories)));
-    blocks.push(Block::Table(counts(w.destination, "domain", &answer.destinations)));
-    blocks.push(Block::Table(Table {
-        title: w.newest.to_owned(),
-        columns: columns.to_vec(),
-        rows: newest(&answer),
-        empty: w.no_errors.to_owned(),
-        csv: csv_of(&filter.path()),
-        ..Table::default()
-    }));
-    Ok(show(&visit, w.errors, &blocks))
+    blocks.push(Block::Table(table(w.category, "category", &answer.categories)));
+    blocks.push(Block::Table(table(w.destination, "domain", &answer.destinations)));
+    blocks
 }
 
-async fn found(app: &App, visit: &Visit, filter: &Filter) -> Result<v1::ListErrorsResponse, Fault> {
-    let request = asked(app, visit, filter.request());
+async fn found(
+    app: &App,
+    visit: &Visit,
+    request: v1::ListErrorsRequest,
+) -> Result<v1::ListErrorsResponse, Fault> {
+    let request = asked(app, visit, request);
     Ok(stats(app).list_errors(request).await?.into_inner())
 }
 

@@ -28,6 +28,11 @@ impl Asked {
         self.format == "csv"
     }
 
+    /// The token of the page; empty for the first.
+    pub(super) fn token(&self) -> String {
+        self.page.clone()
+    }
+
     /// Whether it is the first page that was asked for.
     pub(super) fn is_first(&self) -> bool {
         self.page.is_empty()

@@ -131,7 +131,9 @@ fn actions(w: &Words, message: &v1::Message, path: &str) -> Vec<Action> {
         use v1::RecipientState::{Deferred, Queued, Scheduled};
         matches!(recipient.state(), Deferred | Queued | Scheduled)
     });
-    let mut actions = vec![act("resend", w.resend)];
+    // Of this look at the page, so that its button sends once, however often it is pressed.
+    let look = format!("{:032x}", rand::random::<u128>());
+    let mut actions = vec![act("resend", w.resend).field("request_id", &look)];
     if waits {
         actions.push(act("cancel", w.cancel).danger());
     }
@@ -286,7 +288,8 @@ pub(super) async fn act(
             (id, w.canceled)
         }
         "resend" => {
-            let request = v1::ResendMessageRequest { id, ..v1::ResendMessageRequest::default() };
+            let request_id = fields.text("request_id");
+            let request = v1::ResendMessageRequest { id, request_id, ..Default::default() };
             let sent = messages(&app).resend_message(asked(&app, &visit, request)).await?;
             (sent.into_inner().message.unwrap_or_default().id, w.resent)
         }

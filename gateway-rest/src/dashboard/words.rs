@@ -243,7 +243,7 @@ words! {
     within: "Within", "За";
     newest: "Newest", "Последние";
     no_errors: "No errors. Good.", "Ошибок нет. Хорошо.";
-    errors_partial: "There were more errors than are counted; the numbers are of the newest 10000.", "Ошибок больше, чем сосчитано; числа — по последним 10000.";
+    errors_partial: "There were more errors than are counted; the numbers are of the newest 5000.", "Ошибок больше, чем сосчитано; числа — по последним 5000.";
     address: "Address", "Адрес";
     hard_bounce: "Hard bounce", "Адреса нет";
     by_hand: "By hand", "Вручную";

@@ -7,7 +7,7 @@ use prost_reflect::DescriptorPool;
 use super::all;
 
 /// Methods without a route, with the reason.
-const ELSEWHERE: [(&str, &str); 18] = [
+const ELSEWHERE: [(&str, &str); 19] = [
     ("MessageService.SendRawMessage", "POST /v1/messages takes message/rfc822"),
     ("CredentialService.CheckPassword", "for gateways"),
     ("BounceService.ImportBouncePatterns", "for `postern import`, with a file of the old system"),
@@ -19,6 +19,7 @@ const ELSEWHERE: [(&str, &str); 18] = [
     ("OperatorService.StartTotp", "needs the session of a dashboard"),
     ("OperatorService.ConfirmTotp", "needs the session of a dashboard"),
     ("OperatorService.StopTotp", "needs the session of a dashboard"),
+    ("SystemService.ReportGateway", "for gateways"),
     ("TrackingService.ReportHits", "for the tracking edge"),
     ("TrackingService.ResolveLink", "for the tracking edge"),
     ("TrackingService.ResolveLegacyToken", "for the tracking edge"),

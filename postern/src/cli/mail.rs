@@ -32,6 +32,9 @@ pub(crate) struct MessageResend {
     /// Only to this recipient: `rcp_…`; may be given several times.
     #[arg(long, value_name = "ID")]
     pub(crate) recipient: Vec<String>,
+    /// Run again with the same key, it sends nothing twice.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
     /// Check everything and send nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -101,6 +104,12 @@ pub(crate) struct ErrorsList {
     /// Only of this destination.
     #[arg(long, default_value = "")]
     pub(crate) domain: String,
+    /// How many are listed: at most 1000.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) page_size: i32,
+    /// Where to go on, as the answer before said.
+    #[arg(long, default_value = "")]
+    pub(crate) page_token: String,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }

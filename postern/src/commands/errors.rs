@@ -23,6 +23,8 @@ async fn list(args: ErrorsList, env: &Env) -> anyhow::Result<()> {
         campaign_id: args.campaign,
         category: args.category,
         domain: args.domain,
+        page_size: args.page_size,
+        page_token: args.page_token,
     };
     let answer = service.list_errors(client.request(request)).await?.into_inner();
     if args.connection.json {
@@ -39,7 +41,10 @@ async fn list(args: ErrorsList, env: &Env) -> anyhow::Result<()> {
         line(&format!("  {time}  {message_id}  {email}  {kind}  {category}  {reply}"));
     }
     if answer.partial {
-        line("There were more; the newest 10000 were counted.");
+        line("There were more; the newest 5000 were counted.");
+    }
+    if !answer.next_page_token.is_empty() {
+        line(&format!("Go on with --page-token {}", answer.next_page_token));
     }
     Ok(())
 }

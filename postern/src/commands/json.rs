@@ -333,6 +333,7 @@ pub(super) fn errors(errors: &v1::ListErrorsResponse) -> Value {
         "destinations": errors.destinations.iter().map(count).collect::<Vec<_>>(),
         "errors": errors.errors.iter().map(error).collect::<Vec<_>>(),
         "partial": errors.partial,
+        "next_page_token": errors.next_page_token,
     })
 }
 

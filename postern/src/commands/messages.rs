@@ -44,6 +44,7 @@ async fn resend(args: MessageResend, env: &Env) -> anyhow::Result<()> {
         id: args.id,
         recipient_ids: args.recipient,
         validate_only: args.dry_run,
+        request_id: args.idempotency_key.unwrap_or_default(),
     };
     let answer = service(&client).resend_message(client.request(request)).await?.into_inner();
     match answer.message {

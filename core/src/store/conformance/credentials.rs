@@ -12,9 +12,10 @@ use crate::model::content::Wishes;
 use crate::model::directory::{
     ApiKey, CredentialField, CredentialKind, LastUse, OldPassword, SmtpCredential,
 };
+use crate::model::event::{EventFilter, EventType, Subject};
 use crate::store::credentials::{self, ExpiryNotice, Use};
 use crate::store::smtp_credentials::{self, Named};
-use crate::store::{Stores, directory};
+use crate::store::{Stores, directory, ledger, retention};
 
 promises![
     a_key_gives_way_to_one_successor,
@@ -209,12 +210,21 @@ async fn a_notice_is_noted_once_and_forgotten_by_age(stores: Stores) {
     let db = &*stores.db;
     let notice = ExpiryNotice { credential_id: Uuid::now_v7(), expire_ms: NOW, days: 3 };
     assert!(!credentials::has_notice(db, &notice).await.unwrap());
-    let both =
-        tokio::join!(credentials::note_notice(db, &notice), credentials::note_notice(db, &notice));
+    let subject = Subject { id: "key_1".to_owned(), ..Subject::default() };
+    let noted = |notice| credentials::note_notice(db, notice, &subject, NOW);
+    let both = tokio::join!(noted(&notice), noted(&notice));
     assert_ne!(both.0.unwrap(), both.1.unwrap(), "one of two is the first");
     assert!(credentials::has_notice(db, &notice).await.unwrap());
     let later = ExpiryNotice { expire_ms: NOW + 1, ..notice };
-    assert!(credentials::note_notice(db, &later).await.unwrap(), "it was given a later end");
+    assert!(noted(&later).await.unwrap(), "it was given a later end");
+    let told = ledger::events(db, &EventFilter::default(), 0, 10).await.unwrap();
+    let [first, second] = &told[..] else { panic!("each is told once: {told:?}") };
+    assert!(first.sequence < second.sequence);
+    assert_eq!((first.event.kind, first.event.reason.as_str()), (EventType::KeyExpiring, "3d"));
+    assert_eq!((first.event.create_ms, first.subject.as_ref()), (NOW, Some(&subject)));
+    retention::remove_affairs(db, NOW + 1).await.unwrap();
+    let left = ledger::events(db, &EventFilter::default(), 0, 10).await.unwrap();
+    assert_eq!(left, told[1..], "the newest stays, for the feed to count on from");
     credentials::forget_notices(db, NOW + 1).await.unwrap();
     assert!(!credentials::has_notice(db, &notice).await.unwrap());
     assert!(credentials::has_notice(db, &later).await.unwrap());

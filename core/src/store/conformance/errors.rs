@@ -23,13 +23,16 @@ async fn what_went_wrong_is_listed_and_nothing_else(stores: Stores) {
         stores.queue.finish(node, &[over], NOW).await.unwrap();
     }
     events(&stores, &EventFilter::default(), 10).await;
-    let since = async |since_ms, campaign| {
-        let rows = errors::since(&*stores.db, since_ms, campaign).await.unwrap();
-        let seen: Vec<_> =
-            rows.iter().map(|row| (row.event.kind, row.event.create_ms - NOW)).collect();
+    let since = async |since_ms, campaign_id: &str| {
+        let window = errors::Window { since_ms, before: None, campaign_id };
+        let seen = errors::seen(&*stores.db, window).await.unwrap();
+        assert!(seen.iter().all(|one| one.reason == "because" && one.domain == "example.net"));
+        let places: Vec<_> = seen.iter().map(|one| one.sequence).collect();
+        let rows = errors::events(&*stores.db, &places).await.unwrap();
         assert!(rows.iter().all(|row| row.recipient == "ann@example.net"));
-        assert!(rows.iter().all(|row| row.event.reason == "because"));
-        seen
+        let read: Vec<_> = rows.iter().map(|row| (row.sequence, row.event.kind)).collect();
+        assert_eq!(read, seen.iter().map(|one| (one.sequence, one.kind)).collect::<Vec<_>>());
+        rows.iter().map(|row| (row.event.kind, row.event.create_ms - NOW)).collect::<Vec<_>>()
     };
     let all = [
         (EventType::Expired, 5),
@@ -41,4 +44,8 @@ async fn what_went_wrong_is_listed_and_nothing_else(stores: Stores) {
     assert_eq!(since(NOW + 2, "spring").await, all[..3]);
     assert!(since(NOW, "autumn").await.is_empty());
     assert!(since(NOW + 6, "").await.is_empty());
+    let newest = errors::Window { since_ms: NOW, before: None, campaign_id: "" };
+    let seen = errors::seen(&*stores.db, newest).await.unwrap();
+    let rest = errors::Window { before: Some(seen[1].sequence), ..newest };
+    assert_eq!(errors::seen(&*stores.db, rest).await.unwrap(), seen[2..], "where a page went on");
 }

@@ -17,6 +17,7 @@ mod operators;
 mod audit;
 mod destinations;
 mod errors;
+mod gateways;
 
 use std::future::Future;
 use std::time::Duration;

@@ -27,6 +27,7 @@ promises![
     messages_are_removed_when_their_last_delivery_ended_long_ago,
     removing_messages_goes_on_in_batches,
     depth_counts_open_deliveries,
+    folding_counts_nothing_differently,
 ];
 
 async fn a_delivery_is_claimed_once(stores: Stores) {
@@ -277,4 +278,26 @@ async fn depth_counts_open_deliveries(stores: Stores) {
     let depth = stores.queue.depth().await.unwrap();
     assert_eq!((depth.scheduled, depth.queued, depth.sending, depth.deferred), (1, 1, 1, 0));
     assert_eq!(depth.oldest_due_ms, Some(NOW));
+}
+
+async fn folding_counts_nothing_differently(stores: Stores) {
+    const HOUR_MS: i64 = 3_600_000;
+    let counted = || ledger::stats(&*stores.db, NOW - HOUR_MS, NOW + HOUR_MS, "");
+    for _ in 0..20 {
+        accept(&stores, message(&["ann@example.net"]), None).await;
+    }
+    let before = counted().await.unwrap();
+    let hour_ms = NOW - NOW.rem_euclid(HOUR_MS);
+    assert_eq!(stores.queue.fold_counts(hour_ms).await.unwrap(), 0, "the hour is not over");
+    // Two nodes at once, and somebody who still counts.
+    let fold = || stores.queue.fold_counts(hour_ms + 1);
+    let late = accept(&stores, message(&["ann@example.net"]), None);
+    let (one, other, _) = tokio::join!(fold(), fold(), late);
+    one.unwrap();
+    other.unwrap();
+    let [before, after] = [before, counted().await.unwrap()].map(|counts| counts[0]);
+    assert_eq!((before.count, after.count), (20, 21));
+    fold().await.unwrap();
+    assert_eq!(fold().await.unwrap(), 0, "all is folded");
+    assert_eq!(counted().await.unwrap()[0], after);
 }

@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use super::build::{NOW, accept, events, message, new, node};
 use super::promises;
-use crate::model::event::{EventFilter, EventRow};
+use crate::model::event::{EventFilter, EventRow, EventType};
 use crate::model::webhook::{DeliveryState, Endpoint, Format, Wanted};
 use crate::store::webhook_attempts::{self, Ended};
 use crate::store::webhook_deliveries::{self as deliveries, Collected, Take, Taken};
-use crate::store::{Stores, feed_place, webhooks};
+use crate::store::{Stores, feed_place, ledger, webhooks};
 
 promises![
     an_endpoint_is_kept_changed_and_removed,
@@ -70,8 +70,16 @@ async fn an_endpoint_is_kept_changed_and_removed(stores: Stores) {
     db.write(vec![webhooks::failing(kept.id, Some(NOW))]).await.unwrap();
     db.write(vec![webhooks::failing(kept.id, Some(NOW + 9))]).await.unwrap();
     assert_eq!(find().await.unwrap().unwrap().failing_ms, Some(NOW), "since the first failure");
-    assert!(webhooks::disable(db, kept.id, "gone").await.unwrap());
-    assert!(!webhooks::disable(db, kept.id, "again").await.unwrap());
+    assert!(webhooks::disable(db, &kept, "gone", NOW).await.unwrap());
+    assert!(!webhooks::disable(db, &kept, "again", NOW).await.unwrap());
+    let told = ledger::events(db, &EventFilter::default(), 0, 10).await.unwrap();
+    let [event] = &told[..] else { panic!("told once: {told:?}") };
+    assert_eq!(
+        (event.event.kind, event.event.reason.as_str()),
+        (EventType::WebhookDisabled, "gone")
+    );
+    let subject = event.subject.clone().unwrap();
+    assert_eq!((subject.id, subject.display_name.as_str()), (kept.id.to_string(), "shop.example"));
     assert!(webhooks::active(db).await.unwrap().is_empty());
     assert!(webhooks::enable(db, kept.id, 7).await.unwrap());
     let found = webhooks::active(db).await.unwrap().remove(0);

@@ -37,6 +37,11 @@ impl Database for Embedded {
         "9223372036854775807"
     }
 
+    fn sequence_sql(&self) -> &'static str {
+        // The next one.
+        "NULL"
+    }
+
     fn domain_sql(&self, column: &str) -> String {
         // What is behind the last @: a quoted local part may hold others.
         let before = format!("rtrim({column}, replace({column}, '@', ''))");

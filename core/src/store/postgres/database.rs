@@ -48,6 +48,10 @@ impl Database for Postgres {
          FROM event_clock)"
     }
 
+    fn sequence_sql(&self) -> &'static str {
+        "(SELECT (pg_current_xact_id()::text::bigint + base) * 4096 FROM event_clock)"
+    }
+
     fn domain_sql(&self, column: &str) -> String {
         format!("lower(substring({column} from '[^@]*$'))")
     }

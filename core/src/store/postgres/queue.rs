@@ -16,7 +16,7 @@ use crate::model::message::{Claimed, Priority};
 
 use super::super::Error;
 use super::super::plan;
-use super::super::queue::{Begun, Depth, Finish, Queue};
+use super::super::queue::{Begun, Depth, FOLD_MAX, Finish, Queue};
 use super::Postgres;
 use super::events::{EventArrays, append_sql};
 use super::intake::suppressed;
@@ -26,6 +26,8 @@ use super::reports::{hand_over, suppress};
 const REAP_MAX: i64 = 1000;
 /// How many contents are dropped in one transaction.
 const PURGE_MAX: i64 = 500;
+/// The shard of counters that were folded.
+const FOLDED: i64 = -1;
 
 #[async_trait]
 impl Queue for Postgres {
@@ -216,6 +218,26 @@ impl Queue for Postgres {
                    AND d.state < 5) AND NOT EXISTS (SELECT 1 FROM messages m JOIN deliveries d \
                    ON d.message_id = m.id WHERE m.batch_id = b.id AND d.state < 5) LIMIT $2)";
         Ok(client.execute(sql, &[&before_ms, &PURGE_MAX]).await? as usize)
+    }
+
+    async fn fold_counts(&self, before_ms: i64) -> Result<usize, Error> {
+        // Rows that somebody is counting in are left for the next time, and nobody counts in the shard
+        // of the folded: so neither this nor a writer waits for the other.
+        let sql = format!(
+            "WITH chosen AS (SELECT hour_ms, campaign_id, type, shard FROM stats WHERE shard >= 0 \
+             AND hour_ms < $1 ORDER BY hour_ms LIMIT {FOLD_MAX} FOR UPDATE SKIP LOCKED), \
+             gone AS (DELETE FROM stats s USING chosen c WHERE s.hour_ms = c.hour_ms AND \
+             s.campaign_id = c.campaign_id AND s.type = c.type AND s.shard = c.shard \
+             RETURNING s.hour_ms, s.campaign_id, s.type, s.count), \
+             kept AS (INSERT INTO stats (hour_ms, campaign_id, type, shard, count) \
+             SELECT hour_ms, campaign_id, type, {FOLDED}, SUM(count) FROM gone GROUP BY 1, 2, 3 \
+             ORDER BY 1, 2, 3 ON CONFLICT (hour_ms, campaign_id, type, shard) \
+             DO UPDATE SET count = stats.count + excluded.count) SELECT COUNT(*) FROM gone"
+        );
+        let client = self.client().await?;
+        let statement = client.prepare_cached(&sql).await?;
+        let row = client.query_one(&statement, &[&before_ms]).await?;
+        Ok(row.try_get::<_, i64>(0)? as usize)
     }
 }
 
