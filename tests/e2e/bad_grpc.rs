@@ -145,8 +145,20 @@ async fn a_key_may_do_no_more_than_its_scopes_say() {
 #[tokio::test]
 async fn whom_nobody_knows_is_refused_before_what_they_send_is_read() {
     let stack = Stack::start(&[]).await.unwrap();
+    let body = serde_json::json!({"display_name": "gone", "scopes": ["messages:send"]});
+    let made = stack.post("/v1/keys", &body).await.unwrap();
+    let id = made.text("id");
+    let revoked = stack.post(&format!("/v1/keys/{id}/revoke"), &serde_json::json!({})).await;
+    assert_eq!(revoked.unwrap().status, 200);
+    let revoked = format!("Bearer {}", made.text("secret"));
+    let unknown = "Bearer pst_live_0000000000000000000000000000000000000000000000";
     let path = PathAndQuery::from_static("/postern.v1.MessageService/SendRawMessage");
-    for key in ["", "Bearer pst_live_0000000000000000000000000000000000000000000000"] {
+    for (key, why) in [
+        ("", "MISSING_CREDENTIALS"),
+        (unknown, "INVALID_KEY"),
+        (&revoked, "KEY_REVOKED"),
+        ("Session stolen", "INVALID_KEY"),
+    ] {
         // The request begins, and nothing of it ever comes.
         let (_open, nothing) = tokio::sync::mpsc::channel::<SendRawMessageRequest>(1);
         let mut request = tonic::Request::new(ReceiverStream::new(nothing));
@@ -157,6 +169,6 @@ async fn whom_nobody_knows_is_refused_before_what_they_send_is_read() {
         client.ready().await.unwrap();
         let codec = ProstCodec::<SendRawMessageRequest, SendRawMessageResponse>::default();
         let refused = client.client_streaming(request, path.clone(), codec).await.unwrap_err();
-        assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, why));
     }
 }

@@ -148,6 +148,8 @@ async fn what_went_wrong_is_counted_by_category_and_destination() {
     let path = format!("/v1/errors?page_token={}", first["next_page_token"].as_str().unwrap());
     let second = stack.get(&path).await.unwrap().body;
     let list = |body: &Value| body["errors"].as_array().unwrap().clone();
+    let made_up = stack.get("/v1/errors?page_token=5").await.unwrap();
+    assert_eq!((made_up.status, made_up.text("code")), (400, "bad_page_token"), "{made_up:?}");
     assert_eq!([list(&first), list(&second)].concat(), *newest, "the pages are the list");
     assert_eq!((list(&first).len(), &second["next_page_token"]), (2, &json!("")), "{second}");
 }

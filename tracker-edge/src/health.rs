@@ -31,9 +31,9 @@ pub(crate) fn condition(app: &App) -> Condition {
 /// cannot be told to the core.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let (lost, refused) = (app.journal.lost(), app.shipping.refused());
-    let is_shipping = app.shipping.is_going();
+    let (is_good, is_shipping) = (condition(&app).good, app.shipping.is_going());
     let body = json!({
-        "status": if is_shipping && lost == 0 && refused == 0 { "ok" } else { "degraded" },
+        "status": if is_good { "ok" } else { "degraded" },
         "core": if is_shipping { "reached" } else { "away" },
         "settings": if app.live.is_read() { "read" } else { "defaults" },
         "journal_octets": app.journal.octets(),

@@ -76,17 +76,20 @@ impl Gate {
         Ok(key)
     }
 
-    /// Passes callers with a credential that exists, and gateways; what they may do is asked later.
+    /// Passes gateways, and callers whose key works from where they are; what they may do is asked
+    /// later.
     pub fn known(&self, metadata: &MetadataMap) -> Result<(), Failure> {
         if self.is_gateway(metadata)? {
             return Ok(());
         }
-        match presented(metadata)? {
-            Some(Presented::Bearer(secret)) => {
-                self.by_secret(secret).map(|_| ()).ok_or_else(unknown_key)
-            }
-            _ => Err(no_credential()),
-        }
+        let found = match presented(metadata)? {
+            Some(Presented::Bearer(secret)) => self.by_secret(secret),
+            Some(Presented::Session(_) | Presented::Operator(_)) => None,
+            None => return Err(no_credential()),
+        };
+        let (_, key) = found.ok_or_else(unknown_key)?;
+        usable(&key, self.clock.now_ms())?;
+        welcome(&key, address(metadata, false))
     }
 
     /// The caller's key, whatever it may do.

@@ -6,7 +6,6 @@ use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use postern_proto::time::timestamp;
 use postern_proto::v1;
-
 use prost::Message as _;
 
 use crate::model::event::{EventRow, EventType};
@@ -33,7 +32,8 @@ pub(super) async fn list(
     }
     let size = context.pages.size(request.page_size)?;
     let binding = binding(&request);
-    let before = context.pages.before(&binding, &request.page_token)?;
+    let cursor = context.pages.cursor("page_token", &binding, &request.page_token)?;
+    let before = cursor.and_then(|cursor| cursor.parse().ok());
     let window = Window { since_ms, before, campaign_id: &request.campaign_id };
     let mut seen = errors::seen(&*context.db, window).await?;
     let partial = seen.len() > SEEN_MAX;

@@ -15,7 +15,7 @@ use postern_proto::reason::Reason;
 use postern_proto::settings::GRPC_LIMIT_KEY_PER_MINUTE;
 use postern_proto::status::Failure;
 use tonic::Status;
-use tonic::codegen::http::{HeaderMap, Request, Response};
+use tonic::codegen::http::{Request, Response};
 use tonic::metadata::MetadataMap;
 use tower::{Layer, Service};
 
@@ -66,13 +66,17 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        if request.uri().path().starts_with(LARGE)
-            && let Err(failure) = self.paces.known(request.headers())
-        {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // Lent and given back, for every call passes here and a copy is not needed.
+        let metadata = MetadataMap::from_headers(std::mem::take(request.headers_mut()));
+        let is_large = request.uri().path().starts_with(LARGE);
+        let known = if is_large { self.paces.gate.known(&metadata) } else { Ok(()) };
+        let counted = self.paces.counted(&metadata);
+        *request.headers_mut() = metadata.into_headers();
+        if let Err(failure) = known {
             return Box::pin(async move { Ok(Status::from(failure).into_http()) });
         }
-        let Some((name, limit)) = self.paces.counted(request.headers()) else {
+        let Some((name, limit)) = counted else {
             return Box::pin(self.inner.call(request));
         };
         // The one that is ready is used; its copy is asked the next time.
@@ -90,17 +94,12 @@ where
 }
 
 impl Paces {
-    /// Refuses whom nobody knows, before there is memory for what they send.
-    fn known(&self, headers: &HeaderMap) -> Result<(), Failure> {
-        self.gate.known(&MetadataMap::from_headers(headers.clone()))
-    }
-
     /// Under which name a call counts and how many there may be; none when there is no limit for it.
-    fn counted(&self, headers: &HeaderMap) -> Option<(String, u64)> {
+    fn counted(&self, metadata: &MetadataMap) -> Option<(String, u64)> {
         let known = self.gate.directory.now();
         let limit = known.settings().get(&GRPC_LIMIT_KEY_PER_MINUTE);
         let limit = u64::try_from(limit).ok().filter(|limit| *limit > 0)?;
-        let key = self.gate.direct_caller(&MetadataMap::from_headers(headers.clone()))?;
+        let key = self.gate.direct_caller(metadata)?;
         Some((format!("grpc:{}", key.id), limit))
     }
 }

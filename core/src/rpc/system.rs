@@ -60,7 +60,7 @@ impl SystemService for System {
         request: Request<v1::ReportGatewayRequest>,
     ) -> Result<Response<v1::ReportGatewayResponse>, Status> {
         self.context.gate.authorise_gateway(request.metadata())?;
-        self.heard(request.into_inner()).await?;
+        self.note(request.into_inner()).await?;
         Ok(Response::new(v1::ReportGatewayResponse {}))
     }
 }
@@ -71,7 +71,7 @@ const SHOWN_TTLS: i64 = 10;
 const KINDS: [&str; 3] = ["rest", "smtp", "tracking"];
 
 impl System {
-    async fn heard(&self, said: v1::ReportGatewayRequest) -> Result<(), Failure> {
+    async fn note(&self, said: v1::ReportGatewayRequest) -> Result<(), Failure> {
         let id = said.instance.parse::<Uuid>();
         let id = id.map_err(|_| Failure::field(Reason::InvalidValue, "instance", "is no UUID"))?;
         if !KINDS.contains(&said.kind.as_str()) {
@@ -98,23 +98,17 @@ impl System {
 
     /// The gateways, each as it said last.
     async fn gateways(&self, now_ms: i64) -> Result<Vec<v1::Part>, Failure> {
-        let ttl_ms = NODE_TTL.as_millis() as i64;
         let shown = |one: Gateway| {
-            let age_ms = (now_ms - one.heartbeat_ms).max(0);
             let said = i32::try_from(one.condition).ok();
             let said = said.and_then(|number| v1::PartCondition::try_from(number).ok());
-            let condition = match age_ms < ttl_ms {
-                true => said.unwrap_or(v1::PartCondition::Up),
-                false => v1::PartCondition::Down,
-            };
+            let (condition, heard) =
+                heard(now_ms, one.heartbeat_ms, said.unwrap_or(v1::PartCondition::Up))?;
             let Gateway { kind, host, version, detail, .. } = one;
-            let age_s = age_ms / 1000;
-            let text = format!("{detail}; version {version} on {host}, heard of {age_s} s ago");
-            part(&format!("gateway.{kind}"), condition, text)
+            let text = format!("{detail}; version {version} on {host}, {heard}");
+            Some(part(&format!("gateway.{kind}"), condition, text))
         };
         let known = gateways::list(&*self.context.db).await?;
-        let fresh = known.into_iter().filter(|one| now_ms - one.heartbeat_ms < SHOWN_TTLS * ttl_ms);
-        Ok(fresh.map(shown).collect())
+        Ok(known.into_iter().filter_map(shown).collect())
     }
 
     async fn parts(&self) -> Result<Vec<v1::Part>, Failure> {
@@ -127,13 +121,10 @@ impl System {
             latency_ms,
             ..part("store", Up, format!("{} answers", self.facts.store))
         }];
-        let ttl_ms = NODE_TTL.as_millis() as i64;
-        for node in nodes.iter().filter(|node| now_ms - node.heartbeat_ms < SHOWN_TTLS * ttl_ms) {
-            let age_s = (now_ms - node.heartbeat_ms).max(0) / 1000;
-            let condition = if age_s * 1000 < ttl_ms { Up } else { Down };
-            let detail = format!("core {}, heard of {age_s} s ago", node.id);
-            parts.push(part("node", condition, detail));
-        }
+        parts.extend(nodes.iter().filter_map(|node| {
+            let (condition, heard) = heard(now_ms, node.heartbeat_ms, Up)?;
+            Some(part("node", condition, format!("core {}, {heard}", node.id)))
+        }));
         parts.extend(self.gateways(now_ms).await?);
         if let Some(postal) = &self.facts.postal {
             let (condition, detail) = match *postal.borrow() {
@@ -153,6 +144,19 @@ impl System {
         });
         Ok(parts)
     }
+}
+
+/// How what says that it lives is, `alive` or down, and when it was heard of, for people; none when that
+/// was too long ago to be of interest.
+fn heard(
+    now_ms: i64,
+    heartbeat_ms: i64,
+    alive: v1::PartCondition,
+) -> Option<(v1::PartCondition, String)> {
+    let (age_ms, ttl_ms) = ((now_ms - heartbeat_ms).max(0), NODE_TTL.as_millis() as i64);
+    let condition = if age_ms < ttl_ms { alive } else { v1::PartCondition::Down };
+    let is_shown = age_ms < SHOWN_TTLS * ttl_ms;
+    is_shown.then(|| (condition, format!("heard of {} s ago", age_ms / 1000)))
 }
 
 fn part(name: &str, condition: v1::PartCondition, detail: String) -> v1::Part {

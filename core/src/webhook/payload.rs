@@ -20,7 +20,7 @@ pub fn body(format: Format, row: &EventRow, facts: &Facts) -> Option<String> {
         Format::Thin => Some(envelope(row, ids(row)).to_string()),
         Format::Postern => {
             let mut data = ids(row);
-            if row.event.kind.is_about_mail() {
+            if row.subject.is_none() {
                 data.extend(everything(row, facts));
             }
             let body = envelope(row, data.clone()).to_string();

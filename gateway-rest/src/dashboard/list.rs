@@ -86,7 +86,7 @@ impl List<'_> {
             let fetch = move |token| fetch(app.clone(), visit.clone(), token);
             return Ok(csv::export(self.file, self.columns, fetch));
         }
-        let (rows, next) = fetch(app, visit.clone(), asked.page.clone()).await?;
+        let (rows, next) = fetch(app, visit.clone(), asked.token()).await?;
         let mut columns = self.columns.to_vec();
         columns.extend(Some(self.actions).filter(|name| !name.is_empty()));
         let mut blocks = before;

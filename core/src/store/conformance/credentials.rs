@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use postern_proto::ids::{KeyId, SmtpCredentialId};
 use uuid::Uuid;
 
-use super::build::NOW;
+use super::build::{NOW, events};
 use super::directory::key;
 use super::promises;
 use crate::model::content::Wishes;
@@ -15,7 +15,7 @@ use crate::model::directory::{
 use crate::model::event::{EventFilter, EventType, Subject};
 use crate::store::credentials::{self, ExpiryNotice, Use};
 use crate::store::smtp_credentials::{self, Named};
-use crate::store::{Stores, directory, ledger, retention};
+use crate::store::{Stores, directory, retention};
 
 promises![
     a_key_gives_way_to_one_successor,
@@ -217,13 +217,13 @@ async fn a_notice_is_noted_once_and_forgotten_by_age(stores: Stores) {
     assert!(credentials::has_notice(db, &notice).await.unwrap());
     let later = ExpiryNotice { expire_ms: NOW + 1, ..notice };
     assert!(noted(&later).await.unwrap(), "it was given a later end");
-    let told = ledger::events(db, &EventFilter::default(), 0, 10).await.unwrap();
+    let told = events(&stores, &EventFilter::default(), 2).await;
     let [first, second] = &told[..] else { panic!("each is told once: {told:?}") };
     assert!(first.sequence < second.sequence);
     assert_eq!((first.event.kind, first.event.reason.as_str()), (EventType::KeyExpiring, "3d"));
     assert_eq!((first.event.create_ms, first.subject.as_ref()), (NOW, Some(&subject)));
     retention::remove_affairs(db, NOW + 1).await.unwrap();
-    let left = ledger::events(db, &EventFilter::default(), 0, 10).await.unwrap();
+    let left = events(&stores, &EventFilter::default(), 1).await;
     assert_eq!(left, told[1..], "the newest stays, for the feed to count on from");
     credentials::forget_notices(db, NOW + 1).await.unwrap();
     assert!(!credentials::has_notice(db, &notice).await.unwrap());

@@ -11,7 +11,7 @@ use crate::model::event::{EventFilter, EventRow, EventType};
 use crate::model::webhook::{DeliveryState, Endpoint, Format, Wanted};
 use crate::store::webhook_attempts::{self, Ended};
 use crate::store::webhook_deliveries::{self as deliveries, Collected, Take, Taken};
-use crate::store::{Stores, feed_place, ledger, webhooks};
+use crate::store::{Stores, feed_place, webhooks};
 
 promises![
     an_endpoint_is_kept_changed_and_removed,
@@ -72,7 +72,7 @@ async fn an_endpoint_is_kept_changed_and_removed(stores: Stores) {
     assert_eq!(find().await.unwrap().unwrap().failing_ms, Some(NOW), "since the first failure");
     assert!(webhooks::disable(db, &kept, "gone", NOW).await.unwrap());
     assert!(!webhooks::disable(db, &kept, "again", NOW).await.unwrap());
-    let told = ledger::events(db, &EventFilter::default(), 0, 10).await.unwrap();
+    let told = events(&stores, &EventFilter::default(), 1).await;
     let [event] = &told[..] else { panic!("told once: {told:?}") };
     assert_eq!(
         (event.event.kind, event.event.reason.as_str()),
