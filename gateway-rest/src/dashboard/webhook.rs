@@ -293,10 +293,7 @@ async fn again(
     let webhook = Cell::link(request.id.clone(), format!("{PATH}/{}", encoded(&request.id)));
     let facts = Block::Facts {
         title: String::new(),
-        rows: vec![
-            (w.webhooks.to_owned(), webhook),
-            (w.replayed.to_owned(), Cell::Number(count)),
-        ],
+        rows: vec![(w.webhooks.to_owned(), webhook), (w.replayed.to_owned(), Cell::Number(count))],
     };
     Ok(show(visit, w.replay, &[facts]))
 }

@@ -144,7 +144,10 @@ mod tests {
     }
 
     fn lines(octets: &[u8]) -> Vec<Value> {
-        octets.split_inclusive(|b| *b == b'\n').map(|l| serde_json::from_slice(l).unwrap()).collect()
+        octets
+            .split_inclusive(|b| *b == b'\n')
+            .map(|l| serde_json::from_slice(l).unwrap())
+            .collect()
     }
 
     #[tokio::test]
