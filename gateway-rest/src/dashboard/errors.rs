@@ -9,9 +9,10 @@ use serde::Deserialize;
 
 use super::client::stats;
 use super::list::{Asked, csv_of, now_seconds, with};
+use super::names::CATEGORIES;
 use super::view::{Block, Cell, Field, Form, Kind, Table, Tone};
 use super::visit::Visit;
-use super::words::Words;
+use super::words::{Lang, Words};
 use super::{Answer, asked, csv, show};
 use crate::App;
 use crate::fault::Fault;
@@ -73,7 +74,8 @@ pub(super) async fn page(
             let (app, visit, filter) = (app.clone(), visit.clone(), filter.clone());
             async move {
                 let answer = found(&app, &visit, filter.request(token, FILE_PAGE)).await?;
-                Ok((newest(&answer), answer.next_page_token))
+                // A file keeps the words of the contract.
+                Ok((newest(Lang::En.words(), &answer), answer.next_page_token))
             }
         }));
     }
@@ -86,7 +88,7 @@ pub(super) async fn page(
     blocks.push(Block::Table(Table {
         title: w.newest.to_owned(),
         columns: columns.to_vec(),
-        rows: newest(&answer),
+        rows: newest(w, &answer),
         empty: w.no_errors.to_owned(),
         next: if next.is_empty() { String::new() } else { with(&filter.path(), &[("page", next)]) },
         csv: csv_of(&filter.path()),
@@ -115,7 +117,7 @@ fn counts(w: &Words, filter: &Filter, answer: &v1::ListErrorsResponse) -> Vec<Bl
             .iter()
             .take(20)
             .map(|one| {
-                let link = Cell::link(one.name.clone(), by(name, &one.name));
+                let link = Cell::link(w.name(&one.name), by(name, &one.name));
                 vec![link, Cell::Number(one.deferred), Cell::Number(one.failed)]
             })
             .collect(),
@@ -138,13 +140,17 @@ async fn found(
 
 fn form(w: &Words, filter: &Filter) -> Form {
     let hours = HOURS.map(|hours| (hours.to_owned(), format!("{hours} h"))).to_vec();
+    let category = |name: &&str| ((*name).to_owned(), w.name(name).to_owned());
+    let any = [(String::new(), w.any.to_owned())];
+    let categories = any.into_iter().chain(CATEGORIES.iter().map(category)).collect();
     let chosen = if filter.hours.is_empty() { "24" } else { filter.hours.as_str() };
     Form {
         path: PATH.to_owned(),
         fields: vec![
             Field::new("hours", w.within, Kind::Select(hours)).value(chosen),
             Field::text("campaign", w.campaign, &filter.campaign),
-            Field::text("category", w.category, &filter.category),
+            Field::new("category", w.category, Kind::Select(categories))
+                .value(filter.category.clone()),
             Field::text("domain", w.destination, &filter.domain),
         ],
         submit: w.filter.to_owned(),
@@ -154,14 +160,14 @@ fn form(w: &Words, filter: &Filter) -> Form {
     }
 }
 
-fn newest(answer: &v1::ListErrorsResponse) -> Vec<Vec<Cell>> {
+fn newest(w: &Words, answer: &v1::ListErrorsResponse) -> Vec<Vec<Cell>> {
     let row = |one: &v1::DeliveryError| {
         let tone = if one.r#type == "deferred" { Tone::Warn } else { Tone::Bad };
         vec![
             Cell::time(one.create_time),
             Cell::text(one.email.clone()),
-            Cell::badge(one.r#type.clone(), tone),
-            Cell::text(one.category.clone()),
+            Cell::badge(w.name(&one.r#type), tone),
+            Cell::text(w.name(&one.category)),
             Cell::text(one.reply.clone()),
             Cell::text(one.campaign_id.clone()),
             Cell::link(one.message_id.clone(), format!("/dashboard/messages/{}", one.message_id)),

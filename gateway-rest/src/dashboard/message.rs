@@ -147,7 +147,7 @@ fn recipients(w: &'static Words, message: &v1::Message, path: &str) -> Table {
         vec![
             Cell::link(one.email.clone(), look),
             Cell::badge(state_name(w, one.state()), tone(one.state())),
-            Cell::text(one.reason.clone()),
+            Cell::text(w.name(&one.reason)),
             Cell::Number(i64::from(one.attempts)),
             Cell::text(reply),
             Cell::time(one.next_attempt_time),
@@ -191,7 +191,7 @@ fn moment(w: &Words, event: &v1::Event) -> Moment {
     if event.attempt > 0 {
         add(format!("{} {}", w.attempt, event.attempt));
     }
-    add(event.reason.clone());
+    add(w.name(&event.reason).to_owned());
     let mut code = String::new();
     if let Some(said) = &event.reply {
         add(said.host.clone());
@@ -200,8 +200,9 @@ fn moment(w: &Words, event: &v1::Event) -> Moment {
         code = said.transcript.join("\n");
     }
     if let Some(seen) = &event.engagement {
-        add(format!("{:?}", seen.verdict()).to_lowercase());
-        add(seen.reasons.join(", "));
+        add(w.name(&format!("{:?}", seen.verdict()).to_lowercase()).to_owned());
+        let reasons: Vec<_> = seen.reasons.iter().map(|reason| w.name(reason)).collect();
+        add(reasons.join(", "));
         add(seen.url.clone());
         add(seen.client_ip.clone());
         add(seen.user_agent.clone());
@@ -209,14 +210,15 @@ fn moment(w: &Words, event: &v1::Event) -> Moment {
     if event.possible_duplicate {
         add(w.possible_duplicate.to_owned());
     }
-    let tone = match event.r#type.trim_start_matches("message.") {
+    let name = event.r#type.trim_start_matches("message.");
+    let tone = match name {
         "delivered" | "opened" | "clicked" => Tone::Good,
         "deferred" | "suppressed" | "canceled" | "unsubscribed" | "recovered" => Tone::Warn,
         "bounced" | "failed" | "expired" | "complained" => Tone::Bad,
         _ => Tone::Plain,
     };
     let time = when(event.create_time);
-    let title = event.r#type.trim_start_matches("message.").to_owned();
+    let title = w.name(name).to_owned();
     Moment { time, title, tone, text, code }
 }
 

@@ -18,6 +18,7 @@ mod list;
 mod login;
 mod message;
 mod messages;
+mod names;
 mod operators;
 mod overview;
 mod queue;

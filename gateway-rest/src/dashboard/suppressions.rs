@@ -13,7 +13,7 @@ use super::figures::grouped;
 use super::list::{Asked, List, Rows, with};
 use super::view::{Action, Block, Cell, Field, Form, Kind, Table, Tone};
 use super::visit::{Posted, Visit};
-use super::words::Words;
+use super::words::{Lang, Words};
 use super::work::{Steps, Work};
 use super::{Answer, asked, done, show};
 use crate::fault::Fault;
@@ -59,9 +59,11 @@ pub(super) async fn list(
     if visit.is_admin() {
         before.extend([add(w), file(w)].map(Block::Form));
     }
+    // A file keeps the words of the contract.
+    let names = if asked.is_csv() { Lang::En.words() } else { w };
     let fetch = move |app: Arc<App>, visit, token| {
         let filter = filter.clone();
-        async move { rows(&app, &visit, &filter, token).await }
+        async move { rows(&app, &visit, names, &filter, token).await }
     };
     list.answer(app, visit, &asked, before, fetch).await
 }
@@ -122,7 +124,13 @@ fn reason(name: &str) -> v1::SuppressionReason {
     v1::SuppressionReason::from_str_name(&name).unwrap_or_default()
 }
 
-async fn rows(app: &App, visit: &Visit, filter: &Filter, page_token: String) -> Rows {
+async fn rows(
+    app: &App,
+    visit: &Visit,
+    names: &Words,
+    filter: &Filter,
+    page_token: String,
+) -> Rows {
     let w = visit.words();
     let request = v1::ListSuppressionsRequest {
         page_size: 0,
@@ -150,7 +158,7 @@ async fn rows(app: &App, visit: &Visit, filter: &Filter, page_token: String) -> 
         };
         vec![
             Cell::text(one.email),
-            Cell::badge(name.to_lowercase(), tone),
+            Cell::badge(names.name(&name.to_lowercase()), tone),
             Cell::text(one.campaign_id),
             Cell::text(one.note),
             Cell::time(one.create_time),

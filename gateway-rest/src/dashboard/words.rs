@@ -51,11 +51,13 @@ macro_rules! words {
         /// The words of one language.
         #[derive(Debug)]
         pub(super) struct Words {
+            /// Which one it is.
+            pub(super) lang: Lang,
             $(pub(super) $name: &'static str,)*
         }
 
-        static EN: Words = Words { $($name: $en,)* };
-        static RU: Words = Words { $($name: $ru,)* };
+        static EN: Words = Words { lang: Lang::En, $($name: $en,)* };
+        static RU: Words = Words { lang: Lang::Ru, $($name: $ru,)* };
     };
 }
 
