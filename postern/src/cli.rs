@@ -4,6 +4,7 @@ mod credentials;
 mod domains;
 mod mail;
 mod operators;
+mod setup;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub(crate) use credentials::*;
 pub(crate) use domains::*;
 pub(crate) use mail::*;
 pub(crate) use operators::*;
+pub(crate) use setup::*;
 pub(crate) use webhooks::*;
 
 /// Postern sends mail. Without a command it starts everything in one process, for development: the
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     Smtp,
     /// Starts the tracking edge alone; the core is at POSTERN_CORE_URL.
     Tracker,
+    /// Shows what this environment would start, secrets masked, and everything that is wrong with it.
+    Config(Config),
     /// Sends a mail.
     Send(Send),
     /// Shows what became of a message.

@@ -12,6 +12,7 @@ use postern_gateway_smtp::{Door, Gateway, SmtpConfig};
 use postern_kit::core_client::{CoreClient, GatewayToken};
 use postern_kit::env::Env;
 use postern_kit::limits::Limiter;
+use postern_kit::variables::{self, Role};
 use postern_kit::{open_files, shutdown, telemetry, tls};
 use postern_tracker_edge::{Edge, TrackerConfig};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ const SINK: &str = "127.0.0.1:1025";
 
 /// Starts everything and runs until SIGTERM or SIGINT.
 pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
+    variables::check(&env, Role::Up)?;
     telemetry::init(&env)?;
     open_files::raise_limit();
     let data = PathBuf::from(env.text("POSTERN_DATA", "./data"));

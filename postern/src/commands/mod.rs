@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod config;
 mod send;
 mod status;
 mod watch;
@@ -37,6 +38,7 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         Some(Command::Rest) => roles::rest(&env).await?,
         Some(Command::Smtp) => roles::smtp(&env).await?,
         Some(Command::Tracker) => roles::tracker(&env).await?,
+        Some(Command::Config(args)) => return Ok(config::config(&args, &env)),
         Some(Command::Send(args)) => send::send(args, &env).await?,
         Some(Command::Status(args)) => status::status(&args, &env).await?,
         Some(Command::Watch(args)) => watch::watch(args, &env).await?,
