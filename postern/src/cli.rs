@@ -40,6 +40,12 @@ pub(crate) enum Command {
     Smtp,
     /// Starts the tracking edge alone; the core is at POSTERN_CORE_URL.
     Tracker,
+    /// Writes a `.env` with generated secrets for production; adds what is missing, changes nothing.
+    Init(Init),
+    /// Backs up the embedded store with secrets and journal, also while the server runs.
+    Backup(Backup),
+    /// Puts a backup into the data folder; the server must not run.
+    Restore(Restore),
     /// Shows what this environment would start, secrets masked, and everything that is wrong with it.
     Config(Config),
     /// Sends a mail.
@@ -87,6 +93,8 @@ pub(crate) enum Command {
     /// Takes over links that the old system wrote into mail already sent.
     #[command(subcommand)]
     LegacyLinks(LegacyLinks),
+    /// Takes over what the old system's database keeps; may be run again.
+    ImportOld(ImportOld),
     /// Takes over files of the old system.
     #[command(subcommand)]
     Import(Import),

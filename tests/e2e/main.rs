@@ -37,6 +37,8 @@ mod injection;
 mod python;
 mod contract;
 mod limits;
+mod config;
+mod backup;
 mod settings;
 mod settings_sending;
 mod smtp_clients;

@@ -12,7 +12,14 @@ const END: &str = "<!-- end -->\n";
 /// Files that name variables without reading them.
 const TABLE: &str = "kit/src/variables/";
 /// Names of variables that do not begin as ours do.
-const OTHERS: [&str; 3] = ["DATABASE_URL", "REDIS_URL", "NO_COLOR"];
+const OTHERS: [&str; 6] = [
+    "DATABASE_URL",
+    "REDIS_URL",
+    "NO_COLOR",
+    "ENCRYPTION_PRIMARY_KEY",
+    "ENCRYPTION_DETERMINISTIC_KEY",
+    "ENCRYPTION_KEY_DERIVATION_SALT",
+];
 
 pub(super) fn breaches(root: &Path, sources: &[(String, String)]) -> Vec<String> {
     let mut breaches: Vec<String> = manual(root).into_iter().collect();

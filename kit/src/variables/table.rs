@@ -205,6 +205,14 @@ variables! {
         "anything: logs at a terminal have no colours";
     "POSTERN_API_KEY", Foreign, "the first key in POSTERN_DATA", COMMAND, required by NONE,
         "the key the operator's commands use";
+    "POSTERN_OLD_DATABASE_URL", Url, "", COMMAND, required by NONE,
+        "the old system's database, for `postern import-old` without `--from` and `--dump`";
+    "ENCRYPTION_PRIMARY_KEY", Foreign, "", COMMAND, required by NONE,
+        "the first of the three values with which the old system encrypted, as it had them, for `postern import-old`";
+    "ENCRYPTION_DETERMINISTIC_KEY", Foreign, "", COMMAND, required by NONE,
+        "the second";
+    "ENCRYPTION_KEY_DERIVATION_SALT", Foreign, "", COMMAND, required by NONE,
+        "the third";
     "POSTGRES_PASSWORD", Secret, "", COMPOSE, required by COMPOSE,
         "password of the PostgreSQL that `docker-compose.yml` starts";
     "POSTERN_TLS_DIR", Path, "", COMPOSE, required by COMPOSE,
