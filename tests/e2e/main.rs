@@ -39,6 +39,7 @@ mod contract;
 mod limits;
 mod config;
 mod backup;
+mod import_old;
 mod settings;
 mod settings_sending;
 mod smtp_clients;
