@@ -141,14 +141,7 @@ async fn all_is_lost_and_comes_back_from_a_backup_made_while_mail_was_sent() {
 
     stack.kill_9().await.unwrap();
     sending.await.unwrap();
-    for entry in std::fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            std::fs::remove_dir_all(path).unwrap();
-        } else {
-            std::fs::remove_file(path).unwrap();
-        }
-    }
+    destroy(&folder);
     let output = run(&["restore", backup], &data).await.unwrap();
     assert!(output.status.success(), "{output:?}");
     let unpacked = tempfile::tempdir().unwrap();
@@ -175,6 +168,18 @@ async fn all_is_lost_and_comes_back_from_a_backup_made_while_mail_was_sent() {
         wait::until("the webhook", async || Ok((hooks.taken("kept")?.len() > kept).then_some(())));
     told.await.unwrap();
     assert!(!receiver.mails_to("ok+later@good.test").unwrap().is_empty());
+}
+
+/// Removes all that is in a folder.
+fn destroy(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap();
+        } else {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
 }
 
 /// Whatever was accepted before the backup is delivered, and everything else is there and works.

@@ -64,23 +64,29 @@ fn held(file: &Path) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Runs `postern init` for a folder, in which the certificate will be too. Returns what it said.
+async fn init(folder: &Path) -> String {
+    let file = folder.join(".env");
+    let (file, tls) = (file.to_str().unwrap(), folder.to_str().unwrap());
+    let args = ["init", "--file", file, "--domain", "shop.test", "--addresses", "192.0.2.1"];
+    let args = [&args[..], &["--operator-email", "ops@shop.test", "--tls-dir", tls]].concat();
+    let output = run(&args, &[]).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    told(&output.stdout)
+}
+
 #[tokio::test]
 async fn what_init_makes_is_taken_by_every_role_in_production() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(".env");
-    let name = file.to_str().unwrap();
-    let tls = folder.path().to_str().unwrap();
-    let args = ["init", "--file", name, "--domain", "shop.test", "--addresses", "192.0.2.1"];
-    let args = [&args[..], &["--operator-email", "ops@shop.test", "--tls-dir", tls]].concat();
-    let output = run(&args, &[]).await.unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let said = init(folder.path()).await;
     let vars = held(&file);
     let value = |name: &str| vars.iter().find(|(one, _)| one == name).unwrap().1.clone();
     for secret in ["POSTERN_GATEWAY_TOKEN", "POSTGRES_PASSWORD", "POSTERN_OPERATOR_PASSWORD"] {
-        assert!(!told(&output.stdout).contains(&value(secret)), "{secret} is printed");
+        assert!(!said.contains(&value(secret)), "{secret} is printed");
     }
     let before = std::fs::read(&file).unwrap();
-    assert!(run(&args, &[]).await.unwrap().status.success());
+    init(folder.path()).await;
     assert_eq!(std::fs::read(&file).unwrap(), before, "a second run changes nothing");
     let vars: Vec<_> = vars.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     for role in ROLES {
@@ -100,4 +106,50 @@ async fn what_init_makes_is_taken_by_every_role_in_production() {
     assert_ne!(inbox.status(), 200, "the inbox is not open");
     let id = stack.send_to("ann@good.test").await.unwrap();
     stack.wait_state(&id, "delivered").await.unwrap();
+}
+
+/// `${NAME}`, `${NAME:-default}` and `${NAME:?complaint}` as docker compose fills them in.
+fn filled(text: &str, vars: &[(String, String)]) -> String {
+    let Some((before, rest)) = text.split_once("${") else { return text.to_owned() };
+    let (inside, after) = rest.split_once('}').unwrap();
+    let (name, otherwise) = inside.split_once(':').unwrap_or((inside, "?"));
+    let given = vars.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str());
+    let value = match (given, otherwise.strip_prefix('-')) {
+        (Some(value), _) => value,
+        (None, Some(default)) => default,
+        (None, None) => panic!("{name} is needed and postern init does not make it"),
+    };
+    format!("{before}{value}{}", filled(after, vars))
+}
+
+#[tokio::test]
+async fn what_init_makes_is_all_that_docker_compose_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    init(folder.path()).await;
+    let vars = held(&folder.path().join(".env"));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker-compose.yml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim().starts_with('#')).collect();
+    let compose: Value = yaml_serde::from_str(&filled(&lines.join("\n"), &vars)).unwrap();
+    let mut seen = 0;
+    for (name, service) in compose["services"].as_object().unwrap() {
+        let Some(role) = service["command"][0].as_str().filter(|one| ROLES.contains(one)) else {
+            continue;
+        };
+        let environment = service["environment"].as_object().unwrap();
+        let text = |value: &Value| match value {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+        let vars: Vec<_> =
+            environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert!(vars.contains(&("POSTERN_MODE", "production")), "{name}");
+        let output = run(&["config", "--role", role], &vars).await.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{name}: {output:?}");
+        seen += 1;
+    }
+    assert!(seen >= 4, "core and gateways are in it");
 }

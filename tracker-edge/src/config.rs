@@ -27,6 +27,8 @@ pub struct TrackerConfig {
     pub connections_max: usize,
     /// The longest time for the head of a request.
     pub header_timeout: Duration,
+    /// The longest time for the answer to a request.
+    pub request_timeout: Duration,
     /// The longest wait for the core.
     pub core_timeout: Duration,
     /// The longest time to finish when stopping.
@@ -50,6 +52,8 @@ impl TrackerConfig {
             connections_max: env.parsed("POSTERN_TRACKER_CONNECTIONS_MAX", 8192)?,
             header_timeout: env
                 .duration("POSTERN_TRACKER_HEADER_TIMEOUT", Duration::from_secs(15))?,
+            request_timeout: env
+                .duration("POSTERN_TRACKER_REQUEST_TIMEOUT", Duration::from_secs(20))?,
             core_timeout: env.duration("POSTERN_TRACKER_CORE_TIMEOUT", Duration::from_secs(5))?,
             drain_timeout: env
                 .duration("POSTERN_TRACKER_DRAIN_TIMEOUT", Duration::from_secs(10))?,

@@ -139,7 +139,7 @@ impl Variable {
     /// Whether this role reads it. Everything in one process reads what its parts read, except where
     /// the core is.
     pub fn is_read_by(&self, role: Role) -> bool {
-        concerns(self.roles, role) && !(role == Role::Up && self.name == "POSTERN_CORE_URL")
+        concerns(self.roles, role) && !(role == Role::Up && self.name.starts_with("POSTERN_CORE_"))
     }
 
     /// Whether this role needs it in production.

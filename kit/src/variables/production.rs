@@ -184,7 +184,7 @@ fn is_public(host: &str) -> bool {
 }
 
 /// Scheme, host and password of a url.
-pub(super) fn parts(text: &str) -> Option<(String, String, Option<String>)> {
+fn parts(text: &str) -> Option<(String, String, Option<String>)> {
     let (scheme, rest) = text.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let (login, host) = match authority.rsplit_once('@') {
@@ -235,7 +235,7 @@ mod tests {
         }
         let env = Env::from([("POSTERN_GATEWAY_TOKEN", GOOD)]);
         assert_eq!(names(&env, Role::Rest), Vec::<String>::new());
-        let keys = env.clone().with("POSTERN_TRACKING_KEYS", format!("2:{GOOD},1:short"));
+        let keys = env.with("POSTERN_TRACKING_KEYS", format!("2:{GOOD},1:short"));
         assert_eq!(names(&keys, Role::Tracker), ["POSTERN_TRACKING_KEYS"]);
     }
 

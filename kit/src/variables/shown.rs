@@ -2,7 +2,7 @@
 
 use postern_proto::settings;
 
-use super::{ALL, Kind, Role, production};
+use super::{ALL, Kind, Role};
 use crate::env::Env;
 
 /// A variable with what holds for it.
@@ -57,17 +57,24 @@ fn masked(kind: Kind, text: &str) -> String {
     if kind.is_secret() {
         return format!("*** ({} characters)", text.chars().count());
     }
-    let password = match kind {
-        Kind::Url => production::parts(text).and_then(|(_, _, password)| password),
-        _ => None,
-    };
-    match password {
-        Some(password) if !password.is_empty() => {
-            // The login ends at the last `@` of the authority; what is before it is replaced.
-            text.replacen(&format!(":{password}@"), ":***@", 1)
-        }
-        _ => text.to_owned(),
+    if kind != Kind::Url {
+        return text.to_owned();
     }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        // Databases are also named by words, of which one may be the password.
+        return format!("*** ({} characters)", text.chars().count());
+    };
+    // Rather too much is masked than too little: a password may hold what ends it elsewhere.
+    let rest = match rest.rsplit_once('@') {
+        Some((login, host)) if login.contains(':') => {
+            format!("{}:***@{host}", login.split(':').next().unwrap_or_default())
+        }
+        _ => rest.to_owned(),
+    };
+    let shown = rest
+        .split_once("password=")
+        .map_or(rest.clone(), |(start, _)| format!("{start}password=***"));
+    format!("{scheme}://{shown}")
 }
 
 #[cfg(test)]
@@ -92,5 +99,22 @@ mod tests {
         assert_eq!(value("POSTERN_DRAIN"), ("25s", true));
         assert_eq!(value("POSTERN_SMTP_RECIPIENTS_MAX"), ("7", false));
         assert!(shown.iter().all(|one| one.name != "POSTERN_REST_LISTEN"));
+    }
+
+    #[test]
+    fn no_way_to_write_a_password_shows_it() {
+        for text in [
+            "postgres://me:hidden@db/x",
+            "postgres://me:hid/den@db/x",
+            "postgres://me:hid@den@db/x",
+            "postgres://db/x?user=me&password=hidden",
+            "host=db user=me password=hidden",
+            "redis://:hidden@redis:6379",
+        ] {
+            let shown = masked(Kind::Url, text);
+            assert!(!shown.contains("hid") && !shown.contains("den"), "{shown}");
+        }
+        assert_eq!(masked(Kind::Url, "redis://redis:6379"), "redis://redis:6379");
+        assert_eq!(masked(Kind::Url, "smtp://me@relay:25"), "smtp://me@relay:25");
     }
 }

@@ -57,6 +57,8 @@ variables! {
         "secret shared by core and gateways, at least 32 visible characters";
     "POSTERN_CORE_URL", Url, "http://127.0.0.1:50051", GATEWAYS, required by NONE,
         "where a gateway alone finds the core";
+    "POSTERN_CORE_CONNECT_TIMEOUT", Time, "5s", GATEWAYS, required by NONE,
+        "how long a gateway alone tries to connect to the core";
     "POSTERN_TRANSPORT_DOMAINS", List, "", CORE, required by NONE,
         "transports other than the setting `transport` by sender domain: `a.example=relay,b.example=mx`; subdomains are domains of their own";
     "POSTERN_RELAY_URL", Url, "", CORE, required by NONE,
@@ -99,7 +101,7 @@ variables! {
         "how often they are fetched at most";
     "POSTERN_POSTAL_ALLOW_SHA1", Switch, "off", CORE, required by NONE,
         "believe webhooks that carry a SHA-1 signature only, of Postal before 3.2";
-    "POSTERN_POSTAL_ENDPOINT", Text, "", CORE, required by NONE,
+    "POSTERN_POSTAL_ENDPOINT", Foreign, "", CORE, required by NONE,
         "16 to 128 letters, digits, `-`, `_` that make `/v1/postal/webhooks/…`";
     "POSTERN_POSTAL_ENDPOINT_ONLY", Switch, "off", CORE, required by NONE,
         "whether `/api/v1/webhook` is closed then";
@@ -145,6 +147,8 @@ variables! {
         "open connections of the edge before new ones wait";
     "POSTERN_TRACKER_HEADER_TIMEOUT", Time, "15s", TRACKER, required by NONE,
         "edge: head of a request and TLS handshake";
+    "POSTERN_TRACKER_REQUEST_TIMEOUT", Time, "20s", TRACKER, required by NONE,
+        "edge: the answer to a request as a whole";
     "POSTERN_TRACKER_CORE_TIMEOUT", Time, "5s", TRACKER, required by NONE,
         "edge: answers of the core";
     "POSTERN_TRACKER_DRAIN_TIMEOUT", Time, "10s", TRACKER, required by NONE,
@@ -191,6 +195,8 @@ variables! {
         "JSON-RPC API of the campaign manager AMS: what recipients do is told there";
     "POSTERN_AMS_KEY", Foreign, "", CORE, required by NONE,
         "the key to it";
+    "POSTERN_AMS_TIMEOUT", Time, "30s", CORE, required by NONE,
+        "one call of AMS";
     "POSTERN_AMS_CERT_SHA256", Text, "a public certificate", CORE, required by NONE,
         "SHA-256 of the certificate that AMS signed itself (`openssl x509 -noout -fingerprint -sha256`): this one is trusted and no other";
     "POSTERN_NOTICE_TO", List, "a warning in the log", CORE, required by NONE,

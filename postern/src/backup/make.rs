@@ -1,7 +1,7 @@
 //! Making a backup while the server goes on. See the module above for what a crash leaves.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +46,8 @@ pub(crate) fn make(
     let begun = Timestamp::now();
     let to = &order.to;
     std::fs::create_dir_all(to).map_err(BackupError::io(to))?;
+    // One at a time, so that what lies about is of nobody.
+    let _lock = lock(to)?;
     let workshop = workshop(to, "backup")?;
     let staged = workshop.path().join("files");
     std::fs::create_dir(&staged).map_err(BackupError::io(&staged))?;
@@ -74,6 +76,17 @@ pub(crate) fn make(
     let removed = prune(to, order.keep)?;
     state::write(&order.data, begun, Timestamp::now(), octets)?;
     Ok(Made { path, octets, files: manifest.files.len(), removed })
+}
+
+/// Held while a backup is made in a folder.
+fn lock(to: &Path) -> Result<File, BackupError> {
+    let path = to.join(".postern-lock");
+    let lock = File::create(&path).map_err(BackupError::io(&path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(BackupError::UnderWay(to.to_owned())),
+        Err(TryLockError::Error(source)) => Err(BackupError::Io { path, source }),
+    }
 }
 
 /// Packs, and reads back what was packed.

@@ -22,9 +22,19 @@ pub(crate) use restore::{Restored, restore};
 /// How backups are called, with the time between the two.
 const PREFIX: &str = "postern-";
 const SUFFIX: &str = ".tar.zst";
-/// Files that are made anew by every start, or that say nothing about the system.
-const LEFT_OUT: [&str; 6] =
-    ["postern.db", "postern.db-wal", "postern.db-shm", "postern.lock", "lock", state::FILE];
+/// Files that are copied in a way of their own, made anew by every start, or say nothing about the
+/// system. `shipped` tells how far the journal is known to the core: copied a moment later than the
+/// segments it would point behind them, and without it all of them are reported again, which the core
+/// knows by their ids.
+const LEFT_OUT: [&str; 7] = [
+    "postern.db",
+    "postern.db-wal",
+    "postern.db-shm",
+    "postern.lock",
+    "lock",
+    "shipped",
+    state::FILE,
+];
 
 /// A backup could not be made or restored.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +73,9 @@ pub(crate) enum BackupError {
     /// There is something in the data folder.
     #[error("{0} is not empty; give --replace to move what is there aside")]
     NotEmpty(PathBuf),
+    /// Another backup goes to the same folder.
+    #[error("another backup into {0} is under way; wait until it is done")]
+    UnderWay(PathBuf),
     /// A server uses the data folder.
     #[error("{0} is in use by a running postern; stop it first")]
     InUse(PathBuf),
@@ -84,9 +97,16 @@ fn sync(path: &Path) -> Result<(), BackupError> {
     std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(BackupError::io(path))
 }
 
-/// A hidden folder beside what is made in it, that is gone when it is dropped.
+/// A hidden folder beside what is made in it, that is gone when it is dropped. Those that a crash left
+/// are removed; the caller holds a lock, so they are nobody's.
 fn workshop(beside: &Path, purpose: &str) -> Result<tempfile::TempDir, BackupError> {
-    let builder =
-        tempfile::Builder::new().prefix(&format!(".postern-{purpose}-")).tempdir_in(beside);
+    let prefix = format!(".postern-{purpose}-");
+    for entry in std::fs::read_dir(beside).map_err(BackupError::io(beside))? {
+        let entry = entry.map_err(BackupError::io(beside))?;
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            std::fs::remove_dir_all(entry.path()).map_err(BackupError::io(&entry.path()))?;
+        }
+    }
+    let builder = tempfile::Builder::new().prefix(&prefix).tempdir_in(beside);
     builder.map_err(BackupError::io(beside))
 }

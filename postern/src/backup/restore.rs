@@ -137,6 +137,9 @@ mod tests {
         std::fs::write(data.join("gateway-token"), "a secret").unwrap();
         std::fs::create_dir(data.join("tracker")).unwrap();
         std::fs::write(data.join("tracker/1.log"), "hits").unwrap();
+        for left_out in ["tracker/shipped", "tracker/lock", "last-backup"] {
+            std::fs::write(data.join(left_out), "").unwrap();
+        }
         let order = Order {
             journal: data.join("tracker"),
             data,
@@ -161,7 +164,8 @@ mod tests {
         assert_eq!(std::fs::read_to_string(fresh.join("gateway-token")).unwrap(), "a secret");
         assert_eq!(std::fs::read_to_string(fresh.join("tracker/1.log")).unwrap(), "hits");
         let left = names(folder.path().join("backups").as_path()).unwrap();
-        assert_eq!(left.len(), 1, "nothing else is left: {left:?}");
+        let name = backup.file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!(left, [".postern-lock".to_owned(), name]);
         drop(Embedded::open(&fresh).unwrap());
     }
 
@@ -212,6 +216,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_crash_left_is_removed_and_two_at_once_are_refused() {
+        let (folder, _) = backed_up();
+        let (data, to) = (folder.path().join("data"), folder.path().join("backups"));
+        std::fs::create_dir(to.join(".postern-backup-cut-off")).unwrap();
+        let order = Order { journal: data.join("tracker"), data, to: to.clone(), keep: None };
+        let lock = File::create(to.join(".postern-lock")).unwrap();
+        lock.lock().unwrap();
+        let refused = make(&order, |_, _, _| {});
+        assert!(matches!(refused, Err(BackupError::UnderWay(_))), "{refused:?}");
+        drop(lock);
+        make(&order, |_, _, _| {}).unwrap();
+        assert!(!to.join(".postern-backup-cut-off").exists());
+    }
+
+    #[test]
     fn only_the_newest_are_kept() {
         let (folder, first) = backed_up();
         let data = folder.path().join("data");
@@ -221,6 +240,7 @@ mod tests {
         let second = make(&order, |_, _, _| {}).unwrap();
         assert_eq!(second.removed, Vec::<PathBuf>::new());
         assert_eq!(make(&order, |_, _, _| {}).unwrap().removed, [first]);
-        assert_eq!(names(&to).unwrap().len(), 3);
+        // Beside the lock and what is not ours.
+        assert_eq!(names(&to).unwrap().len(), 4);
     }
 }

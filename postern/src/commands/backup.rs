@@ -79,5 +79,6 @@ fn data(env: &Env) -> PathBuf {
 /// What may go away by itself is told apart from what somebody has to mend.
 fn refuse(error: &BackupError) -> ExitCode {
     output::complain(&error.to_string());
-    ExitCode::from(if matches!(error, BackupError::InUse(_)) { TRY_AGAIN } else { REFUSED })
+    let passes = matches!(error, BackupError::InUse(_) | BackupError::UnderWay(_));
+    ExitCode::from(if passes { TRY_AGAIN } else { REFUSED })
 }
