@@ -141,4 +141,22 @@ mod tests {
         assert_eq!(Cipher::from_env(&env).unwrap().read(sealed), Err(CipherError::Key));
         assert_eq!(none.read("{\"p\":1}"), Err(CipherError::Form));
     }
+
+    /// Keys by `ActiveSupport::KeyGenerator` of Rails 6.1 (SHA-1) and by `OpenSSL::PKCS5` (SHA-256),
+    /// values by Ruby's OpenSSL, packed by its Zlib.
+    #[test]
+    fn what_ruby_encrypted_is_read() {
+        let env = Env::from([
+            (PRIMARY, "an-old-primary-key-of-32-letters"),
+            (DETERMINISTIC, "a-deterministic-key-of-32-letter"),
+            (SALT, "a-salt-of-the-old-system-32-long"),
+        ]);
+        let cipher = Cipher::from_env(&env).unwrap();
+        let sha1 = r#"{"p":"haxOlmBSdB2rPCII2Q==","h":{"iv":"wRm8tmvWTR+I1u7W","at":"xr4cgWRKYlKOeNy2rfOoHQ=="}}"#;
+        assert_eq!(cipher.read(sha1).as_deref(), Ok("ann@shop.test"));
+        let packed = r#"{"p":"l44PoqWyfwECTcA+RVL8IwNZwuZq","h":{"c":true,"iv":"mf+11C6FmGFJ01UX","at":"SnEuHk5MSmuXGYguawJRNA=="}}"#;
+        assert_eq!(cipher.read(packed).as_deref(), Ok("cyd@shop.test"));
+        let forged = sha1.replace("haxO", "haxP");
+        assert_eq!(cipher.read(&forged), Err(CipherError::Key));
+    }
 }
