@@ -163,9 +163,17 @@ async fn everything_is_taken_over_and_a_second_run_changes_nothing() {
     let keys = async || stack.get("/v1/keys").await.unwrap().body;
     let before = keys().await;
     let (_, dry) = import(&stack, &["--from", &old.url, "--dry-run"]).await;
-    assert_eq!(counts(&dry, "api_keys"), [2, 1, 0, 0], "{dry}");
-    assert_eq!(counts(&dry, "email_logs"), [4, 3, 0, 1], "{dry}");
+    for (table, [read, imported, existing, refused]) in EXPECTED {
+        let expected = [read, imported + existing, 0, refused];
+        assert_eq!(counts(&dry, table), expected, "{table}: {dry}");
+    }
     assert_eq!(keys().await, before, "a dry run changes nothing");
+    for empty in ["suppressions", "templates", "webhooks", "smtp-credentials"] {
+        let list = stack.get(&format!("/v1/{empty}")).await.unwrap().body;
+        let lists: Vec<_> =
+            list.as_object().unwrap().values().filter_map(Value::as_array).collect();
+        assert!(lists.len() == 1 && lists[0].is_empty(), "a dry run changes nothing: {list}");
+    }
 
     let (code, report) = import(&stack, &["--from", &old.url]).await;
     assert_eq!(code, Some(1), "something was refused: {report}");

@@ -99,7 +99,12 @@ impl Writer<'_> {
         let answer = service.batch_create_suppressions(self.client.request(ask)).await?;
         let answer = answer.into_inner();
         let count = |number: i32| u64::try_from(number).unwrap_or(0);
-        report.note_many(table, count(answer.created_count), count(answer.existing_count));
+        if self.dry_run {
+            // What is only checked is not looked for.
+            report.note_many(table, (ids.len() - answer.faults.len().min(ids.len())) as u64, 0);
+        } else {
+            report.note_many(table, count(answer.created_count), count(answer.existing_count));
+        }
         for fault in answer.faults {
             let id = ids.get(usize::try_from(fault.index).unwrap_or(0)).copied().unwrap_or(0);
             report.note(table, id, Fate::Refused(fault.message));
