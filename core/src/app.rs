@@ -8,6 +8,8 @@ mod groups;
 mod notify;
 mod postal;
 #[cfg(test)]
+mod settings_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, Mutex};

@@ -24,7 +24,7 @@ use postern_kit::trace::Trace;
 use postern_proto::ids::RequestId;
 use postern_proto::metadata;
 use postern_proto::reason::Reason;
-use postern_proto::settings::{REST_TIMEOUT, Settings};
+use postern_proto::settings::{REST_BULK_TIMEOUT, REST_TIMEOUT, Settings};
 use postern_proto::status::Failure;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -208,6 +208,9 @@ fn context(app: &App, settings: &Settings, request: &Request, path: &str) -> Con
     let mut time_limit = settings.time(&REST_TIMEOUT);
     if path == "/v1/sink/wait" {
         time_limit = time_limit.max(Duration::from_secs(WAIT_SECONDS_MAX));
+    }
+    if app.config.dashboard && dashboard::is_long(path) {
+        time_limit = settings.time(&REST_BULK_TIMEOUT);
     }
     let mut traces = request.headers().get_all(metadata::TRACEPARENT).iter();
     let trace = traces.next().filter(|_| traces.next().is_none());

@@ -82,10 +82,15 @@ async fn the_first_day_of_an_operator() {
     assert!(text(&seen, "limit").starts_with("452 4.5.3 "), "{seen}");
     assert!(text(&seen, "secret").starts_with("whsec_"), "{seen}");
     // What the endpoint had already, and what was delivered before there was one.
-    assert!(text(&seen, "replayed").ends_with(": 2"), "{seen}");
+    assert!(text(&seen, "replayed").ends_with("\n2"), "{seen}");
     let posted = hooks.wait("day", 200, 3).await.unwrap();
     let again = posted.iter().filter(|post| post["body"] == posted[0]["body"]);
     assert_eq!(again.count(), 2, "a replay is the same event");
+    // The last thing that the bar told; the page took its place.
+    let told = seen["told"].as_array().unwrap().last().unwrap().clone();
+    let step = told[1].as_str().unwrap();
+    assert!(step.ends_with(" / 3\u{202f}000") && told[0].as_f64().unwrap() > 0.0, "{told}");
+    assert!(text(&seen, "imported").starts_with("Added\n3\u{202f}000\n"), "{seen}");
     for act in ["smtp_credential", "api_key", "webhook", "setting"] {
         assert!(text(&seen, "audit").contains(act), "no {act} in {}", seen["audit"]);
     }

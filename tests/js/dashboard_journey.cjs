@@ -1,6 +1,6 @@
 // The first day of an operator, in a real browser: logs in, makes an SMTP credential and sends with it,
 // finds the mail and reads what happened to it, sees a reader unsubscribe, makes and rotates a key,
-// lowers a limit and sees it bite, replays a webhook. Prints what was seen as JSON.
+// lowers a limit and sees it bite, replays a webhook, takes in a file. Prints what was seen as JSON.
 //   node dashboard_journey.cjs BASE_URL USERNAME PASSWORD SMTP_PORT HOOK_URL MAIL_FOLDER EDGE_NAME EDGE_URL SCREENSHOT_FOLDER
 const fs = require('fs');
 const path = require('path');
@@ -29,6 +29,26 @@ function mail(login, to) {
     from: 'Shop <shop@example.com>', to, subject: 'Spring sale', html: '<p>Everything must go.</p>',
     headers: { 'X-Campaign-ID': 'spring' },
   });
+}
+
+// Fills in a form whose work takes long, and waits for the page at its end; `window.told` is what the
+// bar and the words beside it showed meanwhile.
+async function long(page, form, values, file) {
+  await page.evaluate((form) => {
+    window.told = [];
+    const note = () => {
+      const [bar, said] = ['progress', 'output'].map((name) => document.querySelector(`${form} ${name}`));
+      if (said?.textContent) window.told.push([bar.value, said.textContent]);
+    };
+    new MutationObserver(note).observe(document.body, { subtree: true, childList: true });
+  }, form);
+  await page.$eval(form, (one, values) => {
+    one.closest('details').open = true;
+    for (const [name, value] of Object.entries(values)) one.querySelector(`[name="${name}"]`).value = value;
+  }, values);
+  if (file) await (await page.$(`${form} input[type=file]`)).uploadFile(file);
+  await page.click(`${form} button`);
+  await page.waitForFunction((form) => !document.querySelector(form), {}, form);
 }
 
 async function enter(page, seen) {
@@ -119,9 +139,19 @@ async function webhook(page, seen, login) {
   const address = page.url();
   const again = async () => { await page.goto(address); return whole(page); };
   seen.delivery = await until(again, /evt_\S+\s+Delivered/);
-  await fill(page, 'form[action$="/replay"]', { since: new Date().toISOString().slice(0, 10) });
-  seen.replayed = await text(page, '.notice');
+  await long(page, 'form[action$="/replay"]', { since: new Date().toISOString().slice(0, 10) });
+  seen.replayed = await text(page, 'main dl div:last-child');
   await shot(page, folder, 'journey-webhook');
+}
+
+async function file(page, seen) {
+  await at(page, 'suppressions');
+  const path = `${folder}/gone.csv`;
+  fs.writeFileSync(path, Array.from({ length: 3000 }, (_, n) => `gone${n}@good.test\n`).join(''));
+  await long(page, 'form[action$="/import"]', {}, path);
+  seen.told = await page.evaluate(() => window.told);
+  await shot(page, folder, 'journey-import');
+  seen.imported = await text(page, 'main dl');
 }
 
 run(async (page) => {
@@ -132,6 +162,7 @@ run(async (page) => {
   await unsubscribe(page, seen);
   await key(page, seen);
   await webhook(page, seen, login);
+  await file(page, seen);
   await limit(page, seen, login);
   return seen;
 }).catch((error) => {

@@ -9,14 +9,21 @@ use postern_proto::settings::ALL;
 const TABLE: &str = "proto/src/settings/table.rs";
 const MANUAL: &str = "docs/CONFIGURATION.md";
 
-/// The settings that no source outside the table uses, and those that the manual does not name.
+/// The settings that no source outside the table uses, that no test sets, and that the manual does not
+/// name.
 pub(super) fn breaches(root: &Path, sources: &[(String, String)]) -> Vec<String> {
     let manual = std::fs::read_to_string(root.join(MANUAL)).expect("the manual is UTF-8");
     let is_code =
         |name: &str| name != TABLE && !name.starts_with("tests/") && !name.contains("/tests/");
     let code: Vec<_> = sources.iter().filter(|(name, _)| is_code(name)).collect();
+    let tests: Vec<&str> = sources.iter().map(|(name, text)| tests(name, text)).collect();
     let mut breaches = Vec::new();
     for setting in ALL {
+        let set = [setting.name.to_owned(), setting.variable()].map(|name| format!("\"{name}\""));
+        if !tests.iter().any(|text| set.iter().any(|name| text.contains(name))) {
+            breaches
+                .push(format!("no test sets {}: show that its effect can be seen", setting.name));
+        }
         let constant = setting.name.replace('.', "_").to_uppercase();
         let uses = |text: &str| text.lines().any(|line| names(line, &constant));
         if !code.iter().any(|(_, text)| uses(text)) {
@@ -28,6 +35,15 @@ pub(super) fn breaches(root: &Path, sources: &[(String, String)]) -> Vec<String>
         }
     }
     breaches
+}
+
+/// The part of a source that is tests.
+fn tests<'a>(name: &str, text: &'a str) -> &'a str {
+    match text.find("#[cfg(test)]") {
+        _ if name.contains("tests/") || name.ends_with("tests.rs") => text,
+        Some(at) => &text[at..],
+        None => "",
+    }
 }
 
 /// Whether a line of code has this constant; a list of imports is no use.

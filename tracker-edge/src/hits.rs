@@ -9,7 +9,7 @@ use http::StatusCode;
 use postern_proto::ids::{HitId, RecipientId};
 use postern_proto::link::{HONEYPOT_INDEX, Kind, Link, target};
 use postern_proto::settings::{
-    TRACKING_JOURNAL_OCTETS_MAX, TRACKING_SCANNER_WINDOW, TRACKING_SYNC_BEFORE_ANSWER,
+    Settings, TRACKING_JOURNAL_OCTETS_MAX, TRACKING_SCANNER_WINDOW, TRACKING_SYNC_BEFORE_ANSWER,
     TRACKING_SYNC_INTERVAL,
 };
 use postern_proto::v1;
@@ -18,7 +18,7 @@ use postern_proto::v1::link_reference::Reference;
 
 use crate::App;
 use crate::answer::{self, Pixel};
-use crate::journal::Record;
+use crate::journal::{Journal, Record};
 use crate::pages;
 use crate::verdict;
 use crate::visitor::Visitor;
@@ -131,10 +131,15 @@ pub(crate) async fn record(app: &App, visitor: &Visitor, happened: Happened<'_>)
         verdict: verdict as i32,
         reasons: reasons.into_iter().map(str::to_owned).collect(),
     };
+    keep(&app.journal, &settings, &Record::Hit(hit)).await;
+}
+
+/// Writes into the journal; where answers wait for stable storage, returns when it is there.
+async fn keep(journal: &Journal, settings: &Settings, record: &Record) {
     let max = settings.get(&TRACKING_JOURNAL_OCTETS_MAX).unsigned_abs();
-    let Ok(ticket) = app.journal.append(&Record::Hit(hit), max) else { return };
+    let Ok(ticket) = journal.append(record, max) else { return };
     if settings.is_on(&TRACKING_SYNC_BEFORE_ANSWER) {
-        app.journal.wait_synced(ticket).await;
+        journal.wait_synced(ticket).await;
     }
 }
 
@@ -145,8 +150,7 @@ fn accepted_at(delivery: RecipientId) -> Duration {
 
 /// How long a record waits for others before it is synced: half of what is promised, since the sync
 /// takes its time too; not at all while answers wait for it.
-pub(crate) fn sync_pause(app: &App) -> Duration {
-    let settings = app.live.now();
+pub(crate) fn sync_pause(settings: &Settings) -> Duration {
     match settings.is_on(&TRACKING_SYNC_BEFORE_ANSWER) {
         true => Duration::ZERO,
         false => settings.time(&TRACKING_SYNC_INTERVAL) / 2,
@@ -162,5 +166,34 @@ mod tests {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let told = accepted_at(RecipientId::generate());
         assert!(now.abs_diff(told) < Duration::from_secs(60), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_waits_for_stable_storage_where_the_settings_say_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _reader) = Journal::open(folder.path()).unwrap();
+        let record = Record::Hit(v1::Hit::default());
+        let mut settings = Settings::default();
+        assert_eq!(sync_pause(&settings), Duration::from_millis(25));
+        settings.set("tracking.sync_interval", "1s").unwrap();
+        assert_eq!(sync_pause(&settings), Duration::from_millis(500));
+        // Nobody syncs yet, and nobody waits.
+        keep(&journal, &settings, &record).await;
+        settings.set("tracking.sync_before_answer", "on").unwrap();
+        assert_eq!(sync_pause(&settings), Duration::ZERO);
+        let kept = keep(&journal, &settings, &record);
+        tokio::pin!(kept);
+        tokio::select! {
+            biased;
+            () = kept.as_mut() => panic!("nothing was synced"),
+            () = std::future::ready(()) => {}
+        }
+        let stop = tokio_util::sync::CancellationToken::new();
+        let syncing = journal.keep_synced(|| sync_pause(&settings), stop.clone());
+        let waiting = async {
+            kept.await;
+            stop.cancel();
+        };
+        tokio::join!(syncing, waiting);
     }
 }

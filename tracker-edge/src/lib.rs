@@ -85,7 +85,9 @@ impl Edge {
         let (pausing, live) = (app.clone(), app.live.clone());
         let syncing = tokio::spawn({
             let (app, answered) = (app.clone(), answered.clone());
-            async move { app.journal.keep_synced(|| hits::sync_pause(&pausing), answered).await }
+            async move {
+                app.journal.keep_synced(|| hits::sync_pause(&pausing.live.now()), answered).await
+            }
         });
         let following = tokio::spawn(live.follow(answered.clone()));
         let told = app.clone();

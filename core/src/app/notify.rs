@@ -24,7 +24,7 @@ const USER_AGENT: &str = concat!("Postern-Webhooks/", env!("CARGO_PKG_VERSION"))
 pub(super) struct Notifying {
     campaigns: Watcher,
     ams: Option<Channel>,
-    webhooks: Webhooks,
+    pub(super) webhooks: Webhooks,
 }
 
 impl Notifying {

@@ -16,10 +16,10 @@ use crate::store::{credentials, directory, settings};
 use crate::transport::Transport as _;
 
 /// When the tests begin.
-const NOW: i64 = 1_800_000_000_000;
+pub(super) const NOW: i64 = 1_800_000_000_000;
 const DAY_MS: i64 = 86_400_000;
 
-fn env() -> Env {
+pub(super) fn env() -> Env {
     Env::from([
         ("POSTERN_NOTICE_TO", "ops@good.test"),
         ("POSTERN_NOTICE_FROM", "postern@shop.test"),
@@ -27,7 +27,7 @@ fn env() -> Env {
     .with("POSTERN_GATEWAY_TOKEN", "t".repeat(32))
 }
 
-fn key(hash: u8, expire_days: i64) -> ApiKey {
+pub(super) fn key(hash: u8, expire_days: i64) -> ApiKey {
     let name = format!("key {hash}");
     ApiKey {
         hash: [hash; 32],
@@ -38,7 +38,7 @@ fn key(hash: u8, expire_days: i64) -> ApiKey {
 }
 
 impl Core {
-    async fn keep(&self, key: &ApiKey) {
+    pub(super) async fn keep(&self, key: &ApiKey) {
         directory::create_key(&*self.context.db, key).await.unwrap();
         self.context.directory.refresh().await.unwrap();
     }

@@ -59,6 +59,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_rule_has_its_setting() {
+        let outcomes =
+            Outcomes { delivered: 90, refused: 10, rate_limited: 2, spam: 3, unknown_user: 4 };
+        let verdict = |name: &str, value: &str| {
+            let mut settings = Settings::default();
+            settings.set(name, value).unwrap();
+            Rules::of(&settings).broken(&outcomes).unwrap_or_default()
+        };
+        for (name, holds, broken, words) in [
+            ("autostop.bounce_percent", "10", "9", "more than 9 %"),
+            ("autostop.rate_limited", "2", "1", "2 refusals because of too much mail"),
+            ("autostop.spam", "3", "2", "3 refusals as spam"),
+            ("autostop.unknown_user", "4", "3", "4 refusals because there is no such mailbox"),
+        ] {
+            assert_eq!(verdict(name, holds), "", "{name}");
+            assert!(verdict(name, broken).contains(words), "{name}: {}", verdict(name, broken));
+        }
+    }
+
+    #[test]
     fn a_campaign_is_judged_by_its_worst_figure_and_never_by_a_handful() {
         let rules =
             Rules { minimum: 100, bounce_percent: 10, rate_limited: 5, spam: 3, unknown_user: 0 };

@@ -139,7 +139,8 @@ impl Watch {
         self.hook.report(report).await.map(|_| ())
     }
 
-    async fn forget(&self) -> Result<(), Error> {
+    /// Drops what nobody needs any more.
+    pub(crate) async fn forget(&self) -> Result<(), Error> {
         let now_ms = self.clock.now_ms();
         let kept = KeptFrom {
             reports_ms: now_ms - REPORTS_KEPT.as_millis() as i64,

@@ -173,6 +173,11 @@ pub(super) async fn replay(
     let mut rows = ledger::events(db, &filter, after, REPLAY_MAX + 1).await?;
     let next_page_token =
         context.pages.cut(&mut rows, REPLAY_MAX, &binding, |row| row.sequence.to_string());
+    let end_ms = until_ms.unwrap_or_else(|| context.clock.now_ms());
+    let progress = match rows.last() {
+        Some(last) if !next_page_token.is_empty() => share(last.event.create_ms, since_ms, end_ms),
+        _ => 1.0,
+    };
     let wanted = rows.iter().filter(|row| match request.event_types.is_empty() {
         true => wants(endpoint, row),
         false => fits(&request.event_types, row.event.kind),
@@ -185,7 +190,13 @@ pub(super) async fn replay(
         let db = context.audited(by, "webhook.replay", &id, &format!("{count} events"));
         deliveries::replay(&db, &again, context.clock.now_ms()).await?;
     }
-    Ok(v1::ReplayWebhookResponse { count, next_page_token })
+    Ok(v1::ReplayWebhookResponse { count, next_page_token, progress })
+}
+
+/// How much of the time between two moments is over.
+fn share(at_ms: i64, since_ms: i64, end_ms: i64) -> f64 {
+    let whole_ms = end_ms.saturating_sub(since_ms).max(1) as f64;
+    (at_ms.saturating_sub(since_ms) as f64 / whole_ms).clamp(0.0, 1.0)
 }
 
 fn required(field: &str, time: Option<prost_types::Timestamp>) -> Result<i64, Failure> {

@@ -179,7 +179,8 @@ impl Webhooks {
         }
     }
 
-    async fn keep_house(&self, looked: u32) {
+    /// Frees what dead nodes had taken, and drops what is old, at every so many looks.
+    pub(crate) async fn keep_house(&self, looked: u32) {
         let (db, now_ms) = (&*self.posting.db, self.posting.clock.now_ms());
         let done = async {
             if looked.is_multiple_of(FREE_EVERY)

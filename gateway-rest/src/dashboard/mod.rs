@@ -30,6 +30,7 @@ mod visit;
 mod webhook;
 mod webhooks;
 mod words;
+mod work;
 
 use std::sync::Arc;
 
@@ -215,6 +216,12 @@ fn done(to: &str, told: &str) -> Response {
         response.headers_mut().append("set-cookie", cookie);
     }
     response
+}
+
+/// Whether a request begins long work, which has as long as a batch of mail.
+pub(crate) fn is_long(path: &str) -> bool {
+    path == "/dashboard/suppressions/import"
+        || (path.starts_with("/dashboard/webhooks/") && path.ends_with("/replay"))
 }
 
 /// Whether a path is one of ours.

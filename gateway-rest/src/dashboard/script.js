@@ -50,30 +50,44 @@ if (main?.dataset.live) window.setInterval(refresh, Number(main.dataset.live) * 
 // On a narrow screen the menu is a strip.
 document.querySelector(".side [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 
-// Long uploads say how far they are.
+// Long work says how far it is: the file on its way, then what the server tells line by line, the last
+// of which is the page to show.
 for (const form of document.querySelectorAll("form[data-progress]")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const bar = document.createElement("progress");
-    bar.max = 1;
-    form.append(bar);
+    const said = document.createElement("output");
+    bar.setAttribute("aria-label", form.querySelector("button").textContent);
+    form.append(bar, said);
     form.querySelector("button").disabled = true;
     const request = new XMLHttpRequest();
-    request.upload.onprogress = (step) => {
-      if (step.lengthComputable && step.loaded < step.total) bar.value = step.loaded / step.total;
-      else bar.removeAttribute("value");
-    };
-    request.onload = () => {
-      const page = new DOMParser().parseFromString(request.responseText, "text/html");
-      const fresh = page.getElementById("main");
+    const show = (html) => {
+      const fresh = new DOMParser().parseFromString(html, "text/html").getElementById("main");
       if (!fresh) { location.assign(request.responseURL || location.href); return; }
       localTimes(fresh);
       main.replaceChildren(...fresh.childNodes);
       main.scrollIntoView();
     };
+    const told = () => (request.getResponseHeader("content-type") ?? "").includes("ndjson");
+    const lines = () => request.responseText.split("\n").slice(0, -1).map((line) => JSON.parse(line));
+    request.upload.onprogress = (step) => {
+      if (step.lengthComputable && step.loaded < step.total) bar.value = step.loaded / step.total;
+      else bar.removeAttribute("value");
+    };
+    request.onprogress = () => {
+      const last = told() && lines().findLast((line) => line.text);
+      if (last) { bar.value = last.share; said.textContent = last.text; }
+    };
+    request.onload = () => {
+      if (told()) show(lines().at(-1)?.page ?? "");
+      else show(request.responseText);
+    };
+    // Cut off, by a restart for example: what was done stays, and the page shows it.
     request.onerror = () => { location.reload(); };
     request.open("POST", form.action);
-    request.send(new FormData(form));
+    request.setRequestHeader("Accept", "application/x-ndjson");
+    const fields = new FormData(form);
+    request.send(form.enctype === "multipart/form-data" ? fields : new URLSearchParams(fields));
   });
 }
 

@@ -9,10 +9,12 @@ use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::suppressions;
+use super::figures::grouped;
 use super::list::{Asked, List, Rows, with};
 use super::view::{Action, Block, Cell, Field, Form, Kind, Table, Tone};
 use super::visit::{Posted, Visit};
 use super::words::Words;
+use super::work::{Steps, Work};
 use super::{Answer, asked, done, show};
 use crate::fault::Fault;
 use crate::{App, suppression_file};
@@ -110,6 +112,7 @@ fn file(w: &Words) -> Form {
         fields: vec![Field::new("file", w.file, Kind::File).hint(w.import_hint).required()],
         submit: w.import.to_owned(),
         folded: true,
+        long: true,
         ..Form::default()
     }
 }
@@ -189,21 +192,38 @@ pub(super) async fn delete(
 /// Takes in a file of addresses, see [`suppression_file`]. Nothing is taken of one that cannot be read.
 pub(super) async fn import(
     State(app): State<Arc<App>>,
+    work: Work,
     Posted { visit, fields }: Posted,
 ) -> Answer {
+    let mut faults = Faults::default();
+    let batches = batches(&fields.file, &mut faults)?;
+    work.run(|steps| async move { take_in(&app, &visit, batches, faults, &steps).await }).await
+}
+
+async fn take_in(
+    app: &App,
+    visit: &Visit,
+    batches: Vec<Batch>,
+    mut faults: Faults,
+    steps: &Steps,
+) -> Answer {
     let w = visit.words();
-    let mut client = suppressions(&app);
-    let (mut created, mut existing, mut faults) = (0, 0, Faults::default());
-    for batch in batches(&fields.file, &mut faults)? {
+    let all: usize = batches.iter().map(Vec::len).sum();
+    let mut client = suppressions(app);
+    let (mut taken, mut created, mut existing) = (0, 0, 0);
+    for batch in batches {
         let (lines, suppressions): (Vec<u64>, Vec<_>) = batch.into_iter().unzip();
         let request = v1::BatchCreateSuppressionsRequest { suppressions, validate_only: false };
-        let request = asked(&app, &visit, request);
+        let request = asked(app, visit, request);
         let answer = client.batch_create_suppressions(request).await?.into_inner();
         created += i64::from(answer.created_count);
         existing += i64::from(answer.existing_count);
         for fault in answer.faults {
             faults.add(lines.get(fault.index as usize).copied().unwrap_or(0), fault.message);
         }
+        taken += lines.len();
+        let [shown, whole] = [taken, all].map(|number| grouped(number as i64));
+        steps.at(taken as f64 / all as f64, format!("{shown} / {whole}"));
     }
     let facts = Block::Facts {
         title: w.import_csv.to_owned(),
@@ -220,7 +240,7 @@ pub(super) async fn import(
         empty: w.nothing.to_owned(),
         ..Table::default()
     };
-    Ok(show(&visit, w.suppressions, &[facts, Block::Table(table)]))
+    Ok(show(visit, w.suppressions, &[facts, Block::Table(table)]))
 }
 
 /// Lines that were refused: how many, and the first of them.

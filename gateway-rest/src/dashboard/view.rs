@@ -248,6 +248,8 @@ pub(super) struct Form {
     pub(super) danger: bool,
     /// It is shown when somebody opens it.
     pub(super) folded: bool,
+    /// What it begins may take long; see [`super::work`].
+    pub(super) long: bool,
 }
 
 impl Form {

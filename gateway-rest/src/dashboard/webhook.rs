@@ -7,18 +7,17 @@ use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::webhooks;
-use super::figures::encoded;
+use super::figures::{encoded, grouped};
 use super::list::{Asked, List, Rows, day, with};
 use super::view::{Action, Block, Cell, Field, Form, Kind, Moment, Tone, when};
 use super::visit::{Posted, Visit};
 use super::webhooks::{form, read, standing};
 use super::words::Words;
+use super::work::{Steps, Work};
 use super::{Answer, asked, done, show, unknown_act};
 use crate::App;
 
 const PATH: &str = "/dashboard/webhooks";
-/// Calls of one replay, each of up to 10000 events.
-const REPLAY_CALLS_MAX: usize = 1000;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Filter {
@@ -101,6 +100,7 @@ fn replay_form(w: &Words, path: &str) -> Form {
         ],
         submit: w.replay.to_owned(),
         folded: true,
+        long: true,
         ..Form::default()
     }
 }
@@ -257,10 +257,10 @@ pub(super) async fn act(
 pub(super) async fn replay(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    work: Work,
     Posted { visit, fields }: Posted,
 ) -> Answer {
-    let (mut client, back) = (webhooks(&app), format!("{PATH}/{}", encoded(&id)));
-    let mut request = v1::ReplayWebhookRequest {
+    let request = v1::ReplayWebhookRequest {
         id,
         event_types: fields.list("events"),
         campaign_id: fields.text("campaign"),
@@ -268,15 +268,32 @@ pub(super) async fn replay(
         until: day(fields.raw("until"), 1),
         ..v1::ReplayWebhookRequest::default()
     };
+    work.run(|steps| async move { again(&app, &visit, request, &steps).await }).await
+}
+
+/// Replays call by call, each of many events.
+async fn again(
+    app: &App,
+    visit: &Visit,
+    mut request: v1::ReplayWebhookRequest,
+    steps: &Steps,
+) -> Answer {
+    let (w, mut client) = (visit.words(), webhooks(app));
     let mut count = 0;
-    for _ in 0..REPLAY_CALLS_MAX {
-        let answer = client.replay_webhook(asked(&app, &visit, request.clone())).await?;
+    loop {
+        let answer = client.replay_webhook(asked(app, visit, request.clone())).await?;
         let answer = answer.into_inner();
         count += answer.count;
+        steps.at(answer.progress, format!("{}: {}", w.replayed, grouped(count)));
         if answer.next_page_token.is_empty() {
             break;
         }
         request.page_token = answer.next_page_token;
     }
-    Ok(done(&back, &format!("{}: {count}", visit.words().replayed)))
+    let webhook = Cell::link(request.id.clone(), format!("{PATH}/{}", encoded(&request.id)));
+    let facts = Block::Facts {
+        title: String::new(),
+        rows: vec![(w.webhooks.to_owned(), webhook), (w.replayed.to_owned(), Cell::Number(count))],
+    };
+    Ok(show(visit, w.replay, &[facts]))
 }

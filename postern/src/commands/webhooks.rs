@@ -15,7 +15,10 @@ use crate::cli::{
     WebhookFormat, WebhookReplay, WebhookRotate, WebhookSince, WebhookState, Webhooks,
 };
 use crate::client::Client;
-use crate::output::line;
+use crate::output::{line, progress};
+
+/// How finely the bar of a replay moves.
+const REPLAY_STEPS: u64 = 1000;
 
 pub(super) async fn webhooks(command: Webhooks, env: &Env) -> anyhow::Result<()> {
     match command {
@@ -256,13 +259,17 @@ async fn replay(args: WebhookReplay, env: &Env) -> anyhow::Result<()> {
         page_token: String::new(),
         validate_only: false,
     };
+    let bar = progress(Some(REPLAY_STEPS));
     let mut total = 0;
     loop {
         let page = service(&client).replay_webhook(client.request(request.clone())).await?;
         let page = page.into_inner();
         total += page.count;
-        line(&format!("{total} events are posted"));
+        bar.set_position((page.progress * REPLAY_STEPS as f64) as u64);
+        bar.set_message(format!("{total} events"));
         if page.next_page_token.is_empty() {
+            bar.finish_and_clear();
+            line(&format!("{total} events are posted"));
             return Ok(());
         }
         request.page_token = page.next_page_token;

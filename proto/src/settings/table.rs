@@ -23,7 +23,7 @@ macro_rules! settings {
 settings! {
     AMS_BATCH_ITEMS = "ams.batch_items", Count, 20_000, 1, 20_000,
         "opens, clicks and unsubscriptions that AMS is told in one call";
-    AMS_GIVE_UP = "ams.give_up", Time, 30 * DAY, HOUR, 400 * DAY,
+    AMS_GIVE_UP = "ams.give_up", Time, 30 * DAY, SECOND, 400 * DAY,
         "how long AMS may refuse what happened in a campaign before it is no longer told";
     AMS_INTERVAL = "ams.interval", Time, 30 * SECOND, 100, HOUR,
         "how often AMS is told what recipients did";

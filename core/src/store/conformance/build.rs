@@ -18,13 +18,13 @@ use crate::store::queue::{Begun, Finish};
 use crate::store::{Stores, directory, ledger};
 
 /// The time at which the tests happen.
-pub(super) const NOW: i64 = 1_800_000_000_000;
+pub(crate) const NOW: i64 = 1_800_000_000_000;
 
 /// How long a reader looks again.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A message to these addresses.
-pub(super) fn message(to: &[&str]) -> NewMessage {
+pub(crate) fn message(to: &[&str]) -> NewMessage {
     let id = MessageId::generate();
     let recipient = |email: &&str| NewRecipient {
         id: RecipientId::generate(),
@@ -57,7 +57,7 @@ pub(super) fn message(to: &[&str]) -> NewMessage {
 }
 
 /// A message with an idempotency key.
-pub(super) fn keyed(key: &str, fingerprint: u8) -> NewMessage {
+pub(crate) fn keyed(key: &str, fingerprint: u8) -> NewMessage {
     let mut message = message(&["ann@example.net"]);
     message.idempotency = Some(Idempotency {
         key: key.to_owned(),
@@ -68,19 +68,19 @@ pub(super) fn keyed(key: &str, fingerprint: u8) -> NewMessage {
 }
 
 /// A submission of one message.
-pub(super) fn submission(message: NewMessage, lease: Option<Uuid>) -> Submission {
+pub(crate) fn submission(message: NewMessage, lease: Option<Uuid>) -> Submission {
     let content = Bytes::from_static(b"content");
     Submission { content_id: message.row.content_id, content, messages: vec![message], lease }
 }
 
 /// Accepts one message and returns its answer.
-pub(super) async fn accept(stores: &Stores, message: NewMessage, lease: Option<Uuid>) -> Accepted {
+pub(crate) async fn accept(stores: &Stores, message: NewMessage, lease: Option<Uuid>) -> Accepted {
     let answers = stores.intake.accept(vec![submission(message, lease)].into(), NOW).await.unwrap();
     answers.into_iter().next().unwrap().into_iter().next().unwrap()
 }
 
 /// The receipt of a message that must have been stored now.
-pub(super) fn new(accepted: Accepted) -> Receipt {
+pub(crate) fn new(accepted: Accepted) -> Receipt {
     match accepted {
         Accepted::New(receipt) => receipt,
         other => panic!("expected a new message, got {other:?}"),
@@ -88,7 +88,7 @@ pub(super) fn new(accepted: Accepted) -> Receipt {
 }
 
 /// Suppresses an address for a campaign; empty for all mail.
-pub(super) async fn suppress(stores: &Stores, email: &str, campaign: &str) {
+pub(crate) async fn suppress(stores: &Stores, email: &str, campaign: &str) {
     let entry = Suppression {
         id: SuppressionId::generate(),
         email: email.to_owned(),
@@ -101,14 +101,14 @@ pub(super) async fn suppress(stores: &Stores, email: &str, campaign: &str) {
 }
 
 /// A node that lives.
-pub(super) async fn node(stores: &Stores) -> Uuid {
+pub(crate) async fn node(stores: &Stores) -> Uuid {
     let node = Uuid::now_v7();
     stores.queue.heartbeat(node, NOW).await.unwrap();
     node
 }
 
 /// Accepts a message to one recipient under a lease and begins its first attempt.
-pub(super) async fn begun(stores: &Stores, node: Uuid) -> (MessageId, Begun) {
+pub(crate) async fn begun(stores: &Stores, node: Uuid) -> (MessageId, Begun) {
     let message = message(&["ann@example.net"]);
     let (id, recipient) = (message.row.id, message.recipients[0].id);
     accept(stores, message, Some(node)).await;
@@ -118,7 +118,7 @@ pub(super) async fn begun(stores: &Stores, node: Uuid) -> (MessageId, Begun) {
 }
 
 /// The result of an attempt.
-pub(super) fn finish(message: MessageId, begun: Begun, state: State, kind: EventType) -> Finish {
+pub(crate) fn finish(message: MessageId, begun: Begun, state: State, kind: EventType) -> Finish {
     Finish {
         id: begun.id,
         attempt: begun.attempt,
@@ -143,14 +143,14 @@ pub(super) fn finish(message: MessageId, begun: Begun, state: State, kind: Event
 }
 
 /// The state of a message's only recipient.
-pub(super) async fn state(stores: &Stores, id: MessageId) -> State {
+pub(crate) async fn state(stores: &Stores, id: MessageId) -> State {
     let (_, recipients) = crate::store::messages::message(&*stores.db, id).await.unwrap().unwrap();
     recipients[0].state
 }
 
 /// The events that fit, once there are `count` of them. A test's neighbours on the same PostgreSQL
 /// may hold the horizon back for a moment, so a reader looks again, as followers of the feed do.
-pub(super) async fn events(stores: &Stores, filter: &EventFilter, count: usize) -> Vec<EventRow> {
+pub(crate) async fn events(stores: &Stores, filter: &EventFilter, count: usize) -> Vec<EventRow> {
     let read = async {
         loop {
             let rows = ledger::events(&*stores.db, filter, 0, 100).await.unwrap();

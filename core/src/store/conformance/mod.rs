@@ -1,7 +1,7 @@
 //! What a store promises, tested once and run against both backends. A test gets a store of its
 //! own: a new folder, or a new schema of the PostgreSQL that `tests/run` started.
 
-mod build;
+pub(crate) mod build;
 mod intake;
 mod queue;
 mod feed;
