@@ -10,6 +10,7 @@ mod webhooks;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use postern_kit::variables;
 
 pub(crate) use credentials::*;
 pub(crate) use domains::*;
@@ -31,14 +32,19 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Starts everything in one process (the default).
+    #[command(after_help = variables::help(variables::Role::Up))]
     Up,
     /// Starts the core alone.
+    #[command(after_help = variables::help(variables::Role::Core))]
     Core,
     /// Starts the REST gateway alone; the core is at POSTERN_CORE_URL.
+    #[command(after_help = variables::help(variables::Role::Rest))]
     Rest,
     /// Starts the SMTP gateway alone; the core is at POSTERN_CORE_URL.
+    #[command(after_help = variables::help(variables::Role::Smtp))]
     Smtp,
     /// Starts the tracking edge alone; the core is at POSTERN_CORE_URL.
+    #[command(after_help = variables::help(variables::Role::Tracker))]
     Tracker,
     /// Writes a `.env` with generated secrets for production; adds what is missing, changes nothing.
     Init(Init),

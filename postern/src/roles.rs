@@ -15,8 +15,8 @@ use postern_tracker_edge::{Edge, TrackerConfig};
 
 /// Behind `--help`.
 pub(crate) const HELP: &str = "\
-`postern core --help` and so on name the commands; their environment variables are
-listed in docs/CONFIGURATION.md. Without any, everything binds to loopback, keeps its data in ./data
+`postern up --help`, `postern core --help` and so on list the environment variables that
+each reads; `postern config` shows what holds. Without any, everything binds to loopback, keeps its data in ./data
 and catches all mail in the local inbox.";
 
 /// The core alone.

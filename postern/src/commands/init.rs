@@ -203,7 +203,9 @@ fn next_steps(args: &Init, held: &BTreeMap<String, String>) {
         problems.iter().for_each(|problem| line(&format!("  {problem}")));
     }
     let get = |name: &str| held.get(name).map_or("-", String::as_str);
-    let (file, tls) = (args.file.display(), get("POSTERN_TLS_DIR"));
+    // systemd takes whole paths only.
+    let file = std::fs::canonicalize(&args.file).unwrap_or_else(|_| args.file.clone());
+    let (file, tls) = (file.display(), get("POSTERN_TLS_DIR"));
     line(&format!(
         "\nNext:\n\
          1. Put {file} into your backups; it is the only place of these secrets.\n\
