@@ -144,18 +144,7 @@ async fn all_is_lost_and_comes_back_from_a_backup_made_while_mail_was_sent() {
     destroy(&folder);
     let output = run(&["restore", backup], &data).await.unwrap();
     assert!(output.status.success(), "{output:?}");
-    let unpacked = tempfile::tempdir().unwrap();
-    unpack(backup, unpacked.path()).await;
-    let (before, after) =
-        (rows(&unpacked.path().join("postern.db")), rows(&folder.join("postern.db")));
-    for ((table, held), (_, restored)) in before.iter().zip(&after) {
-        assert_eq!(held, restored, "{table}");
-    }
-    assert_eq!(before.len(), after.len());
-    for secret in ["gateway-token", "tracking-keys", "first-api-key"] {
-        let read = |folder: &Path| std::fs::read(folder.join(secret)).unwrap();
-        assert_eq!(read(&folder), read(unpacked.path()), "{secret}");
-    }
+    is_what_the_backup_held(&folder, backup).await;
 
     // The first key is the same, or this would fail.
     stack.restart().await.unwrap();
@@ -168,6 +157,32 @@ async fn all_is_lost_and_comes_back_from_a_backup_made_while_mail_was_sent() {
         wait::until("the webhook", async || Ok((hooks.taken("kept")?.len() > kept).then_some(())));
     told.await.unwrap();
     assert!(!receiver.mails_to("ok+later@good.test").unwrap().is_empty());
+}
+
+/// Compares the restored folder with the backup as other programs unpack it.
+async fn is_what_the_backup_held(folder: &Path, backup: &str) {
+    let unpacked = tempfile::tempdir().unwrap();
+    let unpacked = unpacked.path();
+    unpack(backup, unpacked).await;
+    let store = |folder: &Path| rows(&folder.join("postern.db"));
+    let (before, after) = (store(unpacked), store(folder));
+    assert_eq!(before.len(), after.len());
+    for (held, restored) in before.iter().zip(&after) {
+        assert_eq!(held, restored, "{}", held.0);
+    }
+    for secret in ["gateway-token", "tracking-keys", "first-api-key"] {
+        let read = |folder: &Path| std::fs::read(folder.join(secret)).unwrap();
+        assert_eq!(read(folder), read(unpacked), "{secret}");
+    }
+    let journal = |folder: &Path| {
+        let entries = std::fs::read_dir(folder.join("tracker")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    };
+    assert_eq!(journal(folder), journal(unpacked));
+    assert!(journal(folder)[0].ends_with(".journal"), "what was not shipped yet");
 }
 
 /// Removes all that is in a folder.

@@ -38,7 +38,7 @@ macro_rules! variables {
 
 variables! {
     "POSTERN_MODE", Choice(&["development", "production"]), "development", SERVING, required by NONE,
-        "`production` refuses to start with missing, short or example secrets and with what is for development only; see [Production](#production)";
+        "`production` refuses to start with missing, short or example secrets and with what is for development only; the chapter on production says which";
     "POSTERN_GRPC_LISTEN", Address, "127.0.0.1:50051", CORE, required by NONE,
         "gRPC port of the core";
     "POSTERN_REST_LISTEN", Address, "127.0.0.1:8080", REST, required by NONE,
