@@ -10,6 +10,7 @@ use postern_kit::env::{Env, EnvError};
 use postern_kit::limits::Limiter;
 use postern_kit::listen::ListenAddr;
 use postern_kit::live;
+use postern_kit::variables;
 
 use postern_proto::link::BadKeys;
 use postern_proto::settings::Settings;
@@ -23,42 +24,6 @@ use crate::queue::schedule::RetryPolicy;
 use crate::store::postgres::PostgresConfig;
 use crate::track::Tracker;
 use crate::transport::{TransportChoice, TransportConfig};
-
-/// The variables, for `--help`.
-pub const HELP: &str = "\
-Environment (core):
-  POSTERN_GRPC_LISTEN        address of the gRPC port            [127.0.0.1:50051]
-  DATABASE_URL               PostgreSQL; unset: SQLite in POSTERN_DATA
-  POSTERN_DATABASE_SCHEMA, POSTERN_DATABASE_CONNECTIONS [16], POSTERN_DATABASE_TIMEOUT [5s]
-  POSTERN_DATA               folder of the embedded store        [./data]
-  POSTERN_GATEWAY_TOKEN      secret shared with the gateways     (required)
-  POSTERN_OPERATOR_NAME, POSTERN_OPERATOR_PASSWORD   the first operator of the dashboard
-                             [admin; a password is made and shown once]
-  POSTERN_TRANSPORT          sink, relay, mx or postal           [sink]
-  POSTERN_TRANSPORT_DOMAINS  others by sender domain: a.example=relay,b.example=mx
-  POSTERN_RELAY_URL          smart host: smtp://user:password@host:port?tls=required
-  POSTERN_HELO_NAME          our name in EHLO                    [localhost]
-  POSTERN_SENDING_ADDRESSES  addresses mail leaves from, for DNS records of sender domains
-  POSTERN_SENDER_POLICY      any or registered                   [any with only sink, else registered]
-  POSTERN_SENDER_DOMAINS     allowed sender domains besides the registered ones
-  POSTERN_RETRY_DELAYS       pauses between attempts             [1m,5m,15m,30m,1h,2h,4h]
-  POSTERN_IDEMPOTENCY_REQUIRED  refuse to send without a key     [off]
-  POSTERN_TRACKING_URL       where tracking links lead           [http://127.0.0.1:8081]
-  POSTERN_TRACKING_DOMAINS   elsewhere by sender domain: a.example=https://t.a.example,…
-  POSTERN_WEBHOOK_PRIVATE_TARGETS   refuse, or allow: private networks and http   [refuse]
-  POSTERN_AMS_URL            JSON-RPC API of AMS: https://ams.example/api/v1; unset: none
-  POSTERN_AMS_KEY, POSTERN_AMS_CERT_SHA256   its API key; the certificate it signed itself
-  POSTERN_TRACKING_KEYS      secrets that sign them: 1:<64 hex digits>,…; unset: no tracking
-  REDIS_URL                  counts logins and calls of all cores together; unset: each its own
-  POSTERN_NOTICE_TO          who is told by mail that a credential is about to expire; unset: the log
-  POSTERN_NOTICE_FROM        the sender of that mail
-  POSTERN_DRAIN              how long a stop waits for attempts  [25s]
-  POSTERN_LOG                log filter                          [info]
-  POSTERN_LOG_FORMAT         text or json                        [text]
-Transports read more: POSTERN_DNS_SERVERS, POSTERN_MX_PORT, POSTERN_MX_ALLOW_PRIVATE,
-POSTERN_POSTAL_*.
-Limits, time limits, retention and tracking defaults are live settings (postern settings list);
-POSTERN_ and a name in upper case gives its default: POSTERN_MAX_AGE for max.age.";
 
 /// Where data is.
 #[derive(Debug, Clone)]
@@ -134,7 +99,7 @@ impl CoreConfig {
             policy,
             drain: env.duration("POSTERN_DRAIN", Duration::from_secs(25))?,
             settings,
-            inbox_open: env.switch("POSTERN_INBOX", listen.addr.ip().is_loopback())?,
+            inbox_open: env.switch("POSTERN_INBOX", variables::is_local(env, &listen))?,
             ams: AmsConfig::from_env(env)?,
             first_operator: first_operator(env)?,
             limiter: Arc::new(Limiter::from_env(env)?),

@@ -5,18 +5,20 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use clap::Parser;
 use postern_core::app::Core;
-use postern_core::config::{CoreConfig, HELP};
+use postern_core::config::CoreConfig;
+use postern_kit::variables::{self, Role};
 use postern_kit::{env::Env, shutdown, telemetry};
 
 /// The Postern core: accepts, stores, signs, delivers and reports mail over gRPC.
 #[derive(Parser)]
-#[command(version, after_help = HELP)]
+#[command(version, after_help = variables::help(Role::Core))]
 struct Args {}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let Args {} = Args::parse();
     let env = Env::process();
+    variables::check(&env, Role::Core)?;
     telemetry::init(&env)?;
     let config = CoreConfig::from_env(&env)?;
     let listener = config.listen.bind().await?;

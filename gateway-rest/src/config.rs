@@ -7,29 +7,7 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use postern_kit::env::{Env, EnvError};
 use postern_kit::listen::ListenAddr;
-
-/// The variables, for `--help`.
-pub const HELP: &str = "\
-Environment:
-  POSTERN_REST_LISTEN              address to listen on [127.0.0.1:8080]
-  POSTERN_CORE_URL                 the core's gRPC address [http://127.0.0.1:50051]
-  POSTERN_GATEWAY_TOKEN            secret shared with the core, at least 32 characters (required)
-  POSTERN_INBOX                    serve the local inbox page [on when listening on loopback]
-  POSTERN_DASHBOARD                serve the dashboard [on]
-  POSTERN_SMTP_LISTEN, POSTERN_SMTPS_LISTEN  of the SMTP gateway: ports that the dashboard tells
-  POSTERN_INBOX_HOSTS              further host names the inbox answers to, by comma [none]
-  POSTERN_TRUSTED_PROXIES          CIDR list whose X-Forwarded-For is believed [none]
-  POSTERN_REST_CORS_ORIGINS        origins whose pages may call the API, by comma [none]
-  POSTERN_REST_CONCURRENCY_MAX     requests under way before new ones get 503 [1024]
-  POSTERN_REST_CONNECTIONS_MAX     open connections before new ones wait [4096]
-  POSTERN_REST_WATCHERS_MAX        open event streams before new ones get 503 [256]
-  POSTERN_REST_HEADER_TIMEOUT      longest time for the head of a request [15s]
-  POSTERN_REST_DRAIN_TIMEOUT       longest time to finish requests when stopping [30s]
-  POSTERN_REST_X_RATELIMIT         answers of /v1 have the older X-RateLimit fields as well [on]
-  POSTERN_LEGACY_AMS_BAN           /api/v1 refuses sender domains with 'ams' in them [on]
-  POSTERN_LOG                      log filter [info]
-  POSTERN_LOG_FORMAT               text or json [text]
-Limits per caller, time limits and the largest body are live settings of the core: rest.*.";
+use postern_kit::variables;
 
 /// The settings of the REST gateway.
 #[derive(Debug, Clone)]
@@ -66,13 +44,13 @@ pub struct RestConfig {
 }
 
 impl RestConfig {
-    /// Reads the settings; [`HELP`] lists them.
+    /// Reads the settings.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let listen = ListenAddr::from_env(env, "POSTERN_REST_LISTEN", "127.0.0.1:8080")?;
         let count = |name, default| positive(env, name, default);
         let seconds = Duration::from_secs;
         Ok(Self {
-            inbox: env.switch("POSTERN_INBOX", listen.addr.ip().is_loopback())?,
+            inbox: env.switch("POSTERN_INBOX", variables::is_local(env, &listen))?,
             listen,
             dashboard: env.switch("POSTERN_DASHBOARD", true)?,
             smtp_ports: [

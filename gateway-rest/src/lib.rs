@@ -51,7 +51,7 @@ use tower::util::MapRequestLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::decompression::{DecompressionBody, RequestDecompressionLayer};
 
-pub use config::{HELP, RestConfig};
+pub use config::RestConfig;
 
 /// What the handlers share.
 pub(crate) struct App {

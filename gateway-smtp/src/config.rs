@@ -9,31 +9,6 @@ use postern_kit::listen::{ListenAddr, ListenError};
 use postern_kit::tls::CertFiles;
 use tokio::net::TcpListener;
 
-/// The variables, for `--help`.
-pub const HELP: &str = "\
-Environment:
-  POSTERN_SMTP_LISTEN          addresses with STARTTLS, by comma, or off   [127.0.0.1:2587]
-  POSTERN_SMTPS_LISTEN         addresses with implicit TLS, by comma, or off
-                               [127.0.0.1:2465; without a certificate: off]
-  POSTERN_SMTP_SINK_LISTEN     addresses of the plain sink, or off [off; all-in-one: 127.0.0.1:1025]
-  POSTERN_SMTP_TLS_CERT        certificate chain as PEM, watched [all-in-one: made in POSTERN_DATA]
-  POSTERN_SMTP_TLS_KEY         its private key as PEM
-  POSTERN_SMTP_HOSTNAME        our name in the greeting                    [localhost]
-  POSTERN_SMTP_PLAIN_AUTH      AUTH without TLS for clients on loopback    [off]
-  POSTERN_SMTP_TRUSTED_NETWORKS  CIDR list that needs no AUTH              [none]
-  POSTERN_SMTP_TRUSTED_KEY     the API key under which these send
-  POSTERN_SMTP_PROXY_NETWORKS  CIDR list that begins with a PROXY v2 header [none]
-  POSTERN_SMTP_BARE_LINE_ENDS  refuse or normalize bare CR and LF in mail  [refuse]
-  POSTERN_SMTP_CORE_TIMEOUT    longest wait for the core                   [30s]
-  POSTERN_SMTP_DRAIN           longest wait for sessions when stopping     [35s]
-  POSTERN_CORE_URL             the core's gRPC address        [http://127.0.0.1:50051]
-  POSTERN_GATEWAY_TOKEN        secret shared with the core, at least 32 characters (required)
-  REDIS_URL                    limits are shared through this Redis        [unset]
-  POSTERN_REDIS_TIMEOUT        longest wait for Redis                      [200ms]
-  POSTERN_LOG, POSTERN_LOG_FORMAT
-Limits (connections, recipients, sizes, times, failed logins) are live settings: see
-`postern settings list smtp.`";
-
 /// The files of a certificate.
 pub type TlsFiles = CertFiles;
 
@@ -130,7 +105,7 @@ impl std::fmt::Debug for TrustedKey {
 }
 
 impl SmtpConfig {
-    /// Reads the settings; [`HELP`] lists them. There is no sink unless one is asked for.
+    /// Reads the settings. There is no sink unless one is asked for.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let tls = tls(env)?;
         if tls.is_none() {

@@ -30,7 +30,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use config::{Door, HELP, Listening, SmtpConfig, TlsFiles};
+pub use config::{Door, Listening, SmtpConfig, TlsFiles};
 
 use crate::login::Logins;
 use crate::seats::Seats;

@@ -16,6 +16,8 @@ use crate::trace::Trace;
 /// HTTP/2 windows, set on purpose: the protocol's 64 KiB would stop a batch half way.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// A core that does not answer by then is away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The secret that gateways share with the core. Its `Debug` form shows nothing.
 #[derive(Clone)]
@@ -96,7 +98,9 @@ impl CoreClient {
         let endpoint = Endpoint::from_shared(url)
             .map_err(|error| EnvError::new("POSTERN_CORE_URL", error.to_string()))?;
         let token = GatewayToken::new(env.required("POSTERN_GATEWAY_TOKEN")?)?;
-        Ok(Self::new(CoreChannel::Remote(tuned(endpoint).connect_lazy()), token, door))
+        let timeout = env.duration("POSTERN_CORE_CONNECT_TIMEOUT", CONNECT_TIMEOUT)?;
+        let endpoint = tuned(endpoint).connect_timeout(timeout);
+        Ok(Self::new(CoreChannel::Remote(endpoint.connect_lazy()), token, door))
     }
 
     /// A request that carries the caller.
@@ -133,7 +137,7 @@ impl CoreClient {
 pub fn tuned(endpoint: Endpoint) -> Endpoint {
     endpoint
         .tcp_nodelay(true)
-        .connect_timeout(Duration::from_secs(5))
+        .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

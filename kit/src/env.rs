@@ -51,6 +51,11 @@ impl Env {
         self
     }
 
+    /// The names that are set to something.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.vars.keys().map(String::as_str).filter(|name| self.get(name).is_some())
+    }
+
     /// The value; an empty one counts as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())

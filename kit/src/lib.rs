@@ -19,3 +19,4 @@ pub mod presence;
 pub mod net;
 pub mod tls;
 pub mod trace;
+pub mod variables;

@@ -20,14 +20,28 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// `smtp.recipients_max`, and so on. For the core, which tells the gateways.
 pub fn defaults(env: &Env) -> Result<Settings, EnvError> {
     let mut defaults = Settings::default();
+    match read(env, &mut defaults).into_iter().next() {
+        Some(problem) => Err(problem),
+        None => Ok(defaults),
+    }
+}
+
+/// Every variable that gives a default no setting can have.
+pub fn problems(env: &Env) -> Vec<EnvError> {
+    read(env, &mut Settings::default())
+}
+
+fn read(env: &Env, defaults: &mut Settings) -> Vec<EnvError> {
+    let mut problems = Vec::new();
     for definition in settings::ALL {
         let variable = definition.variable();
-        if let Some(text) = env.get(&variable) {
-            let set = defaults.set(definition.name, text);
-            set.map_err(|problem| EnvError::new(&variable, problem))?;
+        if let Some(text) = env.get(&variable)
+            && let Err(problem) = defaults.set(definition.name, text)
+        {
+            problems.push(EnvError::new(&variable, problem));
         }
     }
-    Ok(defaults)
+    problems
 }
 
 /// The settings in force.

@@ -4,16 +4,19 @@ mod credentials;
 mod domains;
 mod mail;
 mod operators;
+mod setup;
 mod webhooks;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use postern_kit::variables;
 
 pub(crate) use credentials::*;
 pub(crate) use domains::*;
 pub(crate) use mail::*;
 pub(crate) use operators::*;
+pub(crate) use setup::*;
 pub(crate) use webhooks::*;
 
 /// Postern sends mail. Without a command it starts everything in one process, for development: the
@@ -29,15 +32,28 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Starts everything in one process (the default).
+    #[command(after_help = variables::help(variables::Role::Up))]
     Up,
     /// Starts the core alone.
+    #[command(after_help = variables::help(variables::Role::Core))]
     Core,
     /// Starts the REST gateway alone; the core is at POSTERN_CORE_URL.
+    #[command(after_help = variables::help(variables::Role::Rest))]
     Rest,
     /// Starts the SMTP gateway alone; the core is at POSTERN_CORE_URL.
+    #[command(after_help = variables::help(variables::Role::Smtp))]
     Smtp,
     /// Starts the tracking edge alone; the core is at POSTERN_CORE_URL.
+    #[command(after_help = variables::help(variables::Role::Tracker))]
     Tracker,
+    /// Writes a `.env` with generated secrets for production; adds what is missing, changes nothing.
+    Init(Init),
+    /// Backs up the embedded store with secrets and journal, also while the server runs.
+    Backup(Backup),
+    /// Puts a backup into the data folder; the server must not run.
+    Restore(Restore),
+    /// Shows what this environment would start, secrets masked, and everything that is wrong with it.
+    Config(Config),
     /// Sends a mail.
     Send(Send),
     /// Shows what became of a message.
@@ -83,6 +99,8 @@ pub(crate) enum Command {
     /// Takes over links that the old system wrote into mail already sent.
     #[command(subcommand)]
     LegacyLinks(LegacyLinks),
+    /// Takes over what the old system's database keeps; may be run again.
+    ImportOld(ImportOld),
     /// Takes over files of the old system.
     #[command(subcommand)]
     Import(Import),

@@ -3,6 +3,8 @@
 //! It holds no state of its own; a crash is a crash of the role it runs.
 
 mod cli;
+mod backup;
+mod import_old;
 mod up;
 mod secrets;
 mod roles;

@@ -16,6 +16,16 @@ pub(crate) fn line(text: &str) {
     let _gone = writeln!(std::io::stdout().lock(), "{text}");
 }
 
+/// Prints text that ends its own lines.
+pub(crate) fn text(text: &str) {
+    octets(text.as_bytes());
+}
+
+/// Says on standard error what is wrong.
+pub(crate) fn complain(text: &str) {
+    let _gone = writeln!(std::io::stderr().lock(), "postern: {text}");
+}
+
 /// Prints octets as they are.
 pub(crate) fn octets(octets: &[u8]) {
     let _gone = std::io::stdout().lock().write_all(octets);

@@ -8,18 +8,20 @@ use postern_gateway_smtp::{Gateway, SmtpConfig};
 use postern_kit::core_client::CoreClient;
 use postern_kit::env::Env;
 use postern_kit::limits::Limiter;
+use postern_kit::variables::{self, Role};
 use postern_kit::{open_files, shutdown, telemetry};
 use postern_proto::settings::Settings;
 use postern_tracker_edge::{Edge, TrackerConfig};
 
 /// Behind `--help`.
 pub(crate) const HELP: &str = "\
-`postern core --help` and so on name the commands; their environment variables are
-listed in docs/CONFIGURATION.md. Without any, everything binds to loopback, keeps its data in ./data
+`postern up --help`, `postern core --help` and so on list the environment variables that
+each reads; `postern config` shows what holds. Without any, everything binds to loopback, keeps its data in ./data
 and catches all mail in the local inbox.";
 
 /// The core alone.
 pub(crate) async fn core(env: &Env) -> anyhow::Result<()> {
+    variables::check(env, Role::Core)?;
     telemetry::init(env)?;
     let config = CoreConfig::from_env(env)?;
     let listener = config.listen.bind().await?;
@@ -42,6 +44,7 @@ pub(crate) async fn core(env: &Env) -> anyhow::Result<()> {
 
 /// The REST gateway alone.
 pub(crate) async fn rest(env: &Env) -> anyhow::Result<()> {
+    variables::check(env, Role::Rest)?;
     telemetry::init(env)?;
     let config = RestConfig::from_env(env)?;
     let core = CoreClient::from_env(env, "rest")?;
@@ -54,6 +57,7 @@ pub(crate) async fn rest(env: &Env) -> anyhow::Result<()> {
 
 /// The SMTP gateway alone.
 pub(crate) async fn smtp(env: &Env) -> anyhow::Result<()> {
+    variables::check(env, Role::Smtp)?;
     telemetry::init(env)?;
     open_files::raise_limit();
     let config = SmtpConfig::from_env(env)?;
@@ -66,6 +70,7 @@ pub(crate) async fn smtp(env: &Env) -> anyhow::Result<()> {
 
 /// The tracking edge alone.
 pub(crate) async fn tracker(env: &Env) -> anyhow::Result<()> {
+    variables::check(env, Role::Tracker)?;
     telemetry::init(env)?;
     open_files::raise_limit();
     let config = TrackerConfig::from_env(env)?;

@@ -12,6 +12,7 @@ use postern_gateway_smtp::{Door, Gateway, SmtpConfig};
 use postern_kit::core_client::{CoreClient, GatewayToken};
 use postern_kit::env::Env;
 use postern_kit::limits::Limiter;
+use postern_kit::variables::{self, Role};
 use postern_kit::{open_files, shutdown, telemetry, tls};
 use postern_tracker_edge::{Edge, TrackerConfig};
 use tokio_util::sync::CancellationToken;
@@ -21,21 +22,25 @@ use crate::{output, secrets};
 /// Where the local inbox listens as a plain sink, for people who expect one there.
 const SINK: &str = "127.0.0.1:1025";
 
+/// What a core takes at most to stop after its attempts have ended.
+const AFTER_DRAIN: Duration = Duration::from_secs(35);
+
 /// Starts everything and runs until SIGTERM or SIGINT.
 pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
+    variables::check(&env, Role::Up)?;
     telemetry::init(&env)?;
     open_files::raise_limit();
     let data = PathBuf::from(env.text("POSTERN_DATA", "./data"));
     let env = with_secrets(env, &data)?;
     let tracker_config = TrackerConfig::from_env(&env)?;
-    // Ports first: a taken one is the likeliest mistake, and nothing has to be undone.
-    let tracker = tracker_config.listen.bind().await?;
     let mut core_config = CoreConfig::from_env(&env)?;
+    let rest_config = RestConfig::from_env(&env)?;
+    let smtp_config = smtp_config(&env, &core_config, &data)?;
+    // Ports before the store: a taken one is the likeliest mistake, and nothing has to be undone.
+    let tracker = tracker_config.listen.bind().await?;
     if env.get("POSTERN_TRACKING_URL").is_none() {
         core_config.lead_links_to(format!("http://{}", tracker.local_addr()?));
     }
-    let rest_config = RestConfig::from_env(&env)?;
-    let smtp_config = smtp_config(&env, &core_config, &data)?;
     let grpc = core_config.listen.bind().await?;
     let rest = rest_config.listen.bind().await?;
     let smtp = smtp_config.listening.bind().await?;
@@ -52,6 +57,7 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
     for (door, listener) in &smtp {
         welcome.smtp.push((*door, listener.local_addr()?));
     }
+    let deadline = core_config.drain + AFTER_DRAIN;
     let settings = core_config.settings.clone();
     let core = Core::build(core_config).await?;
     if let Some(secret) = core.first_key().await? {
@@ -77,7 +83,6 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
         edge.serve(tracker, stop)
     );
     gateways_closed.cancel();
-    let deadline = Duration::from_secs(60);
     tokio::time::timeout(deadline, core)
         .await
         .context("the core did not stop in time")??

@@ -12,6 +12,7 @@ pub mod dns;
 pub mod postgres;
 pub mod proxy;
 pub mod role;
+pub mod command;
 pub mod smtp_client;
 pub mod ams;
 pub mod hook_receiver;

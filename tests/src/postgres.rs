@@ -46,3 +46,39 @@ impl Schema {
         format!("{}@{host}/{}", self.login, self.database)
     }
 }
+
+/// A database of a test's own in the same server.
+#[derive(Debug)]
+pub struct Database {
+    /// Its name.
+    pub name: String,
+    /// Its url.
+    pub url: String,
+}
+
+impl Database {
+    /// Makes an empty one.
+    pub async fn make(name: &str) -> anyhow::Result<Self> {
+        let env = Env::process();
+        let server = env
+            .get("POSTERN_TEST_DATABASE_URL")
+            .context("no POSTERN_TEST_DATABASE_URL; run this under tests/with-postgres")?;
+        let (start, _) = server.rsplit_once('/').context("the URL has no database")?;
+        let name = format!("e2e_{name}_{}", std::process::id());
+        let client = connect(server).await?;
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await?;
+        Ok(Self { url: format!("{start}/{name}"), name })
+    }
+
+    /// A connection to it.
+    pub async fn client(&self) -> anyhow::Result<tokio_postgres::Client> {
+        connect(&self.url).await
+    }
+}
+
+async fn connect(url: &str) -> anyhow::Result<tokio_postgres::Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    // It ends with the client.
+    tokio::spawn(connection);
+    Ok(client)
+}

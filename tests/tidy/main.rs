@@ -4,6 +4,7 @@
 mod functions;
 mod manifests;
 mod settings;
+mod variables;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -156,4 +157,9 @@ fn crates_depend_on_what_the_law_allows() {
 #[test]
 fn every_setting_is_used_and_described() {
     none(&settings::breaches(&root(), &sources()));
+}
+
+#[test]
+fn every_variable_is_read_and_described() {
+    none(&variables::breaches(&root(), &sources()));
 }

@@ -10,26 +10,6 @@ use postern_kit::listen::ListenAddr;
 use postern_kit::tls::CertFiles;
 use postern_proto::link::Keys;
 
-/// The variables, for `--help`.
-pub const HELP: &str = "\
-Environment:
-  POSTERN_TRACKER_LISTEN          address to listen on                     [127.0.0.1:8081]
-  POSTERN_TRACKING_KEYS           keys of the links, as the core has them: 1:<64 hex digits>,…
-                                  (required; all-in-one: made in POSTERN_DATA)
-  POSTERN_TRACKER_DATA            folder of the journal, one for each edge [./data/tracker]
-  POSTERN_TRACKER_TLS_CERTS       certificate chains as PEM, by comma, watched; the one that fits
-                                  the name asked for is shown               [none: plain HTTP]
-  POSTERN_TRACKER_TLS_KEYS        their private keys, in the same order
-  POSTERN_TRUSTED_PROXIES         CIDR list whose X-Forwarded-For is believed [none]
-  POSTERN_TRACKER_CONNECTIONS_MAX open connections before new ones wait    [8192]
-  POSTERN_TRACKER_HEADER_TIMEOUT  longest time for the head of a request   [15s]
-  POSTERN_TRACKER_CORE_TIMEOUT    longest wait for the core                [5s]
-  POSTERN_TRACKER_DRAIN_TIMEOUT   longest time to finish requests when stopping [10s]
-  POSTERN_CORE_URL                the core's gRPC address     [http://127.0.0.1:50051]
-  POSTERN_GATEWAY_TOKEN           secret shared with the core, at least 32 characters (required)
-  POSTERN_LOG, POSTERN_LOG_FORMAT
-Limits and the journal's size and syncs are live settings: see `postern settings list tracking.`";
-
 /// The settings of the edge.
 #[derive(Debug, Clone)]
 pub struct TrackerConfig {
@@ -47,6 +27,8 @@ pub struct TrackerConfig {
     pub connections_max: usize,
     /// The longest time for the head of a request.
     pub header_timeout: Duration,
+    /// The longest time for the answer to a request.
+    pub request_timeout: Duration,
     /// The longest wait for the core.
     pub core_timeout: Duration,
     /// The longest time to finish when stopping.
@@ -54,7 +36,7 @@ pub struct TrackerConfig {
 }
 
 impl TrackerConfig {
-    /// Reads the settings; [`HELP`] lists them.
+    /// Reads the settings.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let name = "POSTERN_TRACKING_KEYS";
         let keys = env
@@ -70,6 +52,8 @@ impl TrackerConfig {
             connections_max: env.parsed("POSTERN_TRACKER_CONNECTIONS_MAX", 8192)?,
             header_timeout: env
                 .duration("POSTERN_TRACKER_HEADER_TIMEOUT", Duration::from_secs(15))?,
+            request_timeout: env
+                .duration("POSTERN_TRACKER_REQUEST_TIMEOUT", Duration::from_secs(20))?,
             core_timeout: env.duration("POSTERN_TRACKER_CORE_TIMEOUT", Duration::from_secs(5))?,
             drain_timeout: env
                 .duration("POSTERN_TRACKER_DRAIN_TIMEOUT", Duration::from_secs(10))?,

@@ -34,7 +34,7 @@ use postern_kit::tls::CertStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{HELP, TrackerConfig};
+pub use config::TrackerConfig;
 
 use crate::journal::{Journal, Reader};
 use crate::limits::Limits;

@@ -3,18 +3,20 @@
 use clap::Parser;
 use postern_kit::core_client::CoreClient;
 use postern_kit::env::Env;
+use postern_kit::variables::{self, Role};
 use postern_kit::{open_files, shutdown, telemetry};
-use postern_tracker_edge::{Edge, HELP, TrackerConfig};
+use postern_tracker_edge::{Edge, TrackerConfig};
 
 /// Tracking edge of Postern: answers recipients' opens, clicks and unsubscribes.
 #[derive(Debug, Parser)]
-#[command(version, after_help = HELP)]
+#[command(version, after_help = variables::help(Role::Tracker))]
 struct Args {}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let Args {} = Args::parse();
     let env = Env::process();
+    variables::check(&env, Role::Tracker)?;
     telemetry::init(&env)?;
     open_files::raise_limit();
     let config = TrackerConfig::from_env(&env)?;

@@ -23,8 +23,6 @@ use crate::visitor::client_ip;
 
 /// The longest body: a form with a few short fields.
 const BODY_OCTETS_MAX: usize = 16 << 10;
-/// The longest time for one request; the core is waited for in it.
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(20);
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves until `stop`, then drains.
@@ -66,7 +64,7 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request<Body>, next: Ne
     if let Err(wait) = app.limits.take(&request, &app.live.now()) {
         return pages::too_many(wait);
     }
-    match tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await {
+    match tokio::time::timeout(app.config.request_timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => pages::took_too_long(),
     }

@@ -14,8 +14,6 @@ use uuid::Uuid;
 use super::pin::{self, Fingerprint};
 use crate::outgoing;
 
-/// AMS works on one command at a time.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer that is read: `getMailings` tells of all of them.
 const ANSWER_OCTETS_MAX: usize = 16 << 20;
 /// Characters of an error that are kept.
@@ -24,6 +22,7 @@ const PROBLEM_CHARS_MAX: usize = 300;
 const URL: &str = "POSTERN_AMS_URL";
 const KEY: &str = "POSTERN_AMS_KEY";
 const PIN: &str = "POSTERN_AMS_CERT_SHA256";
+const TIMEOUT: &str = "POSTERN_AMS_TIMEOUT";
 
 /// Where AMS is and how it knows us.
 #[derive(Clone)]
@@ -31,6 +30,8 @@ pub struct AmsConfig {
     url: Url,
     key: String,
     pin: Option<Fingerprint>,
+    /// One call; AMS works on one command at a time.
+    timeout: Duration,
 }
 
 impl fmt::Debug for AmsConfig {
@@ -40,7 +41,7 @@ impl fmt::Debug for AmsConfig {
 }
 
 impl AmsConfig {
-    /// Reads `POSTERN_AMS_URL`, `POSTERN_AMS_KEY` and `POSTERN_AMS_CERT_SHA256`; none without a url.
+    /// Reads `POSTERN_AMS_URL` and the variables beside it; none without a url.
     pub fn from_env(env: &Env) -> Result<Option<Self>, EnvError> {
         let Some(text) = env.get(URL) else { return Ok(None) };
         let url = Url::parse(text).ok().filter(|url| {
@@ -57,7 +58,8 @@ impl AmsConfig {
         if pin.is_some() && url.scheme() != "https" {
             return Err(EnvError::new(PIN, format!("is of no use: {URL} is not https")));
         }
-        Ok(Some(Self { url, key: env.required(KEY)?.to_owned(), pin }))
+        let timeout = env.duration(TIMEOUT, Duration::from_secs(30))?;
+        Ok(Some(Self { url, key: env.required(KEY)?.to_owned(), pin, timeout }))
     }
 }
 
@@ -88,7 +90,7 @@ impl Ams {
     /// A client; connects when it is used.
     pub fn new(config: AmsConfig) -> Result<Self, AmsError> {
         let wrong = |error: &dyn fmt::Display| AmsError::Unreachable(error.to_string());
-        let mut builder = outgoing::builder().timeout(TIMEOUT).user_agent("Postern-AMS/1");
+        let mut builder = outgoing::builder().timeout(config.timeout).user_agent("Postern-AMS/1");
         if let Some(fingerprint) = config.pin {
             let tls = pin::client(fingerprint).map_err(|error| wrong(&error))?;
             builder = builder.tls_backend_preconfigured(tls);
@@ -162,6 +164,7 @@ mod tests {
         assert!(!format!("{config:?}").contains("secret"));
         for (pairs, named) in [
             (vec![url], KEY),
+            (vec![url, key, (TIMEOUT, "soon")], TIMEOUT),
             (vec![(URL, "ams.test"), key], URL),
             (vec![(URL, "https://me:pw@ams.test/"), key], URL),
             (vec![url, key, (PIN, "ab")], PIN),

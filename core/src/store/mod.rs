@@ -47,6 +47,7 @@ pub mod inbox;
 pub mod group;
 pub mod embedded;
 pub mod postgres;
+pub mod old_system;
 #[cfg(test)]
 pub(crate) mod conformance;
 

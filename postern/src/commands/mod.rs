@@ -1,5 +1,8 @@
 //! What each command does.
 
+mod backup;
+mod config;
+mod init;
 mod send;
 mod status;
 mod watch;
@@ -20,6 +23,7 @@ mod legacy_links;
 mod wishes;
 mod time;
 mod import;
+mod import_old;
 mod json;
 
 use std::process::ExitCode;
@@ -37,6 +41,10 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         Some(Command::Rest) => roles::rest(&env).await?,
         Some(Command::Smtp) => roles::smtp(&env).await?,
         Some(Command::Tracker) => roles::tracker(&env).await?,
+        Some(Command::Config(args)) => return Ok(config::config(&args, &env)),
+        Some(Command::Init(args)) => init::init(&args)?,
+        Some(Command::Backup(args)) => return backup::backup(&args, &env),
+        Some(Command::Restore(args)) => return Ok(backup::restore(&args, &env)),
         Some(Command::Send(args)) => send::send(args, &env).await?,
         Some(Command::Status(args)) => status::status(&args, &env).await?,
         Some(Command::Watch(args)) => watch::watch(args, &env).await?,
@@ -57,6 +65,7 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         Some(Command::Operators(command)) => operators::operators(command, &env).await?,
         Some(Command::Audit(command)) => audit::audit(command, &env).await?,
         Some(Command::LegacyLinks(command)) => legacy_links::legacy_links(command, &env).await?,
+        Some(Command::ImportOld(args)) => return import_old::import_old(&args, &env).await,
         Some(Command::Import(command)) => import::import(command, &env).await?,
     }
     Ok(ExitCode::SUCCESS)

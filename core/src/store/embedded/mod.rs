@@ -4,6 +4,7 @@
 //! transaction and syncs once. A crash loses only what no caller was told of.
 
 mod open;
+mod snapshot;
 mod writer;
 mod database;
 mod intake;
@@ -12,4 +13,5 @@ mod tracking;
 mod reports;
 mod error;
 
-pub use open::{Embedded, OpenError};
+pub use open::{Embedded, LOCK, OpenError, RESTORING};
+pub use snapshot::{FILE, SnapshotError, copy, newest_schema, verify};

@@ -10,10 +10,14 @@ use tokio::sync::{Semaphore, watch};
 use super::super::{Error, Stores};
 use super::writer::Writer;
 
-mod migrations {
+pub(super) mod migrations {
     refinery::embed_migrations!("migrations/embedded");
 }
 
+/// Held by whoever has the store open, or exchanges it.
+pub const LOCK: &str = "postern.lock";
+/// Lies in the data folder while a restore exchanges what is in it.
+pub const RESTORING: &str = "restoring";
 /// How many reads may run at once.
 const READERS: usize = 4;
 
@@ -34,6 +38,11 @@ pub enum OpenError {
         /// The lock file.
         path: PathBuf,
     },
+    /// A restore was cut off in the middle.
+    #[error(
+        "a restore into {0} did not come to its end; do it again: postern restore FILE --replace"
+    )]
+    Restoring(PathBuf),
     /// SQLite refused.
     #[error("cannot open the store: {0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -60,7 +69,7 @@ impl Embedded {
             move |source| OpenError::Io { path, source }
         };
         std::fs::create_dir_all(folder).map_err(io(folder))?;
-        let lock_path = folder.join("postern.lock");
+        let lock_path = folder.join(LOCK);
         let lock = File::create(&lock_path).map_err(io(&lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -68,6 +77,9 @@ impl Embedded {
             Err(TryLockError::Error(source)) => {
                 return Err(OpenError::Io { path: lock_path, source });
             }
+        }
+        if folder.join(RESTORING).exists() {
+            return Err(OpenError::Restoring(folder.to_owned()));
         }
         let path = folder.join("postern.db");
         let mut connection = Connection::open(&path)?;

@@ -14,4 +14,5 @@ mod tracking;
 mod reports;
 mod error;
 
+pub(in crate::store) use pool::client_tls;
 pub use pool::{OpenError, Postgres, PostgresConfig};

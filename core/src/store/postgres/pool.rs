@@ -126,6 +126,20 @@ impl Postgres {
     }
 }
 
+/// Trusts what browsers and the system trust.
+pub(in crate::store) fn client_tls() -> Result<rustls::ClientConfig, rustls::Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    // A certificate of the system that cannot be read is simply not trusted.
+    let (_added, _unreadable) =
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
 fn pool(config: &PostgresConfig) -> Result<Pool, OpenError> {
     let mut parsed: tokio_postgres::Config = config
         .url
@@ -139,17 +153,7 @@ fn pool(config: &PostgresConfig) -> Result<Pool, OpenError> {
     if !config.schema.is_empty() {
         parsed.options(format!("-c search_path={}", config.schema));
     }
-    let mut roots = rustls::RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    // A certificate of the system that cannot be read is simply not trusted.
-    let (_added, _unreadable) =
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| OpenError::Url(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls = client_tls().map_err(|error| OpenError::Url(error.to_string()))?;
     let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = Manager::from_config(parsed, MakeRustlsConnect::new(tls), recycle);
     Pool::builder(manager)
