@@ -43,7 +43,7 @@ use crate::rpc::system::Facts;
 use crate::rpc::{Context, server};
 use crate::store::embedded::{self, Embedded};
 use crate::store::postgres::{self, Postgres};
-use crate::store::{self, Stores};
+use crate::store::{self, Replicated, Stores};
 use crate::transport::{self, Postal};
 use crate::uses::Uses;
 use crate::worker::keeper::{Keeper, NODE_TTL};
@@ -85,6 +85,7 @@ pub struct Core {
     notifying: Notifying,
     notices: Notices,
     postal: Option<Arc<Postal>>,
+    replica: Option<Arc<Replicated>>,
     config: CoreConfig,
 }
 
@@ -141,6 +142,7 @@ impl Core {
             tracking: stores.tracking.clone(),
             hook,
             db: stores.db.clone(),
+            reads: stores.reads.clone(),
             checker: Checker::default(),
             logins: Logins::new(config.limiter.clone()),
             domain_checker: Arc::new(domain_checker(&config)?),
@@ -150,11 +152,23 @@ impl Core {
         };
         let notices = notices(&context, &config);
         let (notifying, posting) = Notifying::new(&context, &config, node)?;
-        let facts = facts(&context, &config, postal.as_deref());
+        let facts = facts(&context, &config, postal.as_deref(), stores.replica.clone());
         let (services, health) =
             server::services(context.clone(), posting, facts, config.limiter.clone()).await?;
         let worker = Worker::new(Arc::new(lab), node, loop_ends);
-        Ok(Self { context, services, health, worker, keeper, postal, notifying, notices, config })
+        let replica = stores.replica;
+        Ok(Self {
+            context,
+            services,
+            health,
+            worker,
+            keeper,
+            postal,
+            notifying,
+            notices,
+            replica,
+            config,
+        })
     }
 
     /// Where mail goes, in words.
@@ -173,8 +187,21 @@ impl Core {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { context, services, health, worker, keeper, postal, notifying, notices, config } =
-            self;
+        let Self {
+            context,
+            services,
+            health,
+            worker,
+            keeper,
+            postal,
+            notifying,
+            notices,
+            replica,
+            config,
+        } = self;
+        if let Some(replica) = replica {
+            tokio::spawn(replica.follow(stop.clone()));
+        }
         let noticing = tokio::spawn(notices.run(stop.clone()));
         let notifying = tokio::spawn(notifying.run(stop.clone()));
         let follower = context.directory.clone();
@@ -271,7 +298,12 @@ fn notices(context: &Context, config: &CoreConfig) -> Notices {
     }
 }
 
-fn facts(context: &Context, config: &CoreConfig, postal: Option<&Postal>) -> Facts {
+fn facts(
+    context: &Context,
+    config: &CoreConfig,
+    postal: Option<&Postal>,
+    replica: Option<Arc<Replicated>>,
+) -> Facts {
     Facts {
         store: match config.store {
             StoreConfig::Embedded(_) => "sqlite",
@@ -280,6 +312,7 @@ fn facts(context: &Context, config: &CoreConfig, postal: Option<&Postal>) -> Fac
         start_ms: context.clock.now_ms(),
         has_ams: config.ams.is_some(),
         postal: postal.map(Postal::condition),
+        replica,
     }
 }
 

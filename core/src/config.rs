@@ -21,7 +21,7 @@ use crate::notice::NoticeConfig;
 use crate::operator::PASSWORD_MIN;
 use crate::postal::config::PostalConfig;
 use crate::queue::schedule::RetryPolicy;
-use crate::store::postgres::PostgresConfig;
+use crate::store::postgres::{PostgresConfig, ReplicaConfig};
 use crate::track::Tracker;
 use crate::transport::{TransportChoice, TransportConfig};
 
@@ -216,7 +216,14 @@ fn store(env: &Env) -> Result<StoreConfig, EnvError> {
         schema: env.text("POSTERN_DATABASE_SCHEMA", ""),
         connections: env.parsed("POSTERN_DATABASE_CONNECTIONS", 16)?,
         timeout: env.duration("POSTERN_DATABASE_TIMEOUT", Duration::from_secs(5))?,
+        replica: replica(env)?,
     }))
+}
+
+fn replica(env: &Env) -> Result<Option<ReplicaConfig>, EnvError> {
+    let lag_max = env.duration("POSTERN_REPLICA_LAG_MAX", Duration::from_secs(5))?;
+    let url = env.get("DATABASE_REPLICA_URL").map(str::to_owned);
+    Ok(url.map(|url| ReplicaConfig { url, lag_max }))
 }
 
 fn delays(env: &Env) -> Result<Vec<Duration>, EnvError> {

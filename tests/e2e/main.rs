@@ -9,6 +9,7 @@
 
 mod idempotency;
 mod relay;
+mod replication;
 mod retries;
 mod suppression;
 mod crash;

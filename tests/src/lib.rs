@@ -10,6 +10,7 @@ pub mod peer;
 pub mod smtp_receiver;
 pub mod dns;
 pub mod postgres;
+pub mod cluster;
 pub mod proxy;
 pub mod role;
 pub mod command;

@@ -34,7 +34,8 @@ impl AuditService for Audit {
         let bound = format!("audit {filter:?}");
         let cursor = pages.cursor("page_token", bound.as_bytes(), &request.page_token)?;
         filter.before = cursor.and_then(|cursor| cursor.parse().ok());
-        let mut list = audit::list(&*self.0.db, &filter, size + 1).await.map_err(Failure::from)?;
+        let mut list =
+            audit::list(&*self.0.reads, &filter, size + 1).await.map_err(Failure::from)?;
         let next_page_token =
             pages.cut(&mut list, size, bound.as_bytes(), |last| last.id.to_string());
         let entries = list.into_iter().map(shown).collect();

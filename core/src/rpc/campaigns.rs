@@ -86,7 +86,7 @@ impl CampaignService for Campaigns {
         let binding = unpaged.encode_to_vec();
         let after = pages.cursor("page_token", &binding, &request.page_token)?;
         let after = after.unwrap_or_default();
-        let counted = campaigns::counts(&*self.0.db, since_ms, until_ms, &after, size + 1).await;
+        let counted = campaigns::counts(&*self.0.reads, since_ms, until_ms, &after, size + 1).await;
         let snapshot = self.0.directory.now();
         let mut campaigns: Vec<v1::Campaign> = Vec::new();
         for (campaign_id, counter, count) in counted.map_err(Failure::from)? {

@@ -35,7 +35,7 @@ pub(super) async fn list(
     let cursor = context.pages.cursor("page_token", &binding, &request.page_token)?;
     let before = cursor.and_then(|cursor| cursor.parse().ok());
     let window = Window { since_ms, before, campaign_id: &request.campaign_id };
-    let mut seen = errors::seen(&*context.db, window).await?;
+    let mut seen = errors::seen(&*context.reads, window).await?;
     let partial = seen.len() > SEEN_MAX;
     seen.truncate(SEEN_MAX);
     let oldest = seen.last().map(|one| one.sequence);
@@ -50,7 +50,7 @@ pub(super) async fn list(
         Some(last) if seen.len() > size => Some(*last),
         _ => oldest.filter(|_| partial),
     };
-    let rows = errors::events(&*context.db, &shown).await?;
+    let rows = errors::events(&*context.reads, &shown).await?;
     Ok(v1::ListErrorsResponse {
         categories: counted(&seen, |one| category(one.kind, &one.reason)),
         destinations: counted(&seen, |one| &one.domain),

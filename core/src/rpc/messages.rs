@@ -203,7 +203,7 @@ async fn list(
         since_ms: convert::time("since", request.since)?,
         until_ms: convert::time("until", request.until)?,
     };
-    let (found, complete) = messages::list(&*context.db, &filter, before, size + 1).await?;
+    let (found, complete) = messages::list(&*context.reads, &filter, before, size + 1).await?;
     let mut messages: Vec<_> =
         found.into_iter().map(|(row, list)| convert::message(row, list)).collect();
     messages.iter_mut().for_each(|message| explain(context, message));

@@ -77,6 +77,8 @@ pub struct Context {
     pub hook: Arc<Hook>,
     /// Everything else that is stored.
     pub db: Arc<dyn Database>,
+    /// The same for reads that may be a moment old, see [`crate::store::replica`].
+    pub reads: Arc<dyn Database>,
     /// Password checks of gateways.
     pub checker: Checker,
     /// How often somebody tried to log in to the dashboard.

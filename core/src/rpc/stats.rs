@@ -77,7 +77,7 @@ async fn query(
     request: v1::QueryStatsRequest,
 ) -> Result<v1::QueryStatsResponse, Failure> {
     let (since_ms, until_ms) = range(context, request.since, request.until, DAY_MS)?;
-    let counted = ledger::stats(&*context.db, since_ms, until_ms, &request.campaign_id).await?;
+    let counted = ledger::stats(&*context.reads, since_ms, until_ms, &request.campaign_id).await?;
     let mut total = v1::Counts::default();
     let mut buckets: Vec<v1::StatsBucket> = Vec::new();
     for count in counted {

@@ -1,5 +1,6 @@
 //! `SystemService`: asks the parts how they are, and hears of gateways.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use postern_proto::reason::Reason;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use crate::breaker::Condition;
 use crate::store::gateways::{self, Gateway};
-use crate::store::nodes;
+use crate::store::{Replicated, nodes};
 use crate::worker::keeper::NODE_TTL;
 
 use super::Context;
@@ -28,6 +29,8 @@ pub struct Facts {
     pub has_ams: bool,
     /// How the way to Postal is; none without it.
     pub postal: Option<tokio::sync::watch::Receiver<Condition>>,
+    /// Where lists are read; none where there is no replica.
+    pub replica: Option<Arc<Replicated>>,
 }
 
 /// The service.
@@ -126,6 +129,18 @@ impl System {
             Some(part("node", condition, format!("core {}, {heard}", node.id)))
         }));
         parts.extend(self.gateways(now_ms).await?);
+        if let Some(replica) = &self.facts.replica {
+            parts.push(match replica.lag() {
+                Some(lag) if replica.is_fresh() => {
+                    part("store.replica", Up, format!("{} ms behind", lag.as_millis()))
+                }
+                Some(lag) => {
+                    let text = format!("{} s behind; the primary is read", lag.as_secs());
+                    part("store.replica", Degraded, text)
+                }
+                None => part("store.replica", Down, "the primary is read".to_owned()),
+            });
+        }
         if let Some(postal) = &self.facts.postal {
             let (condition, detail) = match *postal.borrow() {
                 Condition::Closed => (Up, "calls go through"),

@@ -44,6 +44,7 @@ pub mod webhooks;
 pub mod webhook_deliveries;
 pub mod webhook_attempts;
 pub mod inbox;
+pub mod replica;
 pub mod group;
 pub mod embedded;
 pub mod postgres;
@@ -57,6 +58,7 @@ pub use db::Database;
 pub use error::Error;
 pub use intake::Intake;
 pub use queue::Queue;
+pub use replica::Replicated;
 pub use reports::Reports;
 pub use tracking::Tracking;
 
@@ -73,4 +75,8 @@ pub struct Stores {
     pub reports: Arc<dyn Reports>,
     /// Everything else.
     pub db: Arc<dyn Database>,
+    /// The same for reads that may be a moment old: lists, searches, statistics.
+    pub reads: Arc<dyn Database>,
+    /// What those go to, where there is a replica.
+    pub replica: Option<Arc<Replicated>>,
 }

@@ -145,9 +145,10 @@ fn url(name: &str, text: &str) -> Option<String> {
         {
             Some("sends a key in clear through a public network; use https or a private one".into())
         }
-        "DATABASE_URL" | "REDIS_URL" | "POSTERN_RELAY_URL" => {
+        "DATABASE_URL" | "DATABASE_REPLICA_URL" | "REDIS_URL" | "POSTERN_RELAY_URL" => {
             let password = password.filter(|password| !password.is_empty())?;
-            let short = name == "DATABASE_URL" && password.chars().count() < PASSWORD_CHARS_MIN;
+            let short =
+                name.starts_with("DATABASE_") && password.chars().count() < PASSWORD_CHARS_MIN;
             if is_placeholder(&password) || short {
                 return Some("has an example or short password; give the server a real one".into());
             }

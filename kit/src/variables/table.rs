@@ -53,6 +53,10 @@ variables! {
         "pool size";
     "POSTERN_DATABASE_TIMEOUT", Time, "5s", CORE, required by NONE,
         "wait for a connection before answering 503";
+    "DATABASE_REPLICA_URL", Url, "", CORE, required by NONE,
+        "streaming replica of that PostgreSQL: lists, searches and statistics are read there while it is fresh enough, and from the primary otherwise";
+    "POSTERN_REPLICA_LAG_MAX", Time, "5s", CORE, required by NONE,
+        "how far behind the replica may be";
     "POSTERN_GATEWAY_TOKEN", Secret, "made by the all-in-one", SERVING, required by SERVING,
         "secret shared by core and gateways, at least 32 visible characters";
     "POSTERN_CORE_URL", Url, "http://127.0.0.1:50051", GATEWAYS, required by NONE,

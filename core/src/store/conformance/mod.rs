@@ -56,6 +56,7 @@ pub(crate) async fn in_schema(test: impl AsyncFnOnce(PostgresConfig)) {
         schema: schema.clone(),
         connections: 8,
         timeout: Duration::from_secs(20),
+        replica: None,
     };
     test(config).await;
     client.batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).await.unwrap();

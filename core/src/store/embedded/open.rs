@@ -98,7 +98,8 @@ impl Embedded {
         });
         let (intake, queue) = (store.clone(), store.clone());
         let (tracking, reports) = (store.clone(), store.clone());
-        Ok(Stores { intake, queue, tracking, reports, db: store })
+        let reads = store.clone();
+        Ok(Stores { intake, queue, tracking, reports, db: store, reads, replica: None })
     }
 
     /// Runs a read on a thread that may block.

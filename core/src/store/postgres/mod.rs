@@ -15,4 +15,4 @@ mod reports;
 mod error;
 
 pub(in crate::store) use pool::client_tls;
-pub use pool::{OpenError, Postgres, PostgresConfig};
+pub use pool::{OpenError, Postgres, PostgresConfig, ReplicaConfig};

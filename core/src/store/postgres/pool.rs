@@ -8,7 +8,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio::sync::watch;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::super::{Error, Stores};
+use super::super::{Database, Error, Replicated, Stores};
 
 mod migrations {
     refinery::embed_migrations!("migrations/postgres");
@@ -33,6 +33,17 @@ pub struct PostgresConfig {
     pub connections: usize,
     /// How long to wait for a connection before saying that the store cannot be reached.
     pub timeout: Duration,
+    /// Where reads may go that may be a moment old.
+    pub replica: Option<ReplicaConfig>,
+}
+
+/// How to reach a streaming replica.
+#[derive(Debug, Clone)]
+pub struct ReplicaConfig {
+    /// `DATABASE_REPLICA_URL`.
+    pub url: String,
+    /// How far it may be behind.
+    pub lag_max: Duration,
 }
 
 /// The store could not be opened.
@@ -67,16 +78,26 @@ pub struct Postgres {
 impl Postgres {
     /// Connects, checks that a commit is durable, and migrates.
     pub async fn open(config: &PostgresConfig) -> Result<Stores, OpenError> {
-        let store = Arc::new(Self {
-            pool: pool(config)?,
-            events: watch::Sender::new(0),
-            shard: AtomicI64::new(0),
-        });
+        let store = Arc::new(Self::over(pool(config, &config.url)?));
         store.check_durable().await?;
         store.migrate().await?;
         let (intake, queue) = (store.clone(), store.clone());
         let (tracking, reports) = (store.clone(), store.clone());
-        Ok(Stores { intake, queue, tracking, reports, db: store })
+        let db: Arc<dyn Database> = store;
+        let replica = config.replica.as_ref().map(|replica| {
+            let other = Arc::new(Self::over(pool(config, &replica.url)?));
+            Ok::<_, OpenError>(Arc::new(Replicated::new(db.clone(), other, replica.lag_max)))
+        });
+        let replica = replica.transpose()?;
+        let reads = match &replica {
+            Some(replica) => replica.clone(),
+            None => db.clone(),
+        };
+        Ok(Stores { intake, queue, tracking, reports, db, reads, replica })
+    }
+
+    fn over(pool: Pool) -> Self {
+        Self { pool, events: watch::Sender::new(0), shard: AtomicI64::new(0) }
     }
 
     /// A connection. Fails with [`Error::Unavailable`] within the configured time.
@@ -140,11 +161,9 @@ pub(in crate::store) fn client_tls() -> Result<rustls::ClientConfig, rustls::Err
         .with_no_client_auth())
 }
 
-fn pool(config: &PostgresConfig) -> Result<Pool, OpenError> {
-    let mut parsed: tokio_postgres::Config = config
-        .url
-        .parse()
-        .map_err(|error: tokio_postgres::Error| OpenError::Url(error.to_string()))?;
+fn pool(config: &PostgresConfig, url: &str) -> Result<Pool, OpenError> {
+    let mut parsed: tokio_postgres::Config =
+        url.parse().map_err(|error: tokio_postgres::Error| OpenError::Url(error.to_string()))?;
     parsed.connect_timeout(config.timeout);
     // A host that vanishes without a word must not hold a call for a quarter of an hour.
     parsed.tcp_user_timeout(PEER_SILENCE_MAX);
