@@ -40,6 +40,7 @@ mod contract;
 mod limits;
 mod config;
 mod backup;
+mod backup_postgres;
 mod import_old;
 mod settings;
 mod settings_peers;

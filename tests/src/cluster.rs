@@ -108,13 +108,31 @@ impl Server {
         self.run_with(self.bin.join(program).to_str().context("a path is UTF-8")?, args, &[])
     }
 
-    /// Runs any program as the server's user, with PostgreSQL's programs in its path.
+    /// Runs any program as the server's user, which must succeed.
     pub fn run_with(
         &self,
         program: &str,
         args: &[&str],
         vars: &[(&str, &str)],
     ) -> anyhow::Result<Output> {
+        let output = self.command(program, args, vars)?.output().context(program.to_owned())?;
+        ensure!(
+            output.status.success(),
+            "{program} {args:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(output)
+    }
+
+    /// A program as the server's user, with PostgreSQL's programs in its path and this server as the
+    /// one they speak to.
+    pub fn command(
+        &self,
+        program: &str,
+        args: &[&str],
+        vars: &[(&str, &str)],
+    ) -> anyhow::Result<Command> {
         let path = format!("{}:{}", self.bin.display(), std::env::var("PATH").unwrap_or_default());
         let mut command = match is_root()? {
             true => {
@@ -124,15 +142,11 @@ impl Server {
             }
             false => Command::new(program),
         };
-        command.args(args).env("PATH", path).envs(vars.iter().copied());
-        let output = command.current_dir("/").output().with_context(|| program.to_owned())?;
-        ensure!(
-            output.status.success(),
-            "{program} {args:?}: {}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(output)
+        command.args(args).env("PATH", path).current_dir("/");
+        command.env("PGHOST", "127.0.0.1").env("PGPORT", self.port.to_string());
+        command.env("PGUSER", "postern").env("PGDATABASE", "postgres");
+        command.envs(vars.iter().copied());
+        Ok(command)
     }
 }
 

@@ -112,6 +112,12 @@ async fn position(db: &Arc<dyn Database>, sql: &str) -> Result<Option<i64>, Erro
     rows.first().map_or(Ok(None), |row| row.int_or_null(0))
 }
 
+impl std::fmt::Debug for Replicated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replicated").field("lag", &self.lag()).finish_non_exhaustive()
+    }
+}
+
 #[async_trait]
 impl Database for Replicated {
     async fn read(&self, statement: Statement) -> Result<Vec<Row>, Error> {
