@@ -225,6 +225,8 @@ variables! {
         "the third";
     "POSTGRES_PASSWORD", Secret, "", COMPOSE, required by COMPOSE,
         "password of the PostgreSQL that `docker-compose.yml` starts";
+    "REPLICATION_PASSWORD", Secret, "", COMPOSE, required by COMPOSE,
+        "password under which the replica and backups stream from PostgreSQL";
     "POSTERN_TLS_DIR", Path, "", COMPOSE, required by COMPOSE,
         "folder of `fullchain.pem` and `privkey.pem` for the SMTP gateway that `docker-compose.yml` starts";
 }
