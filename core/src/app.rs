@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use postern_kit::clock::Clock;
 use postern_kit::in_process::{CoreChannel, Local};
+use postern_kit::ops::Ops;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -30,6 +31,7 @@ use crate::config::{CoreConfig, StoreConfig};
 use crate::directory::Directory;
 use crate::domain;
 use crate::intake::{Intake, quota::Quota};
+use crate::metrics;
 use crate::notice::Notices;
 use crate::outgoing;
 use crate::rpc::auth::Gate;
@@ -111,7 +113,8 @@ impl Core {
         keeper.register().await?;
         let to_postal = |_: &_| Postal::new(&config.postal, directory.clone()).map(Arc::new);
         let postal = config.postal.api.as_ref().map(to_postal).transpose()?;
-        let lab = lab(&config, &stores, &directory, postal.clone(), node, &clock)?;
+        let metrics = loop_ends.0.metrics.clone();
+        let lab = lab(&config, &stores, &directory, postal.clone(), node, &clock, metrics)?;
         let intake = Intake {
             policy: config.policy.clone(),
             directory: directory.clone(),
@@ -163,6 +166,13 @@ impl Core {
     /// The way to this core for gateways in the same process. They have to be done before it stops.
     pub fn channel(&self) -> CoreChannel {
         CoreChannel::Local(Local::new(self.services.clone()))
+    }
+
+    /// Shows how this core is, and what it counts.
+    pub fn observe(&self, ops: &mut Ops) {
+        let Context { intake, queue, clock, .. } = &self.context;
+        let postal = self.postal.as_deref().map(Postal::condition);
+        metrics::observe(ops, &intake.worker.metrics, queue, clock, postal);
     }
 
     /// Serves until `stop`, then drains.

@@ -113,7 +113,8 @@ pub async fn services(
         )));
     let paces = Paces { gate: context.gate.clone(), limiter };
     let settings = context.directory.in_force();
-    let called = routes.routes().into_axum_router().layer(paces).layer(Calls { settings });
+    let metrics = context.intake.worker.metrics.clone();
+    let called = routes.routes().into_axum_router().layer(paces).layer(Calls { settings, metrics });
     Ok((Routes::from(called), reporter))
 }
 
