@@ -10,6 +10,7 @@
 mod idempotency;
 mod relay;
 mod retries;
+mod ops;
 mod suppression;
 mod crash;
 mod mx;
