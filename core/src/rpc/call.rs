@@ -51,6 +51,13 @@ pub(super) struct Calls {
     pub(super) metrics: Arc<Metrics>,
 }
 
+impl Calls {
+    pub(super) fn new(context: &super::Context) -> Self {
+        let metrics = context.intake.worker.metrics.clone();
+        Self { settings: context.directory.in_force(), metrics }
+    }
+}
+
 impl<S> Layer<S> for Calls {
     type Service = Call<S>;
 

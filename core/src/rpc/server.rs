@@ -112,9 +112,7 @@ pub async fn services(
             context.clone(),
         )));
     let paces = Paces { gate: context.gate.clone(), limiter };
-    let settings = context.directory.in_force();
-    let metrics = context.intake.worker.metrics.clone();
-    let called = routes.routes().into_axum_router().layer(paces).layer(Calls { settings, metrics });
+    let called = routes.routes().into_axum_router().layer(paces).layer(Calls::new(&context));
     Ok((Routes::from(called), reporter))
 }
 
