@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use postern_kit::clock::Clock;
 use postern_kit::in_process::{CoreChannel, Local};
+use postern_kit::ops::Ops;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -32,6 +33,7 @@ use crate::config::{CoreConfig, StoreConfig};
 use crate::directory::Directory;
 use crate::domain;
 use crate::intake::{Intake, quota::Quota};
+use crate::metrics;
 use crate::notice::Notices;
 use crate::outgoing;
 use crate::rpc::auth::Gate;
@@ -114,7 +116,8 @@ impl Core {
         keeper.register().await?;
         let to_postal = |_: &_| Postal::new(&config.postal, directory.clone()).map(Arc::new);
         let postal = config.postal.api.as_ref().map(to_postal).transpose()?;
-        let lab = lab(&config, &stores, &directory, postal.clone(), node, &clock)?;
+        let metrics = loop_ends.0.metrics.clone();
+        let lab = lab(&config, &stores, &directory, postal.clone(), node, &clock, metrics)?;
         let intake = Intake {
             policy: config.policy.clone(),
             directory: directory.clone(),
@@ -125,14 +128,7 @@ impl Core {
             node,
             quota: Quota::default(),
         };
-        let gate = Gate {
-            directory: directory.clone(),
-            gateway_token: config.gateway_token.clone(),
-            sessions: Sessions::new(config.gateway_token.reveal()),
-            inbox_open: config.inbox_open,
-            uses,
-            clock: clock.clone(),
-        };
+        let gate = gate(&config, &directory, uses, &clock);
         let hook = Arc::new(hook(&config, &stores, &directory, &clock));
         let context = Context {
             gate: Arc::new(gate),
@@ -179,6 +175,14 @@ impl Core {
     /// The way to this core for gateways in the same process. They have to be done before it stops.
     pub fn channel(&self) -> CoreChannel {
         CoreChannel::Local(Local::new(self.services.clone()))
+    }
+
+    /// Shows how this core is, and what it counts.
+    pub fn observe(&self, ops: &mut Ops) {
+        let Context { intake, queue, clock, .. } = &self.context;
+        let postal = self.postal.as_deref().map(Postal::condition);
+        let replica = self.replica.clone();
+        metrics::observe(ops, &intake.worker.metrics, queue, clock, postal, replica);
     }
 
     /// Serves until `stop`, then drains.
@@ -285,6 +289,17 @@ async fn reap_at_start(keeper: &Keeper, config: &StoreConfig) -> Result<(), stor
         tracing::info!(count = freed, "took up deliveries that were left behind");
     }
     Ok(())
+}
+
+fn gate(config: &CoreConfig, directory: &Arc<Directory>, uses: Arc<Uses>, clock: &Clock) -> Gate {
+    Gate {
+        directory: directory.clone(),
+        gateway_token: config.gateway_token.clone(),
+        sessions: Sessions::new(config.gateway_token.reveal()),
+        inbox_open: config.inbox_open,
+        uses,
+        clock: clock.clone(),
+    }
 }
 
 fn notices(context: &Context, config: &CoreConfig) -> Notices {

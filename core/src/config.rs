@@ -85,6 +85,14 @@ pub struct CoreConfig {
 }
 
 impl CoreConfig {
+    /// The folder of the embedded store; none on PostgreSQL.
+    pub fn data_folder(&self) -> Option<PathBuf> {
+        match &self.store {
+            StoreConfig::Embedded(folder) => Some(folder.clone()),
+            StoreConfig::Postgres(_) => None,
+        }
+    }
+
     /// Reads the environment.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let settings = live::defaults(env)?;

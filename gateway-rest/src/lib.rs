@@ -27,6 +27,7 @@ mod inbox;
 mod dashboard;
 pub mod suppression_file;
 mod health;
+mod metrics;
 mod openapi;
 mod docs;
 mod llms;
@@ -76,6 +77,7 @@ impl App {
 pub struct Gateway {
     app: Arc<App>,
     router: Router,
+    metrics: metrics::Metrics,
 }
 
 /// Puts a gateway together; opens nothing and calls nobody. `settings` hold until the core has told
@@ -120,7 +122,9 @@ pub fn build(config: RestConfig, core: CoreClient, settings: Settings) -> Gatewa
         [] => router,
         origins => router.layer(cors(origins)),
     };
-    Gateway { app, router }
+    let metrics = metrics::Metrics::new();
+    let counted = axum::middleware::from_fn_with_state(metrics.clone(), metrics::count);
+    Gateway { app, router: router.layer(counted), metrics }
 }
 
 /// Pages of the listed origins may call the API, and nothing else here.
@@ -164,6 +168,12 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
 }
 
 impl Gateway {
+    /// Shows how this gateway is, and what it counts.
+    pub fn observe(&self, ops: &mut postern_kit::ops::Ops) {
+        self.metrics.register(ops.registry());
+        ops.check_core(&self.app.core);
+    }
+
     /// The service itself, for tests that need no socket.
     pub fn router(&self) -> Router {
         self.router.clone()

@@ -36,7 +36,9 @@ use crate::login::Logins;
 use crate::seats::Seats;
 use crate::submit::Submitter;
 use postern_kit::live::Live;
+use postern_kit::ops::Ops;
 use postern_kit::presence::{self, Condition};
+use prometheus_client::metrics::gauge::Gauge;
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -98,6 +100,19 @@ impl Gateway {
             config,
         };
         Ok(Self { core, shared: Arc::new(shared) })
+    }
+
+    /// Shows how this gateway is, and what it counts.
+    pub fn observe(&self, ops: &mut Ops) {
+        let connections = Gauge::<i64>::default();
+        let help = "Open connections";
+        ops.registry().register("postern_smtp_connections", help, connections.clone());
+        ops.check_core(&self.core);
+        let shared = self.shared.clone();
+        ops.refresh(move || {
+            connections.set(i64::try_from(shared.seats.taken()).unwrap_or(i64::MAX));
+            async {}
+        });
     }
 
     /// Serves the listeners until `stop`; then sessions end at their next pause.

@@ -8,6 +8,7 @@ use postern_gateway_smtp::{Gateway, SmtpConfig};
 use postern_kit::core_client::CoreClient;
 use postern_kit::env::Env;
 use postern_kit::limits::Limiter;
+use postern_kit::ops::Ops;
 use postern_kit::variables::{self, Role};
 use postern_kit::{open_files, shutdown, telemetry};
 use postern_proto::settings::Settings;
@@ -24,6 +25,7 @@ pub(crate) async fn core(env: &Env) -> anyhow::Result<()> {
     variables::check(env, Role::Core)?;
     telemetry::init(env)?;
     let config = CoreConfig::from_env(env)?;
+    let mut ops = Ops::open(env, config.data_folder()).await?;
     let listener = config.listen.bind().await?;
     let core = Core::build(config).await?;
     if let Some(secret) = core.first_key().await? {
@@ -39,6 +41,8 @@ pub(crate) async fn core(env: &Env) -> anyhow::Result<()> {
     }
     tracing::info!(address = %listener.local_addr()?, "core listens");
     let stop = shutdown::token_on_signal()?;
+    core.observe(&mut ops);
+    ops.serve(stop.clone());
     core.run(listener, stop).await.context("the gRPC server failed")
 }
 
@@ -48,10 +52,14 @@ pub(crate) async fn rest(env: &Env) -> anyhow::Result<()> {
     telemetry::init(env)?;
     let config = RestConfig::from_env(env)?;
     let core = CoreClient::from_env(env, "rest")?;
+    let mut ops = Ops::open(env, None).await?;
     let listener = config.listen.bind().await?;
     tracing::info!(address = %listener.local_addr()?, "rest gateway listens");
     let gateway = postern_gateway_rest::build(config, core, Settings::default());
-    gateway.serve(listener, shutdown::token_on_signal()?).await;
+    let stop = shutdown::token_on_signal()?;
+    gateway.observe(&mut ops);
+    ops.serve(stop.clone());
+    gateway.serve(listener, stop).await;
     Ok(())
 }
 
@@ -62,9 +70,13 @@ pub(crate) async fn smtp(env: &Env) -> anyhow::Result<()> {
     open_files::raise_limit();
     let config = SmtpConfig::from_env(env)?;
     let core = CoreClient::from_env(env, "smtp")?;
+    let mut ops = Ops::open(env, None).await?;
     let listeners = config.listening.bind().await?;
     let gateway = Gateway::build(config, core, Limiter::from_env(env)?)?;
-    gateway.serve(listeners, shutdown::token_on_signal()?).await;
+    let stop = shutdown::token_on_signal()?;
+    gateway.observe(&mut ops);
+    ops.serve(stop.clone());
+    gateway.serve(listeners, stop).await;
     Ok(())
 }
 
@@ -75,8 +87,13 @@ pub(crate) async fn tracker(env: &Env) -> anyhow::Result<()> {
     open_files::raise_limit();
     let config = TrackerConfig::from_env(env)?;
     let core = CoreClient::from_env(env, "tracking")?;
+    let mut ops = Ops::open(env, Some(config.data.clone())).await?;
     let listener = config.listen.bind().await?;
     tracing::info!(address = %listener.local_addr()?, "tracking edge listens");
-    Edge::build(config, core)?.serve(listener, shutdown::token_on_signal()?).await;
+    let stop = shutdown::token_on_signal()?;
+    let edge = Edge::build(config, core)?;
+    edge.observe(&mut ops);
+    ops.serve(stop.clone());
+    edge.serve(listener, stop).await;
     Ok(())
 }

@@ -12,6 +12,7 @@ use postern_gateway_smtp::{Door, Gateway, SmtpConfig};
 use postern_kit::core_client::{CoreClient, GatewayToken};
 use postern_kit::env::Env;
 use postern_kit::limits::Limiter;
+use postern_kit::ops::Ops;
 use postern_kit::variables::{self, Role};
 use postern_kit::{open_files, shutdown, telemetry, tls};
 use postern_tracker_edge::{Edge, TrackerConfig};
@@ -38,6 +39,7 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
     let smtp_config = smtp_config(&env, &core_config, &data)?;
     // Ports before the store: a taken one is the likeliest mistake, and nothing has to be undone.
     let tracker = tracker_config.listen.bind().await?;
+    let mut ops = Ops::open(&env, Some(data.clone())).await?;
     if env.get("POSTERN_TRACKING_URL").is_none() {
         core_config.lead_links_to(format!("http://{}", tracker.local_addr()?));
     }
@@ -73,6 +75,11 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
         Gateway::build(smtp_config, client.with_door("smtp"), Limiter::from_env(&env)?)?;
     let gateway = postern_gateway_rest::build(rest_config, client, settings);
     let stop = shutdown::token_on_signal()?;
+    core.observe(&mut ops);
+    gateway.observe(&mut ops);
+    smtp_gateway.observe(&mut ops);
+    edge.observe(&mut ops);
+    ops.serve(stop.clone());
     // The gateways close first, so that no call of theirs meets a closed core.
     let gateways_closed = CancellationToken::new();
     let core = tokio::spawn(core.run(grpc, gateways_closed.clone()));

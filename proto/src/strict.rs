@@ -192,6 +192,16 @@ fn spelled(field: &FieldDescriptor, position: usize) -> String {
     }
 }
 
+/// Whether the contract has a method under this path: `/postern.v1.MessageService/SendMessage`.
+pub fn has_method(path: &str) -> bool {
+    let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/'))
+    else {
+        return false;
+    };
+    let service = CONTRACT.get_service_by_name(service);
+    service.is_some_and(|service| service.methods().any(|one| one.name() == method))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -21,6 +21,8 @@ pub const TRACKING_KEYS: &str =
 pub struct Role {
     /// Its port.
     pub port: u16,
+    /// Where its health and metrics are: `127.0.0.1:port`.
+    pub ops: String,
     child: Child,
 }
 
@@ -70,6 +72,7 @@ impl Role {
             .env("POSTERN_GATEWAY_TOKEN", TOKEN)
             .env("POSTERN_CORE_URL", format!("http://{core}"))
             .env("POSTERN_LOG_FORMAT", "json")
+            .env("POSTERN_METRICS_LISTEN", "127.0.0.1:0")
             .envs(vars.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -79,9 +82,13 @@ impl Role {
             .context("cannot start a role of postern")?;
         let log = child.stderr.take().context("stderr is piped")?;
         let mut lines = BufReader::new(log).lines();
+        let mut ops = String::new();
         let listening = async {
             while let Some(line) = lines.next_line().await? {
                 let entry: serde_json::Value = serde_json::from_str(&line).context(line)?;
+                if let Some(address) = entry["fields"]["ops"].as_str() {
+                    ops = address.to_owned();
+                }
                 if let Some(address) = entry["fields"]["address"].as_str() {
                     let port = address.rsplit(':').next().unwrap_or_default();
                     return Ok(port.parse()?);
@@ -92,7 +99,7 @@ impl Role {
         let port = tokio::time::timeout(wait::LIMIT, listening).await??;
         // Read on, so that a full pipe never stops the process under test.
         tokio::spawn(async move { while let Ok(Some(_line)) = lines.next_line().await {} });
-        Ok(Self { port, child })
+        Ok(Self { port, ops, child })
     }
 
     /// Kills the process as a power cut would and waits until it is gone.

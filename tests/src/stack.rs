@@ -333,6 +333,7 @@ async fn spawn(vars: &[(String, String)], data: &Path) -> anyhow::Result<(Child,
         .arg(&binary)
         .env_clear()
         .env("PATH", Env::process().text("PATH", "/usr/bin:/bin"))
+        .env("POSTERN_METRICS_LISTEN", "127.0.0.1:0")
         .env("POSTERN_GRPC_LISTEN", "127.0.0.1:0")
         .env("POSTERN_REST_LISTEN", "127.0.0.1:0")
         .env("POSTERN_TRACKER_LISTEN", "127.0.0.1:0")

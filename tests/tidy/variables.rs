@@ -12,8 +12,9 @@ const END: &str = "<!-- end -->\n";
 /// Files that name variables without reading them.
 const TABLE: &str = "kit/src/variables/";
 /// Names of variables that do not begin as ours do.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
     "DATABASE_URL",
+    "DATABASE_REPLICA_URL",
     "REDIS_URL",
     "NO_COLOR",
     "ENCRYPTION_PRIMARY_KEY",

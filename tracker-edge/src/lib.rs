@@ -14,6 +14,7 @@ mod health;
 mod hits;
 mod journal;
 mod limits;
+mod metrics;
 mod old;
 mod pages;
 mod resolve;
@@ -75,6 +76,13 @@ impl Edge {
             config,
         };
         Ok(Self { app: Arc::new(app), core, reader, certificates })
+    }
+
+    /// Shows how this edge is, and what it counts. It is ready whatever has become of the core: it answers
+    /// recipients in any case.
+    pub fn observe(&self, ops: &mut postern_kit::ops::Ops) {
+        let figures = metrics::Figures(self.app.clone());
+        ops.registry().register_collector(Box::new(figures));
     }
 
     /// Serves until `stop`; then lets requests under way finish, tells the core what is left if it

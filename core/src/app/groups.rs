@@ -11,6 +11,7 @@ use super::BuildError;
 use crate::capture::Capture;
 use crate::config::CoreConfig;
 use crate::directory::Directory;
+use crate::metrics::Metrics;
 use crate::store::Stores;
 use crate::store::group::{Group, GroupLimits};
 use crate::transport::{Postal, Transports};
@@ -41,6 +42,7 @@ pub(super) fn lab(
     postal: Option<Arc<Postal>>,
     node: Uuid,
     clock: &Clock,
+    metrics: Arc<Metrics>,
 ) -> Result<Lab, BuildError> {
     let limits = GroupLimits { weight_max: 1000, parallel: 2, waiting_max: 4096 };
     let (queue, time) = (stores.queue.clone(), clock.clone());
@@ -91,5 +93,6 @@ pub(super) fn lab(
         retry: config.retry.clone(),
         clock: clock.clone(),
         builders: Arc::new(Semaphore::new(processors)),
+        metrics,
     })
 }

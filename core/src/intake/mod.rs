@@ -150,6 +150,8 @@ impl Intake {
             let recipients = message.recipients.len();
             match accepted {
                 Accepted::New(_) => {
+                    self.worker.metrics.messages.inc();
+                    self.worker.metrics.recipients.inc_by(recipients as u64);
                     tracing::debug!(message.id = %message.row.id, recipients, "accepted");
                 }
                 Accepted::Replayed { .. } | Accepted::KeyReused => unused += recipients,

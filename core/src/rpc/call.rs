@@ -6,8 +6,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postern_kit::trace::Trace;
 use postern_proto::ids::RequestId;
@@ -23,6 +24,7 @@ use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use crate::in_force::InForce;
+use crate::metrics::Metrics;
 
 /// Characters of an id that the caller gives.
 const ID_MAX: usize = 128;
@@ -45,13 +47,22 @@ const WAITING: (&str, Duration) =
 pub(super) struct Calls {
     /// Among them how long a call may take until it is answered, or its stream begins.
     pub(super) settings: InForce,
+    /// Where calls are counted.
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Calls {
+    pub(super) fn new(context: &super::Context) -> Self {
+        let metrics = context.intake.worker.metrics.clone();
+        Self { settings: context.directory.in_force(), metrics }
+    }
 }
 
 impl<S> Layer<S> for Calls {
     type Service = Call<S>;
 
     fn layer(&self, inner: S) -> Call<S> {
-        Call { inner, settings: self.settings.clone() }
+        Call { inner, settings: self.settings.clone(), metrics: self.metrics.clone() }
     }
 }
 
@@ -60,6 +71,7 @@ impl<S> Layer<S> for Calls {
 pub(super) struct Call<S> {
     inner: S,
     settings: InForce,
+    metrics: Arc<Metrics>,
 }
 
 type Answer<R, E> = Pin<Box<dyn Future<Output = Result<Response<R>, E>> + Send>>;
@@ -96,12 +108,17 @@ where
             tracing::info_span!("call", rpc.method = path, request.id = id, trace.id = trace.id());
         let limit = self.settings.now().time(&RPC_TIMEOUT);
         let limit = if path == WAITING.0 { limit.max(WAITING.1) } else { limit };
+        let (metrics, start, path) = (self.metrics.clone(), Instant::now(), path.to_owned());
         let answer = self.inner.call(request).instrument(span);
         Box::pin(async move {
             let mut response = match tokio::time::timeout(limit, answer).await {
                 Ok(answer) => answer?,
                 Err(_) => late().into_http(),
             };
+            // An answer that failed is nothing but headers; one that came has no code yet.
+            let code = response.headers().get("grpc-status");
+            let code = code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+            metrics.called(&path, code, start.elapsed());
             sign(response.headers_mut(), &id);
             Ok(response)
         })
@@ -225,7 +242,8 @@ mod tests {
         let never = tower::service_fn(async |_: Request<()>| {
             std::future::pending::<Result<Response<()>, std::convert::Infallible>>().await
         });
-        let mut called = Calls { settings: InForce::default() }.layer(never);
+        let mut called =
+            Calls { settings: InForce::default(), metrics: Arc::default() }.layer(never);
         for (path, seconds) in [("/postern.v1.MessageService/GetMessage", 30), (WAITING.0, 65)] {
             let began = tokio::time::Instant::now();
             let request = Request::builder().uri(path).body(()).unwrap();

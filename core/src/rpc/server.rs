@@ -112,8 +112,7 @@ pub async fn services(
             context.clone(),
         )));
     let paces = Paces { gate: context.gate.clone(), limiter };
-    let settings = context.directory.in_force();
-    let called = routes.routes().into_axum_router().layer(paces).layer(Calls { settings });
+    let called = routes.routes().into_axum_router().layer(paces).layer(Calls::new(&context));
     Ok((Routes::from(called), reporter))
 }
 

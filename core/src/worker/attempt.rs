@@ -4,7 +4,7 @@
 //! delivery `sending`; the reaper then puts it back and marks that the recipient may get it twice.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use postern_kit::backoff;
@@ -14,6 +14,7 @@ use prost::Message as _;
 use tokio::sync::Semaphore;
 
 use crate::directory::Directory;
+use crate::metrics::Metrics;
 use crate::model::content::{Content, domain_of};
 use crate::model::delivery::{Category, HandOver, Mail, Outcome, Reply, State};
 use crate::model::directory::{Suppression, SuppressionReason};
@@ -58,6 +59,8 @@ pub struct Lab {
     pub clock: Clock,
     /// How many mails are built and signed at once: as many as there are processors.
     pub builders: Arc<Semaphore>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What became of an attempt.
@@ -73,10 +76,10 @@ pub enum Attempted {
 
 /// Makes one attempt.
 pub async fn attempt(lab: &Lab, job: Job) -> Attempted {
-    let claimed = job.claimed;
+    let (claimed, start) = (job.claimed, Instant::now());
     let now_ms = lab.clock.now_ms();
     if let Some(over) = over(&claimed, now_ms) {
-        return record(lab, &claimed, 0, over).await;
+        return record(lab, &claimed, 0, over, start).await;
     }
     let known = lab.directory.now();
     if known.is_held(&claimed.campaign_id) || known.is_paused(&claimed.mailbox.email) {
@@ -93,7 +96,7 @@ pub async fn attempt(lab: &Lab, job: Job) -> Attempted {
     };
     let now_ms = lab.clock.now_ms();
     let next = step(outcome, begun.attempt, now_ms, claimed.expire_ms, &lab.retry, rand::random());
-    record(lab, &claimed, begun.attempt, next).await
+    record(lab, &claimed, begun.attempt, next, start).await
 }
 
 /// An outcome with the reason that the operator's own patterns give, where one fits.
@@ -226,7 +229,13 @@ fn refused(text: &str) -> Outcome {
 }
 
 /// Records a result, for as long as it takes: it must not be lost while this process lives.
-async fn record(lab: &Lab, claimed: &Claimed, attempt: u32, next: Transition) -> Attempted {
+async fn record(
+    lab: &Lab,
+    claimed: &Claimed,
+    attempt: u32,
+    next: Transition,
+    start: Instant,
+) -> Attempted {
     let create_ms = lab.clock.now_ms();
     let event = NewEvent {
         id: EventId::generate(),
@@ -253,6 +262,7 @@ async fn record(lab: &Lab, claimed: &Claimed, attempt: u32, next: Transition) ->
     for tries in 0.. {
         match lab.finish.call(finish.clone()).await {
             Ok(true) => {
+                lab.metrics.attempt_ended(&finish, start.elapsed());
                 log(&finish, claimed);
                 return Attempted::Ended(next.state);
             }

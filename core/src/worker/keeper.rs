@@ -81,11 +81,18 @@ impl Keeper {
         let (now_ms, known) = (self.clock.now_ms(), self.directory.now());
         let settings = known.settings();
         let before_ms = now_ms - settings.get(&CONTENT_RETENTION);
-        while self.queue.purge(before_ms, now_ms).await? > 0 {}
-        while self.queue.fold_counts(now_ms - FOLD_AFTER_MS).await? >= FOLD_MAX {}
+        let progress = &self.worker.metrics.house;
+        while self.queue.purge(before_ms, now_ms).await? > 0 {
+            progress.step();
+        }
+        while self.queue.fold_counts(now_ms - FOLD_AFTER_MS).await? >= FOLD_MAX {
+            progress.step();
+        }
         let kept_for = settings.get(&MESSAGE_RETENTION);
         if kept_for > 0 {
-            while retention::remove_messages(&*self.db, now_ms - kept_for).await? {}
+            while retention::remove_messages(&*self.db, now_ms - kept_for).await? {
+                progress.step();
+            }
             retention::remove_affairs(&*self.db, now_ms - kept_for).await?;
         }
         let known_for = settings.get(&TRACKING_HIT_RETENTION);
@@ -104,7 +111,8 @@ impl Keeper {
     pub async fn beat(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = ticks();
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            if let Err(error) = self.register().await {
+            let beating = self.worker.metrics.heartbeat.during(self.register());
+            if let Err(error) = beating.await {
                 tracing::warn!(%error, "heartbeat not written; the next one tries again");
             }
         }
@@ -116,7 +124,8 @@ impl Keeper {
         let (mut round, mut suspects, mut quiet_until_ms) = (0u32, HashSet::new(), 0);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             round = round.wrapping_add(1);
-            if let Err(error) = self.round(round, &mut suspects, quiet_until_ms).await {
+            let working = self.round(round, &mut suspects, quiet_until_ms);
+            if let Err(error) = self.worker.metrics.house.during(working).await {
                 tracing::warn!(%error, "keeping house failed; the next round tries again");
                 // After an outage the others need time to say that they live, too.
                 quiet_until_ms = self.clock.now_ms() + NODE_TTL.as_millis() as i64;

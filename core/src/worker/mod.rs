@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
+use crate::metrics::Metrics;
 use crate::model::content::domain_of;
 use crate::model::message::Claimed;
 use crate::queue::lanes::{LaneLimits, Lanes};
@@ -70,6 +71,8 @@ pub struct Handle {
     wake: Arc<Notify>,
     /// The deliveries in this node's memory, for finding leases that are in nobody's.
     known: Arc<Mutex<HashSet<RecipientId>>>,
+    /// What is counted, and whether the loops of this node get on.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Handle {
@@ -121,7 +124,7 @@ pub fn handle() -> (Handle, mpsc::UnboundedReceiver<Vec<Job>>) {
     let (jobs, receiver) = mpsc::unbounded_channel();
     let held = Arc::new(AtomicUsize::new(0));
     let (wake, known) = (Arc::new(Notify::new()), Arc::default());
-    (Handle { jobs, held, wake, known }, receiver)
+    (Handle { jobs, held, wake, known, metrics: Arc::default() }, receiver)
 }
 
 /// Gives the room of an attempt back when it ends, also when it panics.
@@ -236,7 +239,8 @@ impl Worker {
         if limit == 0 || (lanes.waiting() > CLAIM_MAX && lanes.has_ready()) {
             return;
         }
-        match self.lab.queue.claim(self.node, self.lab.clock.now_ms(), limit).await {
+        let claiming = self.lab.queue.claim(self.node, self.lab.clock.now_ms(), limit);
+        match self.handle.metrics.claims.during(claiming).await {
             Ok(claimed) => {
                 if claimed.len() == limit {
                     self.handle.wake();

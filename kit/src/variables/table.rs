@@ -43,6 +43,10 @@ variables! {
         "gRPC port of the core";
     "POSTERN_REST_LISTEN", Address, "127.0.0.1:8080", REST, required by NONE,
         "REST gateway, dashboard and inbox";
+    "POSTERN_METRICS_LISTEN", Addresses, "127.0.0.1:9464", SERVING, required by NONE,
+        "`/livez`, `/readyz` and `/metrics` of each process, without a login, or `off`; several processes on one machine need a port each";
+    "POSTERN_STALL_TIME", Time, "2m", SERVING, required by NONE,
+        "how long a loop of the core may hang before `/livez` fails and names it";
     "POSTERN_DATA", Path, "./data", DATA, required by NONE,
         "embedded store and generated secrets; the commands find the first API key there";
     "DATABASE_URL", Url, "", CORE, required by NONE,

@@ -36,7 +36,7 @@ use crate::{roles, up};
 /// Runs the command and says how the process ends.
 pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
     match args.command {
-        None | Some(Command::Up) => up::up(env).await?,
+        None | Some(Command::Up) => Box::pin(up::up(env)).await?,
         Some(Command::Core) => roles::core(&env).await?,
         Some(Command::Rest) => roles::rest(&env).await?,
         Some(Command::Smtp) => roles::smtp(&env).await?,

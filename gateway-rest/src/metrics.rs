@@ -1,0 +1,57 @@
+//! Counts what is asked and answered, by the route as it is written in the table, never by the path
+//! that a client names.
+//!
+//! Counters are of this process and begin at zero after a crash.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use postern_kit::metrics::SECONDS;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// What the gateway counts.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    requests: Family<[(&'static str, String); 3], Counter>,
+    time: Histogram,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        Self { requests: Family::default(), time: Histogram::new(SECONDS) }
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let help = "Answered requests by route and class of status";
+        registry.register("postern_http_requests", help, self.requests.clone());
+        let (help, time) = ("Time until the head of an answer was there", self.time.clone());
+        registry.register_with_unit("postern_http_request_duration", help, Unit::Seconds, time);
+    }
+}
+
+/// The layer that counts.
+pub(crate) async fn count(
+    State(metrics): State<Metrics>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (start, method) = (Instant::now(), request.method().clone());
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let response = next.run(request).await;
+    // A method of the client's own making is no label.
+    let method = match method.as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+        _ => "other",
+    };
+    let class = format!("{}xx", response.status().as_u16() / 100);
+    let route = route.unwrap_or_else(|| "other".to_owned());
+    let labels = [("method", method.to_owned()), ("route", route), ("status", class)];
+    metrics.requests.get_or_create(&labels).inc();
+    metrics.time.observe(start.elapsed().as_secs_f64());
+    response
+}

@@ -1,0 +1,110 @@
+//! Figures that every process has: its build, and what it takes of the machine.
+//!
+//! They are read when they are asked for, and nothing is kept; counters begin at zero after a crash.
+
+use std::path::{Path, PathBuf};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Upper bounds of the times that are counted, in seconds: from an answer out of memory to the longest
+/// wait for a remote server.
+pub const SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
+
+/// The file in the data folder that says when the last backup was made.
+const LAST_BACKUP: &str = "last-backup";
+/// Its line with that time.
+const BEGUN: &str = "postern_backup_last_success_timestamp_seconds ";
+
+/// Registers what every process has. `data` is the folder whose disk and last backup are shown.
+pub(crate) fn register(registry: &mut Registry, data: Option<PathBuf>) {
+    let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("postern_build", "The version of this program", build);
+    registry.register_collector(Box::new(Process));
+    if let Some(data) = data {
+        registry.register_collector(Box::new(Data(data)));
+    }
+}
+
+#[derive(Debug)]
+struct Process;
+
+#[derive(Debug)]
+struct Data(PathBuf);
+
+/// Writes one gauge; one that cannot be read is left out.
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    unit: Option<&Unit>,
+    value: Option<i64>,
+) -> std::fmt::Result {
+    let Some(value) = value else { return Ok(()) };
+    let value = ConstGauge::new(value);
+    value.encode(encoder.encode_descriptor(name, help, unit, value.metric_type())?)
+}
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let memory = ("process_resident_memory", "Memory of this process in RAM");
+        gauge(&mut encoder, memory, Some(&Unit::Bytes), resident_bytes())?;
+        gauge(&mut encoder, ("process_open_fds", "Open file descriptors"), None, open_files())
+    }
+}
+
+impl Collector for Data {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let free = ("postern_data_free", "Free space on the disk of the data folder");
+        gauge(&mut encoder, free, Some(&Unit::Bytes), free_bytes(&self.0))?;
+        let backup = (
+            "postern_backup_last_success_timestamp",
+            "When the newest complete backup was begun, Unix time",
+        );
+        gauge(&mut encoder, backup, Some(&Unit::Seconds), last_backup(&self.0))
+    }
+}
+
+/// `VmRSS:   34816 kB` of the kernel.
+fn resident_bytes() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse::<i64>().ok()?.checked_mul(1024)
+}
+
+/// The descriptor that reads the folder is not counted.
+fn open_files() -> Option<i64> {
+    let open = std::fs::read_dir("/proc/self/fd").ok()?.count();
+    i64::try_from(open.saturating_sub(1)).ok()
+}
+
+fn free_bytes(folder: &Path) -> Option<i64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    i64::try_from(disk.f_bavail.saturating_mul(disk.f_frsize)).ok()
+}
+
+fn last_backup(folder: &Path) -> Option<i64> {
+    let text = std::fs::read_to_string(folder.join(LAST_BACKUP)).ok()?;
+    let is = |line: &str| line.strip_prefix(BEGUN)?.trim().parse().ok();
+    text.lines().find_map(is)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_is_measured_and_a_backup_is_known_by_its_file() {
+        assert!(resident_bytes().unwrap() > 100_000);
+        assert!(open_files().unwrap() >= 3);
+        let folder = tempfile::tempdir().unwrap();
+        assert!(free_bytes(folder.path()).is_some());
+        assert_eq!(last_backup(folder.path()), None);
+        let text = "postern_backup_last_success_timestamp_seconds 1795719600\nother 1\n";
+        std::fs::write(folder.path().join(LAST_BACKUP), text).unwrap();
+        assert_eq!(last_backup(folder.path()), Some(1_795_719_600));
+    }
+}
