@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, bail, ensure};
+use postern_kit::env::Env;
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
@@ -133,7 +134,7 @@ impl Server {
         args: &[&str],
         vars: &[(&str, &str)],
     ) -> anyhow::Result<Command> {
-        let path = format!("{}:{}", self.bin.display(), std::env::var("PATH").unwrap_or_default());
+        let path = format!("{}:{}", self.bin.display(), Env::process().text("PATH", ""));
         let mut command = match is_root()? {
             true => {
                 let mut command = Command::new("runuser");
