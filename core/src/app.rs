@@ -33,7 +33,7 @@ use crate::config::{CoreConfig, StoreConfig};
 use crate::directory::Directory;
 use crate::domain;
 use crate::intake::{Intake, quota::Quota};
-use crate::metrics;
+use crate::metrics::{self, Sources};
 use crate::notice::Notices;
 use crate::outgoing;
 use crate::rpc::auth::Gate;
@@ -179,10 +179,16 @@ impl Core {
 
     /// Shows how this core is, and what it counts.
     pub fn observe(&self, ops: &mut Ops) {
-        let Context { intake, queue, clock, .. } = &self.context;
-        let postal = self.postal.as_deref().map(Postal::condition);
-        let replica = self.replica.clone();
-        metrics::observe(ops, &intake.worker.metrics, queue, clock, postal, replica);
+        let context = &self.context;
+        let sources = Sources {
+            queue: context.queue.clone(),
+            db: context.db.clone(),
+            directory: context.directory.clone(),
+            clock: context.clock.clone(),
+            postal: self.postal.as_deref().map(Postal::condition),
+            replica: self.replica.clone(),
+        };
+        metrics::observe(ops, &context.intake.worker.metrics, sources);
     }
 
     /// Serves until `stop`, then drains.

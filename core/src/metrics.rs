@@ -3,6 +3,7 @@
 //! Counters are of this process and begin at zero after a crash. Labels have few values each: never an
 //! address, a domain or an id.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -19,9 +20,13 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::watch;
 
 use crate::breaker::Condition;
+use crate::directory::Directory;
 use crate::store::queue::{Depth, Finish};
-use crate::store::{Queue, Replicated};
+use crate::store::{Database, Error, Queue, Replicated, webhook_deliveries};
 use postern_kit::clock::Clock;
+
+/// Two weeks: when operators are told by mail for the first time.
+const EXPIRING_MS: i64 = 14 * 86_400_000;
 
 /// Labels of values that this program names.
 type Named<const N: usize> = [(&'static str, &'static str); N];
@@ -48,6 +53,9 @@ pub struct Metrics {
     queue: Family<Named<1>, Gauge>,
     oldest_due: Gauge,
     replica_lag: Gauge<f64, AtomicU64>,
+    webhooks_pending: Gauge,
+    webhooks_age: Gauge,
+    expiring: Gauge,
     breaker: Family<Named<1>, Gauge>,
 }
 
@@ -66,6 +74,9 @@ impl Default for Metrics {
             queue: Family::default(),
             oldest_due: Gauge::default(),
             replica_lag: Gauge::default(),
+            webhooks_pending: Gauge::default(),
+            webhooks_age: Gauge::default(),
+            expiring: Gauge::default(),
             breaker: Family::default(),
         }
     }
@@ -88,6 +99,31 @@ impl Metrics {
         let labels = [("method", method), ("code", format!("{code:?}"))];
         self.calls.get_or_create(&labels).inc();
         self.call_time.observe(took.as_secs_f64());
+    }
+
+    /// What is in memory.
+    fn look(&self, sources: &Sources) {
+        if let Some(postal) = &sources.postal {
+            let is_open = *postal.borrow() != Condition::Closed;
+            self.breaker.get_or_create(&[("transport", "postal")]).set(is_open.into());
+        }
+        if let Some(replica) = &sources.replica {
+            let lag = replica.lag().map_or(f64::INFINITY, |lag| lag.as_secs_f64());
+            self.replica_lag.set(lag);
+        }
+        let count = expiring(&sources.directory, sources.clock.now_ms());
+        self.expiring.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// What is in the store.
+    async fn ask(&self, sources: &Sources) -> Result<(), Error> {
+        let now_ms = sources.clock.now_ms();
+        self.show(&sources.queue.depth().await?, now_ms);
+        let backlog = webhook_deliveries::backlog(&*sources.db).await?;
+        self.webhooks_pending.set(backlog.count);
+        let age_ms = backlog.oldest_ms.map_or(0, |create_ms| (now_ms - create_ms).max(0));
+        self.webhooks_age.set(age_ms / 1000);
+        Ok(())
     }
 
     fn show(&self, depth: &Depth, now_ms: i64) {
@@ -124,22 +160,39 @@ impl Metrics {
         let help = "How long the oldest free delivery has been due";
         let age = self.oldest_due.clone();
         registry.register_with_unit("postern_queue_oldest_due_age", help, Unit::Seconds, age);
+        let help = "Events that endpoints have not taken yet";
+        registry.register("postern_webhook_pending", help, self.webhooks_pending.clone());
+        let help = "How long the oldest of them has waited";
+        let age = self.webhooks_age.clone();
+        registry.register_with_unit("postern_webhook_oldest_pending_age", help, Unit::Seconds, age);
+        let help = "Credentials that end within two weeks and have no successor";
+        registry.register("postern_credentials_expiring", help, self.expiring.clone());
         let help = "1 while calls of the transport fail and its mail waits";
         registry.register("postern_transport_breaker_open", help, self.breaker.clone());
     }
 }
 
-/// Shows what the core counts, and asks the store how long the queue is.
-pub(crate) fn observe(
-    ops: &mut Ops,
-    metrics: &Arc<Metrics>,
-    queue: &Arc<dyn Queue>,
-    clock: &Clock,
-    postal: Option<watch::Receiver<Condition>>,
-    replica: Option<Arc<Replicated>>,
-) {
+/// Where figures come from that are looked up when they are asked for.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    /// How long the queue is.
+    pub(crate) queue: Arc<dyn Queue>,
+    /// What waits for webhooks.
+    pub(crate) db: Arc<dyn Database>,
+    /// Which credentials end soon.
+    pub(crate) directory: Arc<Directory>,
+    /// The time.
+    pub(crate) clock: Clock,
+    /// How the way to Postal is; none without it.
+    pub(crate) postal: Option<watch::Receiver<Condition>>,
+    /// None where there is no replica.
+    pub(crate) replica: Option<Arc<Replicated>>,
+}
+
+/// Shows what the core counts, and asks the store how much waits.
+pub(crate) fn observe(ops: &mut Ops, metrics: &Arc<Metrics>, sources: Sources) {
     metrics.register(ops.registry());
-    if replica.is_some() {
+    if sources.replica.is_some() {
         let help = "How far the replica is behind; infinite when that is not known";
         let lag = metrics.replica_lag.clone();
         ops.registry().register_with_unit("postern_replica_lag", help, Unit::Seconds, lag);
@@ -147,27 +200,34 @@ pub(crate) fn observe(
     ops.part("worker", metrics, |metrics| &metrics.claims);
     ops.part("keeper", metrics, |metrics| &metrics.house);
     ops.part("heartbeat", metrics, |metrics| &metrics.heartbeat);
-    let asked = queue.clone();
+    let asked = sources.queue.clone();
     ops.check("store", move || {
         let queue = asked.clone();
         async move { queue.next_due().await.is_ok() }
     });
-    let (queue, metrics, clock) = (queue.clone(), metrics.clone(), clock.clone());
+    let metrics = metrics.clone();
     ops.refresh(move || {
-        let (queue, metrics, clock) = (queue.clone(), metrics.clone(), clock.clone());
-        if let Some(postal) = &postal {
-            let is_open = *postal.borrow() != Condition::Closed;
-            metrics.breaker.get_or_create(&[("transport", "postal")]).set(is_open.into());
-        }
-        if let Some(replica) = &replica {
-            let lag = replica.lag().map_or(f64::INFINITY, |lag| lag.as_secs_f64());
-            metrics.replica_lag.set(lag);
-        }
+        let (metrics, sources) = (metrics.clone(), sources.clone());
         async move {
-            match queue.depth().await {
-                Ok(depth) => metrics.show(&depth, clock.now_ms()),
-                Err(error) => tracing::debug!(%error, "the queue was not measured"),
+            metrics.look(&sources);
+            if let Err(error) = metrics.ask(&sources).await {
+                tracing::debug!(%error, "not everything was measured");
             }
         }
     });
+}
+
+/// Credentials that end within two weeks and have no successor: somebody should be told.
+fn expiring(directory: &Directory, now_ms: i64) -> usize {
+    let known = directory.now();
+    let is_soon = |expire_ms: Option<i64>, revoke_ms: Option<i64>| {
+        revoke_ms.is_none()
+            && expire_ms.is_some_and(|at_ms| (now_ms..now_ms + EXPIRING_MS).contains(&at_ms))
+    };
+    let replaced: HashSet<_> = known.keys().filter_map(|key| key.replaces).collect();
+    let keys = known
+        .keys()
+        .filter(|key| is_soon(key.expire_ms, key.revoke_ms) && !replaced.contains(&key.id));
+    let smtp = known.smtp_credentials().filter(|one| is_soon(one.expire_ms, one.revoke_ms));
+    keys.count() + smtp.count()
 }

@@ -7,6 +7,7 @@ use postern_tests::proxy::Proxy;
 use postern_tests::role::{Role, TOKEN};
 use postern_tests::stack::Stack;
 use postern_tests::wait;
+use serde_json::json;
 
 /// Where the health and metrics of a stack are, out of its log.
 pub(crate) fn ops(stack: &Stack) -> String {
@@ -86,6 +87,18 @@ async fn figures_move_with_the_mail_and_name_nobody() {
     let called = "postern_grpc_requests_total{\
                   method=\"postern.v1.MessageService/SendMessage\",code=\"Ok\"}";
     assert_eq!(after[called], 1.0, "{after:?}");
+    // The first key never ends; of one that ends soon and its successor neither is anybody's worry.
+    assert_eq!(after["postern_credentials_expiring"], 0.0);
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    let key = json!({"display_name": "soon", "scopes": ["messages:send"],
+        "expire_time": format!("{soon:.0}")});
+    let made = stack.post("/v1/keys", &key).await.unwrap();
+    assert_eq!(made.status, 201, "{made:?}");
+    wait::until("it is worth an alert", async || {
+        Ok((figures(&ops).await["postern_credentials_expiring"] == 1.0).then_some(()))
+    })
+    .await
+    .unwrap();
     for named in after.keys() {
         assert!(!named.contains("good.test") && !named.contains(&id), "{named}");
     }

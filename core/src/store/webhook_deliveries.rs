@@ -44,6 +44,23 @@ pub async fn collect(db: &dyn Database, collected: &[Collected], now_ms: i64) ->
     db.write(statements).await.map(|_| ())
 }
 
+/// What endpoints have not taken yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many deliveries.
+    pub count: i64,
+    /// When the oldest was collected.
+    pub oldest_ms: Option<i64>,
+}
+
+/// Measures the backlog of all endpoints.
+pub async fn backlog(db: &dyn Database) -> Result<Backlog, Error> {
+    let sql = "SELECT COUNT(*), MIN(create_ms) FROM webhook_deliveries WHERE state = 1";
+    let rows = db.read(Statement::new(sql, Vec::new())).await?;
+    let Some(row) = rows.first() else { return Ok(Backlog { count: 0, oldest_ms: None }) };
+    Ok(Backlog { count: row.int(0)?, oldest_ms: row.int_or_null(1)? })
+}
+
 /// Makes events due for an endpoint, whatever became of them before.
 pub async fn replay(db: &dyn Database, wanted: &Collected, now_ms: i64) -> Result<(), Error> {
     let again = "DO UPDATE SET state = 1, tries = 0, due_ms = excluded.due_ms, \

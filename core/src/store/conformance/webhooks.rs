@@ -144,6 +144,8 @@ async fn what_is_collected_twice_is_there_once(stores: Stores) {
     let again = Collected { cursor: 1, ..collect_of(id, &rows) };
     deliveries::collect(db, &[again], NOW + 5).await.unwrap();
     assert_eq!(deliveries::list(db, id, None, None, 1000).await.unwrap().len(), 75);
+    let backlog = deliveries::backlog(db).await.unwrap();
+    assert_eq!((backlog.count, backlog.oldest_ms), (75, Some(NOW)));
     let cursor = webhooks::find(db, id).await.unwrap().unwrap().cursor;
     assert_eq!(cursor, rows.last().unwrap().sequence, "it never goes back");
     assert_eq!(take(&stores, id, node, NOW + 6).await.len(), 25, "what is taken stays so");
