@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Restore(Restore),
     /// Shows what this environment would start, secrets masked, and everything that is wrong with it.
     Config(Config),
+    /// Asks a process of this machine whether it gets on; for containers.
+    Healthcheck(Healthcheck),
     /// Sends a mail.
     Send(Send),
     /// Shows what became of a message.

@@ -123,6 +123,20 @@ fn filled(text: &str, vars: &[(String, String)]) -> String {
 }
 
 #[tokio::test]
+async fn init_may_run_again_where_nobody_gets_notices() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(".env");
+    let file = path.to_str().unwrap();
+    let first = ["init", "--file", file, "--domain", "shop.test", "--addresses", "192.0.2.1"];
+    assert!(run(&first, &[]).await.unwrap().status.success());
+    let made = std::fs::read_to_string(&path).unwrap();
+    assert!(!made.contains("POSTERN_NOTICE"), "{made}");
+    let again = run(&["init", "--file", file], &[]).await.unwrap();
+    assert!(again.status.success(), "{again:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), made);
+}
+
+#[tokio::test]
 async fn what_init_makes_is_all_that_docker_compose_needs() {
     let folder = tempfile::tempdir().unwrap();
     init(folder.path()).await;

@@ -25,6 +25,7 @@ fn no_container_has_more_than_it_needs() {
     assert!(services.len() >= 8);
     for (name, service) in services {
         assert_eq!(service["read_only"], true, "{name}");
+        assert!(service["healthcheck"]["test"].is_array(), "{name}");
         assert_eq!(service["restart"], "unless-stopped", "{name}");
         assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]), "{name}");
         assert_eq!(

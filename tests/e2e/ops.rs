@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use postern_tests::command::run;
 use postern_tests::postgres::Schema;
 use postern_tests::proxy::Proxy;
 use postern_tests::role::{Role, TOKEN};
@@ -120,11 +121,15 @@ async fn a_worker_that_hangs_is_noticed_and_so_is_that_it_goes_on() {
     assert_eq!(ask(&ops, "/livez").await.0, 200);
     // The database takes what is asked and answers nothing.
     proxy.hold_answers();
+    let url = format!("http://{ops}/livez");
+    let check = async || run(&["healthcheck", "--url", &url], &[]).await.unwrap();
+    assert_eq!(check().await.status.code(), Some(0));
     let dead = wait::until("livez fails", async || {
         let (status, text) = ask(&ops, "/livez").await;
         Ok((status == 503 && text.contains("worker has not got on")).then_some(text))
     });
     dead.await.unwrap();
+    assert_eq!(check().await.status.code(), Some(1));
     let (status, text) = ask(&ops, "/readyz").await;
     assert!(status == 503 && text.contains("store does not serve"), "{text}");
     proxy.release_answers();

@@ -95,7 +95,7 @@ async fn sessions_and_counted_logins_of_the_dashboard_last_as_long_as_their_sett
         ("POSTERN_OPERATOR_PASSWORD", password),
         ("POSTERN_DASHBOARD_SESSION_TIME", "2m"),
         ("POSTERN_DASHBOARD_LOGINS_PER_USER", "1"),
-        ("POSTERN_DASHBOARD_LOGIN_WINDOW", "1s"),
+        ("POSTERN_DASHBOARD_LOGIN_WINDOW", "6s"),
     ];
     let stack = Stack::start(&vars).await.unwrap();
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());

@@ -61,7 +61,7 @@ async fn connections_of_all_clients_together_have_a_limit() {
 #[tokio::test]
 async fn what_a_credential_has_used_up_comes_back_within_the_window() {
     let vars =
-        [("POSTERN_SMTP_CREDENTIAL_MESSAGES", "1"), ("POSTERN_SMTP_CREDENTIAL_WINDOW", "1s")];
+        [("POSTERN_SMTP_CREDENTIAL_MESSAGES", "1"), ("POSTERN_SMTP_CREDENTIAL_WINDOW", "6s")];
     let stack = Stack::start(&[PLAIN_AUTH, vars[0], vars[1]]).await.unwrap();
     let login = || SmtpClient::login(stack.smtp.starttls, "u", &stack.key);
     assert!(login().await.unwrap().mail(MAIL).await.unwrap().starts_with("250 2.0.0 "));

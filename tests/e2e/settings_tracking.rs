@@ -5,6 +5,7 @@ use postern_tests::role::Role;
 use postern_tests::stack::Stack;
 use serde_json::{Value, json};
 
+use super::ops::{ask, ops};
 use super::settings::set;
 use super::tracking_edge::{engagements, get, ready, start, tracked};
 
@@ -78,10 +79,21 @@ async fn a_journal_that_is_as_large_as_it_may_be_costs_hits_and_no_answer() {
     assert!((1 << 19..(1 << 20) + 4096).contains(&all), "{all} octets for {answered} hits");
 }
 
+/// How many batches of hits the core was called with.
+async fn batches(stack: &Stack) -> u64 {
+    let (_, text) = ask(&ops(stack), "/metrics").await;
+    let line = text.lines().find(|line| line.contains("TrackingService/ReportHits\",code=\"Ok\""));
+    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+}
+
 #[tokio::test]
 async fn hits_are_reported_as_soon_and_in_as_many_calls_as_the_settings_say() {
     // A hit waits for others for a minute, but for no more of them than make a batch.
-    let vars = [("POSTERN_TRACKING_SHIP_INTERVAL", "1m"), ("POSTERN_TRACKING_SHIP_HITS_MAX", "1")];
+    let vars = [
+        ("POSTERN_TRACKING_SHIP_INTERVAL", "1m"),
+        ("POSTERN_TRACKING_SHIP_HITS_MAX", "1"),
+        ("POSTERN_LOG_FORMAT", "json"),
+    ];
     let stack = start(&vars).await;
     let (id, link) = tracked(&stack, "ann@good.test").await;
     let folder = tempfile::tempdir().unwrap();
@@ -92,7 +104,9 @@ async fn hits_are_reported_as_soon_and_in_as_many_calls_as_the_settings_say() {
         get(&format!("{base}{}", link("/o/"))).await;
     }
     assert_eq!(health(&base).await["hits_shipped"], 0, "they wait for the rest of the minute");
+    assert_eq!(batches(&stack).await, 0);
     // What waits is shipped at a stop; each hit is a batch and full, so none of them waits again.
     edge.stop().await.unwrap();
     assert_eq!(engagements(&stack, &id, "message.opened", 5).await.len(), 5);
+    assert_eq!(batches(&stack).await, 5, "by the default all would go in one");
 }

@@ -203,3 +203,17 @@ fn required(field: &str, time: Option<prost_types::Timestamp>) -> Result<i64, Fa
     let missing = || Failure::field(Reason::MissingField, field, "is required");
     convert::time(field, time)?.ok_or_else(missing)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn a_replay_is_as_far_as_the_time_it_has_looked_through() {
+        assert_eq!(
+            [share(100, 100, 200), share(125, 100, 200), share(999, 100, 200)],
+            [0.0, 0.25, 1.0]
+        );
+        assert_eq!([share(100, 100, 100), share(90, 100, 50)], [0.0, 0.0], "no time at all");
+    }
+}

@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::FromRequestParts;
@@ -16,12 +17,15 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use postern_proto::reason::Reason;
+use postern_proto::status::Failure;
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::{Answer, fault};
 use crate::App;
 use crate::edge::{Context, Turn};
+use crate::fault::Fault;
 
 const LINES: &str = "application/x-ndjson";
 /// Octets of a page, which we have made ourselves.
@@ -33,6 +37,8 @@ pub(super) struct Work {
     turn: Option<Turn>,
     headers: HeaderMap,
     request_id: String,
+    /// The longest time for all of it.
+    limit: Duration,
 }
 
 /// Where the work tells how far it is; nobody has to listen.
@@ -63,6 +69,7 @@ impl FromRequestParts<Arc<App>> for Work {
             turn: parts.extensions.get::<Turn>().cloned(),
             headers: parts.headers.clone(),
             request_id: context.map_or(String::new(), |one| one.caller.request_id.clone()),
+            limit: context.map_or(Duration::ZERO, |one| one.time_limit),
         })
     }
 }
@@ -80,7 +87,9 @@ impl Work {
         if !self.as_lines {
             return job.await;
         }
-        let job: Job = Box::pin(job);
+        // The answer begins at once, so the limit of requests would not bound it.
+        let limited = tokio::time::timeout(self.limit, job);
+        let job: Job = Box::pin(async { limited.await.unwrap_or_else(|_| Err(late())) });
         let lines = stream::unfold(Some((self, job, told)), |state| async {
             let (work, mut job, mut told) = state?;
             let answer = tokio::select! {
@@ -117,6 +126,11 @@ impl Work {
     }
 }
 
+fn late() -> Fault {
+    let text = "it took too long (rest.bulk_timeout); what was done stays, send the form again";
+    Failure::new(Reason::DeadlineExceeded, text).into()
+}
+
 impl Step {
     fn line(&self) -> String {
         format!("{}\n", json!({ "share": self.share, "text": self.text }))
@@ -131,16 +145,13 @@ async fn text(page: Response) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Fault;
     use axum::response::Html;
     use http_body_util::BodyExt as _;
-    use postern_proto::reason::Reason;
-    use postern_proto::status::Failure;
     use serde_json::Value;
 
     fn work(as_lines: bool) -> Work {
         let (headers, request_id) = (HeaderMap::new(), "req_1".to_owned());
-        Work { as_lines, turn: None, headers, request_id }
+        Work { as_lines, turn: None, headers, request_id, limit: Duration::from_secs(60) }
     }
 
     fn lines(octets: &[u8]) -> Vec<Value> {
@@ -169,6 +180,13 @@ mod tests {
             rest,
             [json!({"share": 1.0, "text": "two"}), json!({"page": "<p>all\ndone</p>"})]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_takes_too_long_ends_with_a_page_that_says_so() {
+        let answer = work(true).run(|_steps| std::future::pending()).await.ok().unwrap();
+        let told = lines(&answer.into_body().collect().await.unwrap().to_bytes());
+        assert!(told[0]["page"].as_str().unwrap().contains("rest.bulk_timeout"), "{told:?}");
     }
 
     #[tokio::test]

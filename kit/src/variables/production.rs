@@ -135,8 +135,21 @@ fn is_example(host: &str) -> bool {
     domains.into_iter().any(is_or_below) || host == "localhost.localdomain"
 }
 
+/// A password that is given as a word, as in `host=db password=…` and `?password=…`.
+fn keyword(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("password=")?;
+    let end = rest.find(['&', ' ']).unwrap_or(rest.len());
+    Some(rest[..end].trim_matches('\'').to_owned())
+}
+
 fn url(name: &str, text: &str) -> Option<String> {
-    let (scheme, host, password) = parts(text)?;
+    let named = name.starts_with("DATABASE_").then(|| keyword(text)).flatten();
+    let (scheme, host, password) = match (parts(text), &named) {
+        (Some(parts), _) => parts,
+        (None, Some(_)) => Default::default(),
+        (None, None) => return None,
+    };
+    let password = named.or(password);
     match name {
         "POSTERN_TRACKING_URL" => public_url(text),
         // A key travels with each call; inside a private network that is the operator's choice.
@@ -252,6 +265,8 @@ mod tests {
             ("POSTERN_AMS_KEY", "changeme", "k"),
             ("POSTERN_OPERATOR_PASSWORD", "admin", "a long password"),
             ("DATABASE_URL", "postgres://p:postgres@db/p", "postgres://p@db/p"),
+            ("DATABASE_URL", "host=db user=p password=changeme", "host=db user=p"),
+            ("DATABASE_URL", "postgres://p@db/p?password=postgres&x=1", "postgres://p@db/p?x=1"),
             ("POSTERN_RELAY_URL", "smtp://u:p%40ss@192.0.2.1?tls=off", "smtp://127.0.0.1?tls=off"),
         ] {
             let base = Env::from([

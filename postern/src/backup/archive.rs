@@ -68,6 +68,9 @@ pub(super) fn read(
         if !is_file || !manifest::is_inside(&name) || !seen.insert(text.clone()) {
             return Err(bad(format!("{text} has no business in it")));
         }
+        if entry.header().size().map_err(broken)? != promised.octets {
+            return Err(bad(format!("{text} has not the size that its manifest says")));
+        }
         let found = match into {
             None => manifest::copy(&mut entry, &mut io::sink()).map_err(broken)?,
             Some(folder) => put(&mut entry, &folder.join(&name))?,

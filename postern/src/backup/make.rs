@@ -45,6 +45,11 @@ pub(crate) fn make(
 ) -> Result<Made, BackupError> {
     let begun = Timestamp::now();
     let to = &order.to;
+    let is_whole = || match order.data.join(embedded::RESTORING).exists() {
+        true => Err(BackupError::HalfRestored(order.data.clone())),
+        false => Ok(()),
+    };
+    is_whole()?;
     std::fs::create_dir_all(to).map_err(BackupError::io(to))?;
     // One at a time, so that what lies about is of nobody.
     let _lock = lock(to)?;
@@ -58,6 +63,8 @@ pub(crate) fn make(
     copy_folder(&order.data, "", order, &staged, &mut files)?;
     let store = staged.join(embedded::FILE);
     embedded::copy(&order.data, &store, |done, all| report("copying", done, all))?;
+    // Nor was it exchanged while it was copied.
+    is_whole()?;
     report("checking", 0, 0);
     let schema_version = embedded::verify(&store)?;
     let mut copied = File::open(&store).map_err(BackupError::io(&store))?;
@@ -73,7 +80,7 @@ pub(crate) fn make(
     let unnamed = pack(workshop.path(), &staged, &manifest, &mut report)?;
     let path = name(&unnamed, to, begun)?;
     let octets = path.metadata().map_err(BackupError::io(&path))?.len();
-    let removed = prune(to, order.keep)?;
+    let removed = prune(&path, order.keep)?;
     state::write(&order.data, begun, Timestamp::now(), octets)?;
     Ok(Made { path, octets, files: manifest.files.len(), removed })
 }
@@ -120,7 +127,8 @@ fn name(unnamed: &Path, to: &Path, begun: Timestamp) -> Result<PathBuf, BackupEr
     std::fs::hard_link(unnamed, &path)
         .or_else(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => Err(error),
-            // Some file systems have no links; the name has milliseconds in it.
+            _ if path.exists() => Err(std::io::ErrorKind::AlreadyExists.into()),
+            // Some file systems have no links.
             _ => std::fs::rename(unnamed, &path),
         })
         .map_err(BackupError::io(&path))?;
@@ -128,23 +136,32 @@ fn name(unnamed: &Path, to: &Path, begun: Timestamp) -> Result<PathBuf, BackupEr
     Ok(path)
 }
 
-/// Removes the oldest backups, by the time in their names.
-fn prune(to: &Path, keep: Option<usize>) -> Result<Vec<PathBuf>, BackupError> {
-    let Some(keep) = keep else { return Ok(Vec::new()) };
+/// Removes the oldest backups beside the one that was made, by the time in their names. What somebody
+/// has called otherwise is theirs and is not counted.
+fn prune(made: &Path, keep: Option<usize>) -> Result<Vec<PathBuf>, BackupError> {
+    let (Some(keep), Some(to)) = (keep, made.parent()) else { return Ok(Vec::new()) };
     let mut backups = Vec::new();
     for entry in std::fs::read_dir(to).map_err(BackupError::io(to))? {
         let entry = entry.map_err(BackupError::io(to))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+        if is_ours(&name) && entry.path() != made {
             backups.push(entry.path());
         }
     }
     backups.sort();
-    backups.truncate(backups.len().saturating_sub(keep));
+    // Beside the new one.
+    backups.truncate((backups.len() + 1).saturating_sub(keep));
     for path in &backups {
         std::fs::remove_file(path).map_err(BackupError::io(path))?;
     }
     Ok(backups)
+}
+
+/// Whether a file is called as we call backups: `postern-20261126T191500.123Z.tar.zst`.
+fn is_ours(name: &str) -> bool {
+    let time = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(SUFFIX));
+    let shape = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "0");
+    time.is_some_and(|time| shape(time) == "00000000T000000.000Z")
 }
 
 /// Copies the files of a folder and of the folders in it, except what is [`LEFT_OUT`], what is copied
@@ -156,7 +173,11 @@ fn copy_folder(
     staged: &Path,
     files: &mut BTreeMap<String, Entry>,
 ) -> Result<(), BackupError> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(BackupError::io(folder)(error)),
+    };
     for entry in entries {
         let entry = entry.map_err(BackupError::io(folder))?;
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
@@ -168,7 +189,11 @@ fn copy_folder(
             continue;
         }
         // A segment of the journal that has been shipped may go at any moment.
-        let Ok(kind) = path.metadata() else { continue };
+        let kind = match path.metadata() {
+            Ok(kind) => kind,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(BackupError::io(&path)(error)),
+        };
         if kind.is_dir() && path != order.journal && path != order.to {
             copy_folder(&path, &inside, order, staged, files)?;
         } else if kind.is_file() {

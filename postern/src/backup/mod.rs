@@ -22,6 +22,8 @@ pub(crate) use restore::{Restored, restore};
 /// How backups are called, with the time between the two.
 const PREFIX: &str = "postern-";
 const SUFFIX: &str = ".tar.zst";
+/// Where they go in the data folder unless somebody says otherwise.
+pub(crate) const FOLDER: &str = "backups";
 /// Files that are copied in a way of their own, made anew by every start, or say nothing about the
 /// system. `shipped` tells how far the journal is known to the core: copied a moment later than the
 /// segments it would point behind them, and without it all of them are reported again, which the core
@@ -73,6 +75,12 @@ pub(crate) enum BackupError {
     /// There is something in the data folder.
     #[error("{0} is not empty; give --replace to move what is there aside")]
     NotEmpty(PathBuf),
+    /// It is a file system of its own, and cannot be moved.
+    #[error("{0} is a file system of its own; unmount it, restore, and mount it again")]
+    Mounted(PathBuf),
+    /// A restore was cut off.
+    #[error("a restore into {0} was cut off: run postern restore --replace again, then back up")]
+    HalfRestored(PathBuf),
     /// Another backup goes to the same folder.
     #[error("another backup into {0} is under way; wait until it is done")]
     UnderWay(PathBuf),

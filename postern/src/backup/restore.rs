@@ -2,16 +2,18 @@
 //! crash in the moment of the exchange leaves a mark that stops every start until it is done again.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use postern_core::store::embedded;
 
 use super::manifest::Manifest;
-use super::{BackupError, archive, sync, workshop};
+use super::{BackupError, FOLDER, archive, sync, workshop};
 
-/// What may lie in an empty folder: our lock, and what a fresh file system has.
-const NOTHING: [&str; 2] = [embedded::LOCK, "lost+found"];
+/// What may lie in an empty folder: our lock, what a fresh file system has, and the backups, of which
+/// one is just being restored.
+const NOTHING: [&str; 3] = [embedded::LOCK, "lost+found", FOLDER];
 
 /// What was restored.
 #[derive(Debug)]
@@ -38,6 +40,7 @@ pub(crate) fn restore(
     if !before.is_empty() && !replace {
         return Err(BackupError::NotEmpty(data.to_owned()));
     }
+    movable(data, &before)?;
     // Within the data folder, which may be a file system of its own.
     let workshop = workshop(data, "restore")?;
     let manifest = archive::read(backup, Some(workshop.path()), report)?;
@@ -73,6 +76,19 @@ fn held(data: &Path) -> Result<Vec<String>, BackupError> {
         !NOTHING.contains(&name.as_str()) && !is_ours
     };
     Ok(names(data)?.into_iter().filter(counts).collect())
+}
+
+/// Before anything is touched: what is to be moved aside can be.
+fn movable(data: &Path, before: &[String]) -> Result<(), BackupError> {
+    let disk = |path: &Path| path.metadata().map(|of| of.dev()).map_err(BackupError::io(path));
+    let here = disk(data)?;
+    for name in before {
+        let path = data.join(name);
+        if disk(&path)? != here {
+            return Err(BackupError::Mounted(path));
+        }
+    }
+    Ok(())
 }
 
 fn names(folder: &Path) -> Result<Vec<String>, BackupError> {
@@ -231,11 +247,42 @@ mod tests {
     }
 
     #[test]
+    fn backups_in_the_data_folder_stay_where_they_are() {
+        let (folder, backup) = backed_up();
+        let data = folder.path().join("data");
+        let inside = data.join(FOLDER);
+        std::fs::create_dir(&inside).unwrap();
+        let kept = inside.join(backup.file_name().unwrap());
+        std::fs::rename(&backup, &kept).unwrap();
+        restore(&kept, &data, true, |_| {}).unwrap();
+        assert!(kept.is_file(), "it can be restored once more");
+        let alone = folder.path().join("alone");
+        std::fs::create_dir_all(alone.join(FOLDER)).unwrap();
+        restore(&kept, &alone, false, |_| {}).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_half_restored_or_unreadable_is_not_backed_up() {
+        let (folder, _) = backed_up();
+        let (data, to) = (folder.path().join("data"), folder.path().join("backups"));
+        let order = Order { journal: data.join("tracker"), data, to, keep: Some(1) };
+        let mark = order.data.join(embedded::RESTORING);
+        std::fs::write(&mark, "").unwrap();
+        let refused = make(&order, |_, _, _| {});
+        assert!(matches!(refused, Err(BackupError::HalfRestored(_))), "{refused:?}");
+        std::fs::remove_file(mark).unwrap();
+        // No folder: it cannot be read as one, whoever asks.
+        let order = Order { journal: order.data.join("gateway-token"), ..order };
+        let refused = make(&order, |_, _, _| {});
+        assert!(matches!(refused, Err(BackupError::Io { .. })), "{refused:?}");
+    }
+
+    #[test]
     fn only_the_newest_are_kept() {
         let (folder, first) = backed_up();
         let data = folder.path().join("data");
         let to = folder.path().join("backups");
-        std::fs::write(to.join("postern-notes.txt"), "mine").unwrap();
+        std::fs::write(to.join("postern-before-upgrade.tar.zst"), "mine").unwrap();
         let order = Order { journal: data.join("tracker"), data, to: to.clone(), keep: Some(2) };
         let second = make(&order, |_, _, _| {}).unwrap();
         assert_eq!(second.removed, Vec::<PathBuf>::new());

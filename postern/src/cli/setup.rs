@@ -27,6 +27,13 @@ pub(crate) enum ServingRole {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct Healthcheck {
+    /// What to ask [default: /livez at the port of POSTERN_METRICS_LISTEN].
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct Backup {
     /// The folder for backups [default: `backups` in the data folder].
     #[arg(long, value_name = "DIR")]

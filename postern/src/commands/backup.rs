@@ -19,7 +19,7 @@ pub(super) fn backup(args: &Backup, env: &Env) -> anyhow::Result<ExitCode> {
     }
     let data = data(env);
     let journal = env.get("POSTERN_TRACKER_DATA").map_or_else(|| data.join("tracker"), Into::into);
-    let to = args.to.clone().unwrap_or_else(|| data.join("backups"));
+    let to = args.to.clone().unwrap_or_else(|| data.join(backup::FOLDER));
     let order = Order { data, journal, to, keep: args.keep.map(usize::from) };
     let bar = output::progress(Some(0));
     let made = backup::make(&order, |step, done, all| {

@@ -71,8 +71,10 @@ fn wanted(
         own("POSTERN_OPERATOR_PASSWORD", credential::random_text(PASSWORD_CHARS)),
     ];
     let names = ["POSTERN_HELO_NAME", "POSTERN_SMTP_HOSTNAME", "POSTERN_TRACKING_URL"];
-    let from_domain = ["POSTERN_TLS_DIR", "POSTERN_NOTICE_FROM"];
-    if names.iter().chain(&from_domain).any(|name| !has(name)) {
+    // Who sends notices matters where somebody gets them.
+    let is_told = has("POSTERN_NOTICE_TO") || args.operator_email.is_some();
+    let lacks_sender = is_told && !has("POSTERN_NOTICE_FROM");
+    if names.iter().chain(&["POSTERN_TLS_DIR"]).any(|name| !has(name)) || lacks_sender {
         let question = "Domain that mail is sent from (shop.example)";
         let domain = asked(args.domain.as_deref(), "--domain", question)?;
         let domain = checked_domain(&domain.context("--domain is needed")?)?;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod config;
+mod healthcheck;
 mod init;
 mod send;
 mod status;
@@ -42,6 +43,9 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         Some(Command::Smtp) => roles::smtp(&env).await?,
         Some(Command::Tracker) => roles::tracker(&env).await?,
         Some(Command::Config(args)) => return Ok(config::config(&args, &env)),
+        Some(Command::Healthcheck(args)) => {
+            return healthcheck::healthcheck(&args, &env).await;
+        }
         Some(Command::Init(args)) => init::init(&args)?,
         Some(Command::Backup(args)) => return backup::backup(&args, &env),
         Some(Command::Restore(args)) => return Ok(backup::restore(&args, &env)),
