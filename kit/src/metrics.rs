@@ -15,26 +15,28 @@ use prometheus_client::registry::{Registry, Unit};
 pub const SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
 
-/// The file in the data folder that says when the last backup was made.
-const LAST_BACKUP: &str = "last-backup";
+/// The file in the data folder, or where `POSTERN_BACKUP_STATUS` says, that tells when the last backup was made.
+pub(crate) const LAST_BACKUP: &str = "last-backup";
 /// Its line with that time.
 const BEGUN: &str = "postern_backup_last_success_timestamp_seconds ";
 
-/// Registers what every process has. `data` is the folder whose disk and last backup are shown.
-pub(crate) fn register(registry: &mut Registry, data: Option<PathBuf>) {
+/// Registers what every process has. `data` is the folder whose disk is shown, `backup` the file that
+/// tells when the last backup was made.
+pub(crate) fn register(registry: &mut Registry, data: Option<PathBuf>, backup: Option<PathBuf>) {
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("postern_build", "The version of this program", build);
     registry.register_collector(Box::new(Process));
-    if let Some(data) = data {
-        registry.register_collector(Box::new(Data(data)));
-    }
+    registry.register_collector(Box::new(Data { folder: data, backup }));
 }
 
 #[derive(Debug)]
 struct Process;
 
 #[derive(Debug)]
-struct Data(PathBuf);
+struct Data {
+    folder: Option<PathBuf>,
+    backup: Option<PathBuf>,
+}
 
 /// Writes one gauge; one that cannot be read is left out.
 fn gauge(
@@ -59,12 +61,17 @@ impl Collector for Process {
 impl Collector for Data {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         let free = ("postern_data_free", "Free space on the disk of the data folder");
-        gauge(&mut encoder, free, Some(&Unit::Bytes), free_bytes(&self.0))?;
+        gauge(&mut encoder, free, Some(&Unit::Bytes), self.folder.as_deref().and_then(free_bytes))?;
         let backup = (
             "postern_backup_last_success_timestamp",
             "When the newest complete backup was begun, Unix time",
         );
-        gauge(&mut encoder, backup, Some(&Unit::Seconds), last_backup(&self.0))
+        gauge(
+            &mut encoder,
+            backup,
+            Some(&Unit::Seconds),
+            self.backup.as_deref().and_then(last_backup),
+        )
     }
 }
 
@@ -86,8 +93,8 @@ fn free_bytes(folder: &Path) -> Option<i64> {
     i64::try_from(disk.f_bavail.saturating_mul(disk.f_frsize)).ok()
 }
 
-fn last_backup(folder: &Path) -> Option<i64> {
-    let text = std::fs::read_to_string(folder.join(LAST_BACKUP)).ok()?;
+fn last_backup(status: &Path) -> Option<i64> {
+    let text = std::fs::read_to_string(status).ok()?;
     let is = |line: &str| line.strip_prefix(BEGUN)?.trim().parse().ok();
     text.lines().find_map(is)
 }
@@ -102,9 +109,10 @@ mod tests {
         assert!(open_files().unwrap() >= 3);
         let folder = tempfile::tempdir().unwrap();
         assert!(free_bytes(folder.path()).is_some());
-        assert_eq!(last_backup(folder.path()), None);
+        let status = folder.path().join(LAST_BACKUP);
+        assert_eq!(last_backup(&status), None);
         let text = "postern_backup_last_success_timestamp_seconds 1795719600\nother 1\n";
-        std::fs::write(folder.path().join(LAST_BACKUP), text).unwrap();
-        assert_eq!(last_backup(folder.path()), Some(1_795_719_600));
+        std::fs::write(&status, text).unwrap();
+        assert_eq!(last_backup(&status), Some(1_795_719_600));
     }
 }

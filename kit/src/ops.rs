@@ -71,7 +71,7 @@ struct Board {
 
 impl Ops {
     /// Opens the port of `POSTERN_METRICS_LISTEN`, unless it is `off`. `data` is the folder whose disk
-    /// and last backup are shown.
+    /// and last backup are shown; backups made by others are found by `POSTERN_BACKUP_STATUS`.
     pub async fn open(env: &Env, data: Option<PathBuf>) -> Result<Self, OpsError> {
         let name = "POSTERN_METRICS_LISTEN";
         let listener = match env.text(name, DEFAULT).as_str() {
@@ -82,7 +82,9 @@ impl Ops {
             tracing::info!(%ops, "health and metrics listen");
         }
         let mut registry = Registry::default();
-        metrics::register(&mut registry, data);
+        let beside = || data.as_ref().map(|data| data.join(metrics::LAST_BACKUP));
+        let backup = env.get("POSTERN_BACKUP_STATUS").map(PathBuf::from).or_else(beside);
+        metrics::register(&mut registry, data, backup);
         let board = Board {
             registry,
             parts: Vec::new(),

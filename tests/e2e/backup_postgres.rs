@@ -12,16 +12,18 @@ use postern_tests::wait;
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::ops::{ask, ops};
+
 /// The scripts, where the server's user may read them, and the folder that backups go to.
-struct Scripts {
+pub(super) struct Scripts {
     folder: TempDir,
 }
 
 impl Scripts {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = shared_folder().unwrap();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/postgres");
-        for name in ["backup", "restore"] {
+        for name in ["backup", "restore", "replica-entrypoint.sh"] {
             let copy = folder.path().join(name);
             std::fs::copy(source.join(name), &copy).unwrap();
             std::fs::set_permissions(copy, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -29,23 +31,28 @@ impl Scripts {
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn run(&self, server: &Server, command: &str, vars: &[(&str, &str)]) -> std::process::Output {
+    pub(super) fn run(
+        &self,
+        server: &Server,
+        command: &str,
+        vars: &[(&str, &str)],
+    ) -> std::process::Output {
         let dir = self.path("backups");
         let vars = [&[("BACKUP_DIR", dir.as_str())], vars].concat();
         server.command(&self.path("backup"), &[command], &vars).unwrap().output().unwrap()
     }
 
-    fn base(&self, server: &Server, vars: &[(&str, &str)]) {
+    pub(super) fn base(&self, server: &Server, vars: &[(&str, &str)]) {
         let made = self.run(server, "base", vars);
         assert!(made.status.success(), "{made:?}");
     }
 
     /// The base backups there are, oldest first.
-    fn bases(&self) -> Vec<String> {
+    pub(super) fn bases(&self) -> Vec<String> {
         let folder = std::fs::read_dir(self.path("backups/base")).unwrap();
         let mut names: Vec<_> =
             folder.map(|entry| entry.unwrap().path().to_str().unwrap().to_owned()).collect();
@@ -54,9 +61,20 @@ impl Scripts {
     }
 
     /// Receives the log until it is dropped.
-    fn receive(&self, server: &Server) -> Receiver {
-        let vars = [("BACKUP_DIR", &*self.path("backups"))];
-        let mut command = server.command(&self.path("backup"), &["wal"], &vars).unwrap();
+    pub(super) fn receive(&self, server: &Server) -> Receiver {
+        let dir = self.path("backups");
+        self.start(server, "backup", &["wal"], &[("BACKUP_DIR", &dir)])
+    }
+
+    /// Starts a script that runs until what is returned is dropped.
+    pub(super) fn start(
+        &self,
+        server: &Server,
+        script: &str,
+        args: &[&str],
+        vars: &[(&str, &str)],
+    ) -> Receiver {
+        let mut command = server.command(&self.path(script), args, vars).unwrap();
         // In a group of its own, so that all of it can be stopped.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         // It says that it was stopped.
@@ -64,7 +82,7 @@ impl Scripts {
     }
 }
 
-struct Receiver(Child);
+pub(super) struct Receiver(Child);
 
 impl Drop for Receiver {
     fn drop(&mut self) {
@@ -91,7 +109,7 @@ async fn contents(server: &Server) -> BTreeMap<String, (i64, Option<String>)> {
 }
 
 /// Waits until the receiver has everything that the server has written.
-async fn received(server: &Server) {
+pub(super) async fn received(server: &Server) {
     let client = server.client().await.unwrap();
     client.batch_execute("CHECKPOINT").await.unwrap();
     let look = async || {
@@ -103,7 +121,7 @@ async fn received(server: &Server) {
 }
 
 /// A server over what a backup gives back, which takes writes.
-async fn restored(scripts: &Scripts, base: &str, time: &str) -> Server {
+pub(super) async fn restored(scripts: &Scripts, base: &str, time: &str) -> Server {
     let server = Server::bare().unwrap();
     let data = server.data();
     let args: Vec<&str> = [base, &data, time].into_iter().filter(|arg| !arg.is_empty()).collect();
@@ -123,14 +141,25 @@ async fn what_was_backed_up_comes_back_to_the_last_moment_or_to_a_time_and_mail_
     let primary = Server::primary("").unwrap();
     let scripts = Scripts::new();
     let url = primary.url();
-    let mut stack = Stack::start(&[("DATABASE_URL", url.as_str())]).await.unwrap();
+    let status = scripts.path("backups/last-backup");
+    let vars = [
+        ("DATABASE_URL", url.as_str()),
+        ("POSTERN_BACKUP_STATUS", &status),
+        ("POSTERN_LOG_FORMAT", "json"),
+    ];
+    let mut stack = Stack::start(&vars).await.unwrap();
     let receiver = scripts.receive(&primary);
     for n in 0..10 {
         stack.send_to(&format!("early{n}@good.test")).await.unwrap();
     }
     let gone = json!({"email": "gone@good.test", "reason": "manual"});
     assert_eq!(stack.post("/v1/suppressions", &gone).await.unwrap().status, 201);
+    let age = "\npostern_backup_last_success_timestamp_seconds ";
+    let metrics = ask(&ops(&stack), "/metrics").await.1;
+    assert!(!metrics.contains(age), "{metrics}");
     scripts.base(&primary, &[]);
+    let metrics = ask(&ops(&stack), "/metrics").await.1;
+    assert!(metrics.contains(age), "{metrics}");
     let mut later = mail_to("later@good.test");
     let tomorrow = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
     later["send_time"] = json!(format!("{tomorrow:.0}"));
@@ -210,6 +239,6 @@ async fn old_backups_go_damaged_ones_are_refused_and_a_missing_one_is_noticed() 
     assert!(!Path::new(&server.data()).exists(), "nothing was made");
 }
 
-fn text(octets: &[u8]) -> String {
+pub(super) fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
 }

@@ -44,6 +44,7 @@ mod config;
 mod alerts;
 mod backup;
 mod backup_postgres;
+mod backup_postgres_trouble;
 mod import_old;
 mod settings;
 mod settings_peers;

@@ -45,6 +45,8 @@ variables! {
         "REST gateway, dashboard and inbox";
     "POSTERN_METRICS_LISTEN", Addresses, "127.0.0.1:9464", SERVING, required by NONE,
         "`/livez`, `/readyz` and `/metrics` of each process, without a login, or `off`; several processes on one machine need a port each";
+    "POSTERN_BACKUP_STATUS", Path, "", CORE, required by NONE,
+        "file that tells when the newest backup was made, for `/metrics`; without it `last-backup` in POSTERN_DATA, which `postern backup` writes";
     "POSTERN_STALL_TIME", Time, "2m", SERVING, required by NONE,
         "how long a loop of the core may hang before `/livez` fails and names it";
     "POSTERN_DATA", Path, "./data", DATA, required by NONE,
