@@ -76,6 +76,18 @@ impl Server {
         self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]).map(drop)
     }
 
+    /// Sends a signal to all of its processes: STOP makes it hang, CONT ends that.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let pid = std::fs::read_to_string(format!("{}/postmaster.pid", self.data()))?;
+        let parent = pid.lines().next().context("postmaster.pid is empty")?.to_owned();
+        let children = Command::new("pgrep").args(["-P", &parent]).output()?;
+        let children = String::from_utf8(children.stdout)?;
+        let all = children.lines().chain([parent.as_str()]);
+        let killed = Command::new("kill").args(["-s", name]).args(all).status()?;
+        ensure!(killed.success(), "kill -s {name}: {killed}");
+        Ok(())
+    }
+
     /// Makes a replica the primary.
     pub fn promote(&self) -> anyhow::Result<()> {
         self.run("pg_ctl", &["-D", &self.data(), "-w", "promote"]).map(drop)

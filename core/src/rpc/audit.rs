@@ -1,5 +1,7 @@
 //! `AuditService`.
 
+use std::sync::Arc;
+
 use postern_proto::status::Failure;
 use postern_proto::time::timestamp;
 use postern_proto::v1;
@@ -7,6 +9,7 @@ use postern_proto::v1::audit_service_server::AuditService;
 use tonic::{Request, Response, Status};
 
 use crate::model::operator::AuditEntry;
+use crate::store::Database;
 use crate::store::audit::{self, Filter};
 
 use super::{Context, convert};
@@ -34,8 +37,9 @@ impl AuditService for Audit {
         let bound = format!("audit {filter:?}");
         let cursor = pages.cursor("page_token", bound.as_bytes(), &request.page_token)?;
         filter.before = cursor.and_then(|cursor| cursor.parse().ok());
-        let mut list =
-            audit::list(&*self.0.reads, &filter, size + 1).await.map_err(Failure::from)?;
+        let asked = &filter;
+        let read = |db: Arc<dyn Database>| async move { audit::list(&*db, asked, size + 1).await };
+        let mut list = self.0.reads.with(read).await.map_err(Failure::from)?;
         let next_page_token =
             pages.cut(&mut list, size, bound.as_bytes(), |last| last.id.to_string());
         let entries = list.into_iter().map(shown).collect();

@@ -1,5 +1,7 @@
 //! `CampaignService`.
 
+use std::sync::Arc;
+
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use postern_proto::time::timestamp;
@@ -11,7 +13,7 @@ use tonic::{Request, Response, Status};
 use crate::intake::draft::{Faults, check_id};
 use crate::model::campaign::{Action, AmsState, Hold, LogEntry};
 use crate::model::directory::ApiKey;
-use crate::store::campaigns;
+use crate::store::{Database, campaigns};
 
 use super::{Context, stats};
 
@@ -86,7 +88,11 @@ impl CampaignService for Campaigns {
         let binding = unpaged.encode_to_vec();
         let after = pages.cursor("page_token", &binding, &request.page_token)?;
         let after = after.unwrap_or_default();
-        let counted = campaigns::counts(&*self.0.reads, since_ms, until_ms, &after, size + 1).await;
+        let after = after.as_str();
+        let read = |db: Arc<dyn Database>| async move {
+            campaigns::counts(&*db, since_ms, until_ms, after, size + 1).await
+        };
+        let counted = self.0.reads.with(read).await;
         let snapshot = self.0.directory.now();
         let mut campaigns: Vec<v1::Campaign> = Vec::new();
         for (campaign_id, counter, count) in counted.map_err(Failure::from)? {

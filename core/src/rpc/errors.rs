@@ -1,6 +1,7 @@
 //! The part of `StatsService` that is about what went wrong.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
@@ -10,6 +11,7 @@ use prost::Message as _;
 
 use crate::model::event::{EventRow, EventType};
 use crate::store::errors::{self, SEEN_MAX, Seen, Window};
+use crate::store::{Database, Error};
 
 use super::stats::DAY_MS;
 use super::{Context, convert};
@@ -34,23 +36,12 @@ pub(super) async fn list(
     let binding = binding(&request);
     let cursor = context.pages.cursor("page_token", &binding, &request.page_token)?;
     let before = cursor.and_then(|cursor| cursor.parse().ok());
-    let window = Window { since_ms, before, campaign_id: &request.campaign_id };
-    let mut seen = errors::seen(&*context.reads, window).await?;
-    let partial = seen.len() > SEEN_MAX;
-    seen.truncate(SEEN_MAX);
-    let oldest = seen.last().map(|one| one.sequence);
-    let domain = request.domain.to_lowercase();
-    seen.retain(|one| {
-        (request.category.is_empty() || category(one.kind, &one.reason) == request.category)
-            && (domain.is_empty() || one.domain == domain)
-    });
-    let shown: Vec<_> = seen.iter().take(size).map(|one| one.sequence).collect();
-    // Behind the last one shown; or behind all that was looked at, when there may be more there.
-    let end = match shown.last() {
-        Some(last) if seen.len() > size => Some(*last),
-        _ => oldest.filter(|_| partial),
+    let asked = &request;
+    let look = |db: Arc<dyn Database>| async move {
+        let window = Window { since_ms, before, campaign_id: &asked.campaign_id };
+        look(&*db, window, asked, size).await
     };
-    let rows = errors::events(&*context.reads, &shown).await?;
+    let Look { seen, rows, end, partial } = context.reads.with(look).await?;
     Ok(v1::ListErrorsResponse {
         categories: counted(&seen, |one| category(one.kind, &one.reason)),
         destinations: counted(&seen, |one| &one.domain),
@@ -60,6 +51,39 @@ pub(super) async fn list(
             .map(|end| context.pages.token(&binding, &end.to_string()))
             .unwrap_or_default(),
     })
+}
+
+/// What one look finds.
+struct Look {
+    seen: Vec<Seen>,
+    rows: Vec<EventRow>,
+    /// Behind the last one shown; or behind all that was looked at, when there may be more there.
+    end: Option<i64>,
+    partial: bool,
+}
+
+async fn look(
+    db: &dyn Database,
+    window: Window<'_>,
+    request: &v1::ListErrorsRequest,
+    size: usize,
+) -> Result<Look, Error> {
+    let mut seen = errors::seen(db, window).await?;
+    let partial = seen.len() > SEEN_MAX;
+    seen.truncate(SEEN_MAX);
+    let oldest = seen.last().map(|one| one.sequence);
+    let domain = request.domain.to_lowercase();
+    seen.retain(|one| {
+        (request.category.is_empty() || category(one.kind, &one.reason) == request.category)
+            && (domain.is_empty() || one.domain == domain)
+    });
+    let shown: Vec<_> = seen.iter().take(size).map(|one| one.sequence).collect();
+    let end = match shown.last() {
+        Some(last) if seen.len() > size => Some(*last),
+        _ => oldest.filter(|_| partial),
+    };
+    let rows = errors::events(db, &shown).await?;
+    Ok(Look { seen, rows, end, partial })
 }
 
 /// What a token is good for. A page that says "since an hour ago" says another time at each look.

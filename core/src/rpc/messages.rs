@@ -1,5 +1,7 @@
 //! `MessageService`.
 
+use std::sync::Arc;
+
 use postern_proto::ids::MessageId;
 use postern_proto::metadata;
 use postern_proto::reason::Reason;
@@ -11,6 +13,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use crate::model::delivery::State;
+use crate::store::Database;
 use crate::store::messages::{self, MessageFilter};
 
 use super::page::Pages;
@@ -203,7 +206,14 @@ async fn list(
         since_ms: convert::time("since", request.since)?,
         until_ms: convert::time("until", request.until)?,
     };
-    let (found, complete) = messages::list(&*context.reads, &filter, before, size + 1).await?;
+    let filter = &filter;
+    let read =
+        |db: Arc<dyn Database>| async move { messages::list(&*db, filter, before, size + 1).await };
+    // Who looks for a message by its own id asks about the one it has just sent.
+    let (found, complete) = match filter.external_id.is_empty() {
+        true => context.reads.with(read).await?,
+        false => read(context.db.clone()).await?,
+    };
     let mut messages: Vec<_> =
         found.into_iter().map(|(row, list)| convert::message(row, list)).collect();
     messages.iter_mut().for_each(|message| explain(context, message));

@@ -53,7 +53,7 @@ use crate::directory::Directory;
 use crate::domain;
 use crate::intake::Intake;
 use crate::postal::hook::Hook;
-use crate::store::{Database, Queue, Tracking};
+use crate::store::{Database, Queue, Reads, Tracking};
 
 use self::auth::Gate;
 use self::check_password::Checker;
@@ -78,7 +78,7 @@ pub struct Context {
     /// Everything else that is stored.
     pub db: Arc<dyn Database>,
     /// The same for reads that may be a moment old, see [`crate::store::replica`].
-    pub reads: Arc<dyn Database>,
+    pub reads: Reads,
     /// Password checks of gateways.
     pub checker: Checker,
     /// How often somebody tried to log in to the dashboard.

@@ -1,5 +1,7 @@
 //! `StatsService`.
 
+use std::sync::Arc;
+
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use postern_proto::time::timestamp;
@@ -9,7 +11,7 @@ use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
 use crate::model::event::{Counter, EventType};
-use crate::store::ledger;
+use crate::store::{Database, ledger};
 
 use super::{Context, convert, errors};
 
@@ -77,7 +79,11 @@ async fn query(
     request: v1::QueryStatsRequest,
 ) -> Result<v1::QueryStatsResponse, Failure> {
     let (since_ms, until_ms) = range(context, request.since, request.until, DAY_MS)?;
-    let counted = ledger::stats(&*context.reads, since_ms, until_ms, &request.campaign_id).await?;
+    let campaign = request.campaign_id.as_str();
+    let read = |db: Arc<dyn Database>| async move {
+        ledger::stats(&*db, since_ms, until_ms, campaign).await
+    };
+    let counted = context.reads.with(read).await?;
     let mut total = v1::Counts::default();
     let mut buckets: Vec<v1::StatsBucket> = Vec::new();
     for count in counted {

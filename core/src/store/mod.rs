@@ -58,7 +58,7 @@ pub use db::Database;
 pub use error::Error;
 pub use intake::Intake;
 pub use queue::Queue;
-pub use replica::Replicated;
+pub use replica::{Reads, Replicated};
 pub use reports::Reports;
 pub use tracking::Tracking;
 
@@ -76,7 +76,7 @@ pub struct Stores {
     /// Everything else.
     pub db: Arc<dyn Database>,
     /// The same for reads that may be a moment old: lists, searches, statistics.
-    pub reads: Arc<dyn Database>,
+    pub reads: Reads,
     /// What those go to, where there is a replica.
     pub replica: Option<Arc<Replicated>>,
 }

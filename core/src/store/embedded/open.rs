@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, watch};
 
-use super::super::{Error, Stores};
+use super::super::{Error, Reads, Stores};
 use super::writer::Writer;
 
 pub(super) mod migrations {
@@ -98,7 +98,7 @@ impl Embedded {
         });
         let (intake, queue) = (store.clone(), store.clone());
         let (tracking, reports) = (store.clone(), store.clone());
-        let reads = store.clone();
+        let reads = Reads::One(store.clone());
         Ok(Stores { intake, queue, tracking, reports, db: store, reads, replica: None })
     }
 

@@ -8,7 +8,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio::sync::watch;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::super::{Database, Error, Replicated, Stores};
+use super::super::{Database, Error, Reads, Replicated, Stores};
 
 mod migrations {
     refinery::embed_migrations!("migrations/postgres");
@@ -90,8 +90,8 @@ impl Postgres {
         });
         let replica = replica.transpose()?;
         let reads = match &replica {
-            Some(replica) => replica.clone(),
-            None => db.clone(),
+            Some(replica) => Reads::Replicated(replica.clone()),
+            None => Reads::One(db.clone()),
         };
         Ok(Stores { intake, queue, tracking, reports, db, reads, replica })
     }
