@@ -31,6 +31,9 @@ pub(crate) enum CipherError {
     /// There are no keys.
     #[error("is encrypted; set {PRIMARY}, {DETERMINISTIC} and {SALT} as the old system had them")]
     NoKey,
+    /// No secret or address is that long.
+    #[error("is longer than {OCTETS_MAX} octets")]
+    Long,
     /// It is no text.
     #[error("holds no text")]
     Text,
@@ -117,7 +120,11 @@ impl Cipher {
         if envelope.h.c {
             let mut unpacked = Vec::new();
             let packed = flate2::read::ZlibDecoder::new(opened.as_slice());
-            packed.take(OCTETS_MAX).read_to_end(&mut unpacked).map_err(|_| CipherError::Form)?;
+            let limit = OCTETS_MAX + 1;
+            packed.take(limit).read_to_end(&mut unpacked).map_err(|_| CipherError::Form)?;
+            if unpacked.len() as u64 > OCTETS_MAX {
+                return Err(CipherError::Long);
+            }
             opened = unpacked;
         }
         String::from_utf8(opened).map_err(|_| CipherError::Text)

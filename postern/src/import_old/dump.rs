@@ -37,7 +37,7 @@ pub(crate) enum DumpError {
     Failed {
         /// Which program.
         program: &'static str,
-        /// Its last words.
+        /// Its first error; what follows is a consequence, or a mark under a column.
         said: String,
     },
 }
@@ -66,9 +66,15 @@ pub(crate) async fn load(dump: &Path, scratch: &str) -> Result<(), DumpError> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("").to_owned();
+    let said = first_error(&String::from_utf8_lossy(&output.stderr)).to_owned();
     Err(DumpError::Failed { program, said })
+}
+
+fn first_error(said: &str) -> &str {
+    let is_error = |line: &&str| {
+        ["ERROR: ", "FATAL: ", " error: "].iter().any(|mark| line.contains(mark))
+    };
+    said.lines().find(is_error).or_else(|| said.lines().next()).unwrap_or_default()
 }
 
 fn database(url: &str) -> String {
@@ -91,4 +97,19 @@ fn login(url: &str) -> Vec<(&'static str, String)> {
     let password = config.get_password().map(|text| String::from_utf8_lossy(text).into_owned());
     vars.extend(password.map(|password| ("PGPASSWORD", password)));
     vars
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_is_told_and_not_the_mark_under_it() {
+        let said = "psql:old.sql:1: NOTICE:  odd\npsql:old.sql:7: ERROR:  syntax error at \"X\"\n\
+                    LINE 1: X\n        ^\n";
+        assert_eq!(first_error(said), "psql:old.sql:7: ERROR:  syntax error at \"X\"");
+        assert_eq!(first_error("pg_restore: error: no dump\n"), "pg_restore: error: no dump");
+        assert_eq!(first_error("odd\nwords\n"), "odd");
+        assert_eq!(first_error(""), "");
+    }
 }

@@ -106,12 +106,15 @@ async fn one_by_one(
             Table::SmtpCredentials => writer.smtp_credential(rows::smtp_credential(&row)).await?,
             Table::Templates => writer.template(rows::template(&row)).await?,
             // One more of the same url would be told everything twice.
-            _ if !urls.insert(rows::text(&row, "url").to_owned()) => Fate::Existing,
+            _ if urls.contains(rows::text(&row, "url")) => Fate::Existing,
             _ => match rows::webhook(&row) {
                 Ok(ask) => writer.webhook(ask).await?,
                 Err(why) => Fate::Refused(why),
             },
         };
+        if matches!(fate, Fate::Imported) {
+            urls.insert(rows::text(&row, "url").to_owned());
+        }
         report.note(table, id, fate);
     }
     Ok(())
