@@ -224,8 +224,11 @@ fn context(app: &App, settings: &Settings, request: &Request, path: &str) -> Con
     Context { caller, time_limit, asked: Arc::default() }
 }
 
-/// The credential as `Bearer <key>`. Basic brings the key as its password, and the old contract
-/// called it a token.
+/// The scheme of a session that somebody has logged in to.
+pub(crate) const OPERATOR: &str = "Operator ";
+
+/// The credential as `Bearer <key>`, or `Operator <session>`. Basic brings the key as its password, and
+/// the old contract called it a token.
 fn authorization(headers: &HeaderMap) -> String {
     let text = headers.get("authorization").and_then(|value| value.to_str().ok());
     let Some((scheme, rest)) = text.and_then(|text| text.trim().split_once(' ')) else {
@@ -233,6 +236,7 @@ fn authorization(headers: &HeaderMap) -> String {
     };
     let rest = rest.trim();
     let key = match scheme.to_ascii_lowercase().as_str() {
+        "operator" => return format!("{OPERATOR}{rest}"),
         "bearer" => Some(rest.to_owned()),
         "token" => {
             let token = rest.strip_prefix("token=").unwrap_or(rest);

@@ -38,13 +38,19 @@ pub(crate) fn document(pool: &DescriptorPool) -> Value {
                 lowerCamelCase. Unknown fields are refused. Clients must tolerate new fields and \
                 new enum words in answers.",
         },
-        "security": [{"bearer": []}],
+        "security": [{"bearer": []}, {"operator": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"bearer": {
-                "type": "http", "scheme": "bearer",
-                "description": "An API key. HTTP Basic with the key as password works too.",
-            }},
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "An API key. HTTP Basic with the key as password works too.",
+                },
+                "operator": {
+                    "type": "apiKey", "in": "header", "name": "authorization",
+                    "description": "`Operator <session>`, of POST /v1/session: what that person may do.",
+                },
+            },
             "responses": {"Problem": {
                 "description": "The request failed.",
                 "content": {"application/problem+json": {
@@ -75,6 +81,10 @@ fn operation(row: &Bound, schemas: &mut Schemas) -> Value {
             "default": {"$ref": "#/components/responses/Problem"},
         },
     });
+    if route.path.starts_with("/v1/session") {
+        let is_login = route.rpc == "OperatorService.LogIn";
+        operation["security"] = if is_login { json!([]) } else { json!([{"operator": []}]) };
+    }
     if route.body != Body::None {
         operation["requestBody"] = json!({"required": true, "content": bodies(row, schemas)});
     }

@@ -98,6 +98,7 @@ pub(crate) fn all() -> Vec<Route> {
         credentials(),
         queue(),
         operators(),
+        oneself(),
         administration(),
     ]
     .into_iter()
@@ -342,6 +343,21 @@ fn operators() -> Vec<Route> {
         },
         post("/v1/operators/{id}/reset", "OperatorService.ResetOperator", All, shown, 200),
         delete("/v1/operators/{id}", "OperatorService.DeleteOperator"),
+    ]
+}
+
+/// What people do about themselves. Only with `authorization: Operator <session>`, except logging in.
+fn oneself() -> Vec<Route> {
+    use Body::Whole as All;
+    use Shown::{Nothing, Whole};
+    vec![
+        post("/v1/session", "OperatorService.LogIn", All, Whole, 200),
+        delete("/v1/session", "OperatorService.LogOut"),
+        get("/v1/session", "OperatorService.GetOwnOperator", Whole),
+        post("/v1/session/password", "OperatorService.ChangeOwnPassword", All, Nothing, 204),
+        post("/v1/session/totp", "OperatorService.StartTotp", All, Whole, 200),
+        post("/v1/session/totp/confirm", "OperatorService.ConfirmTotp", All, Nothing, 204),
+        post("/v1/session/totp/stop", "OperatorService.StopTotp", All, Nothing, 204),
     ]
 }
 

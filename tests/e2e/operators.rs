@@ -178,3 +178,87 @@ async fn who_guesses_passwords_has_to_wait() {
     let log = stack.log().unwrap();
     assert!(!log.contains(&password) && !log.contains(&other), "no password is logged");
 }
+
+/// A call of the native API in a session.
+async fn own(
+    stack: &Stack,
+    method: Method,
+    path: &str,
+    session: &str,
+    body: Option<serde_json::Value>,
+) -> (u16, serde_json::Value) {
+    let url = format!("{}{path}", stack.rest);
+    let mut request = reqwest::Client::new().request(method, url);
+    if !session.is_empty() {
+        request = request.header("authorization", format!("Operator {session}"));
+    }
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn what_people_do_about_themselves_is_a_rest_call_too() {
+    let stack = with_gateway().await;
+    let password = made(&stack, "ann", "admin").await;
+    made(&stack, "bob", "viewer").await;
+    let login = |password: &str, code: &str| {
+        Some(json!({"username": "ann", "password": password, "totp_code": code}))
+    };
+    let path = "/v1/session";
+    let wrong = own(&stack, Method::POST, path, "", login("wrong", "")).await;
+    assert_eq!((wrong.0, wrong.1["code"].as_str()), (401, Some("invalid_key")), "{wrong:?}");
+    let (status, made) = own(&stack, Method::POST, path, "", login(&password, "")).await;
+    assert_eq!(status, 200, "{made}");
+    let session = made["session"].as_str().unwrap().to_owned();
+    let (status, who) = own(&stack, Method::GET, path, &session, None).await;
+    assert_eq!((status, who["operator"]["username"].as_str()), (200, Some("ann")), "{who}");
+    // The role holds for every other call, and a failure is told as it is.
+    let (status, all) = own(&stack, Method::GET, "/v1/operators", &session, None).await;
+    assert_eq!((status, all["operators"].as_array().unwrap().len()), (200, 3), "{all}");
+    let missing = own(&stack, Method::GET, "/v1/messages/msg_1", &session, None).await;
+    assert!(missing.0 == 400 || missing.0 == 404, "{missing:?}");
+
+    let asked = Some(json!({"password": password}));
+    let (status, app) =
+        own(&stack, Method::POST, "/v1/session/totp", &session, asked.clone()).await;
+    assert_eq!(status, 200, "{app}");
+    let secret = app["secret"].as_str().unwrap();
+    let first = code_of(secret, 0);
+    let code = Some(json!({"code": first}));
+    let on = own(&stack, Method::POST, "/v1/session/totp/confirm", &session, code).await;
+    assert_eq!(on.0, 204, "{on:?}");
+    let (status, more) = own(&stack, Method::POST, path, "", login(&password, "")).await;
+    assert_eq!((status, more["totp_required"].as_bool()), (200, Some(true)), "{more}");
+    assert_eq!(more["session"].as_str().unwrap_or_default(), "");
+    let used = own(&stack, Method::POST, path, "", login(&password, &first)).await;
+    assert_eq!(used.0, 401, "no code counts twice: {used:?}");
+    let next = own(&stack, Method::POST, path, "", login(&password, &code_of(secret, 30))).await;
+    assert_eq!(next.0, 200, "the code of the next half minute is good already: {next:?}");
+    let off = own(&stack, Method::POST, "/v1/session/totp/stop", &session, asked).await;
+    assert_eq!(off.0, 204, "{off:?}");
+    let change = Some(json!({"old_password": password, "new_password": "correct horse battery"}));
+    let changed = own(&stack, Method::POST, "/v1/session/password", &session, change).await;
+    assert_eq!(changed.0, 204, "{changed:?}");
+    let again = own(&stack, Method::POST, path, "", login("correct horse battery", "")).await;
+    assert_eq!(again.0, 200, "without a code again: {again:?}");
+    let other = again.1["session"].as_str().unwrap().to_owned();
+    assert_eq!(own(&stack, Method::DELETE, path, &other, None).await.0, 204);
+    let ended = own(&stack, Method::GET, path, &other, None).await;
+    assert_eq!(ended.0, 401, "{ended:?}");
+    assert_eq!(own(&stack, Method::GET, path, &session, None).await.0, 200);
+    // A key is no person.
+    let by_key = stack.get(path).await.unwrap();
+    assert_eq!(by_key.status, 401, "{by_key:?}");
+}
+
+/// What an authenticator app shows so many seconds from now.
+fn code_of(secret: &str, later: i64) -> String {
+    let now = format!("@{}", jiff::Timestamp::now().as_second() + later);
+    let args = ["--totp", "-b", secret, "-N", &now];
+    let shown = std::process::Command::new("oathtool").args(args).output().unwrap();
+    assert!(shown.status.success(), "{shown:?}");
+    String::from_utf8(shown.stdout).unwrap().trim().to_owned()
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
 use postern_proto::time::timestamp;
 use postern_proto::v1;
@@ -30,6 +31,13 @@ impl AuditService for Audit {
             actor: request.actor,
             action: request.action,
             target: request.target,
+            id: match request.id.as_str() {
+                "" => None,
+                text => Some(text.parse().map_err(|_| {
+                    Failure::field(Reason::BadFilter, "id", "is not the id of an entry (aud_…)")
+                })?),
+            },
+            request_id: request.request_id,
             since_ms: convert::time("since", request.since)?,
             until_ms: convert::time("until", request.until)?,
             before: None,

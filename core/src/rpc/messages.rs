@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 
 use crate::model::delivery::State;
 use crate::store::Database;
+use crate::store::any_id::AnyId;
 use crate::store::messages::{self, MessageFilter};
 
 use super::page::Pages;
@@ -196,7 +197,15 @@ async fn list(
             Failure::field(Reason::BadFilter, "batch_id", "is not the id of a batch (bat_…)")
         })?),
     };
+    let any_id = match request.any_id.as_str() {
+        "" => None,
+        text => Some(AnyId::parse(text).ok_or_else(|| {
+            let problem = "is neither an id (msg_…, rcp_…, evt_…, snk_…) nor a Message-ID";
+            Failure::field(Reason::BadFilter, "any_id", problem)
+        })?),
+    };
     let filter = MessageFilter {
+        any_id,
         recipient: normalised(&request.recipient),
         state,
         tag: request.tag,
@@ -210,7 +219,7 @@ async fn list(
     let read =
         |db: Arc<dyn Database>| async move { messages::list(&*db, filter, before, size + 1).await };
     // Who looks for a message by its own id asks about the one it has just sent.
-    let (found, complete) = match filter.external_id.is_empty() {
+    let (found, complete) = match filter.external_id.is_empty() && filter.any_id.is_none() {
         true => context.reads.with(read).await?,
         false => read(context.db.clone()).await?,
     };

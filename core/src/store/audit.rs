@@ -105,6 +105,10 @@ pub struct Filter {
     pub action: String,
     /// About this.
     pub target: String,
+    /// This one.
+    pub id: Option<AuditId>,
+    /// Made by this request.
+    pub request_id: String,
     /// At or after this time.
     pub since_ms: Option<i64>,
     /// Before this time.
@@ -130,6 +134,14 @@ pub async fn list(
     }
     if !filter.action.is_empty() {
         conditions.and("action LIKE ? ESCAPE '\\'", format!("{}%", literal(&filter.action)));
+    }
+    if let Some(id) = filter.id {
+        conditions.and("id = ?", id.uuid());
+    }
+    if !filter.request_id.is_empty() {
+        // The first half lets the partial index serve.
+        conditions.and_sql("request_id <> ''");
+        conditions.and("request_id = ?", filter.request_id.as_str());
     }
     if let Some(since_ms) = filter.since_ms {
         conditions.and("create_ms >= ?", since_ms);

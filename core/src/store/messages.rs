@@ -9,6 +9,7 @@ use crate::model::content::Mailbox;
 use crate::model::delivery::{Kind, State};
 use crate::model::message::{DeliveryRow, MessageRow, Priority};
 
+use super::any_id::AnyId;
 use super::db::{Database, Where};
 use super::value::{Row, Value};
 use super::{Error, ledger};
@@ -28,6 +29,8 @@ pub struct MessageFilter {
     pub external_id: String,
     /// Of this batch.
     pub batch_id: Option<BatchId>,
+    /// With which this id has to do.
+    pub any_id: Option<AnyId>,
     /// Accepted at or after this time.
     pub since_ms: Option<i64>,
     /// Accepted before this time.
@@ -108,6 +111,9 @@ pub async fn list(
     }
     if let Some(batch) = filter.batch_id {
         conditions.and("m.batch_id = ?", batch.uuid());
+    }
+    if let Some(id) = &filter.any_id {
+        id.narrow(db, &mut conditions).await?;
     }
     if let Some(since) = filter.since_ms {
         conditions.and("m.create_ms >= ?", since);

@@ -16,6 +16,7 @@ pub mod intake;
 pub mod queue;
 pub mod leases;
 pub mod ledger;
+pub mod any_id;
 pub mod messages;
 pub mod retention;
 mod affairs;

@@ -24,6 +24,11 @@ pub(super) struct Filter {
     action: String,
     #[serde(default)]
     target: String,
+    /// These two as they were searched for.
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    request: String,
     #[serde(default)]
     since: String,
     #[serde(default)]
@@ -38,6 +43,8 @@ impl Filter {
                 ("actor", &self.actor),
                 ("action", &self.action),
                 ("target", &self.target),
+                ("id", &self.id),
+                ("request", &self.request),
                 ("since", &self.since),
                 ("until", &self.until),
             ],
@@ -94,6 +101,8 @@ async fn rows(app: &App, visit: &Visit, filter: &Filter, page_token: String) -> 
         target: filter.target.trim().to_owned(),
         since: day(&filter.since, 0),
         until: day(&filter.until, 1),
+        id: filter.id.trim().to_owned(),
+        request_id: filter.request.trim().to_owned(),
     };
     let answer = audit(app).list_audit_entries(asked(app, visit, request)).await?.into_inner();
     let row = |entry: v1::AuditEntry| {
@@ -108,7 +117,7 @@ async fn rows(app: &App, visit: &Visit, filter: &Filter, page_token: String) -> 
             Cell::link(entry.target.clone(), with(PATH, &[("target", &entry.target)])),
             Cell::text(entry.detail),
             Cell::text(entry.client_ip),
-            Cell::text(entry.request_id),
+            Cell::link(entry.request_id.clone(), with(PATH, &[("request", &entry.request_id)])),
         ]
     };
     Ok((answer.entries.into_iter().map(row).collect(), answer.next_page_token))

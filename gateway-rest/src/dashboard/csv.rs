@@ -9,8 +9,9 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::HeaderValue;
 
+use super::figures::encoded;
 use super::list::Rows;
-use super::view::Cell;
+use super::view::{Cell, Table};
 
 /// Rows of one export.
 const ROWS_MAX: usize = 1_000_000;
@@ -20,6 +21,35 @@ struct Reading<F> {
     rows: usize,
     fetch: F,
     columns: usize,
+}
+
+/// One table of a page, with all that the page shows of it.
+pub(super) fn whole(path: &str, table: &Table) -> Response {
+    let path = path.split('?').next().unwrap_or_default();
+    let named = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default();
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
+    let name: String = named.chars().filter(is_plain).collect();
+    download(&name, Body::from(text(table)))
+}
+
+/// The same as an address that holds it, for tables that answer a form.
+pub(super) fn inline(table: &Table) -> String {
+    format!("data:text/csv;charset=utf-8,{}", encoded(&text(table)))
+}
+
+fn text(table: &Table) -> String {
+    // Columns of buttons hold nothing to keep.
+    let is_button = |row: &Vec<Cell>, at: usize| matches!(row.get(at), Some(Cell::Actions(_)));
+    let kept: Vec<usize> = (0..table.columns.len())
+        .filter(|at| !table.rows.iter().any(|row| is_button(row, *at)))
+        .collect();
+    let mut text = line(kept.iter().map(|at| table.columns[*at]));
+    for row in &table.rows {
+        let cells = kept.iter().filter_map(|at| row.get(*at)).map(Cell::plain);
+        let cells: Vec<String> = cells.collect();
+        text.push_str(&line(cells.iter().map(String::as_str)));
+    }
+    text
 }
 
 /// Exports a table whose pages `fetch` reads, the first under the empty token.
@@ -45,6 +75,10 @@ where
     });
     let head = stream::once(async move { Ok(Bytes::from(head)) });
     let body = Body::from_stream(futures_util::StreamExt::chain(head, pages));
+    download(name, body)
+}
+
+fn download(name: &str, body: Body) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert("content-type", HeaderValue::from_static("text/csv; charset=utf-8"));
@@ -86,6 +120,17 @@ fn harmless(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_of_a_page_comes_without_its_buttons() {
+        let rows = vec![
+            vec![Cell::text("a,b"), Cell::Number(1), Cell::Actions(Vec::new())],
+            vec![Cell::text("=c"), Cell::Number(2), Cell::text("")],
+        ];
+        let table = Table { columns: vec!["x", "y", "act"], rows, ..Table::default() };
+        assert_eq!(text(&table), "x,y\r\n\"a,b\",1\r\n'=c,2\r\n");
+        assert!(inline(&table).starts_with("data:text/csv;charset=utf-8,x%2Cy%0D%0A"));
+    }
 
     #[test]
     fn buttons_are_left_out() {

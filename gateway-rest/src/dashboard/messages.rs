@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
-use axum::response::{IntoResponse as _, Redirect};
 use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::messages;
-use super::figures::encoded;
 use super::list::{Asked, List, Rows, day, with};
 use super::view::{Block, Cell, Field, Form, Kind, Tone};
 use super::visit::Visit;
@@ -35,6 +33,9 @@ pub(super) struct Filter {
     external: String,
     #[serde(default)]
     batch: String,
+    /// An id that has to do with them, as it was searched for.
+    #[serde(default)]
+    any: String,
     #[serde(default)]
     since: String,
     #[serde(default)]
@@ -53,6 +54,7 @@ impl Filter {
                 ("state", &self.state),
                 ("external", &self.external),
                 ("batch", &self.batch),
+                ("any", &self.any),
                 ("since", &self.since),
                 ("until", &self.until),
             ],
@@ -71,6 +73,7 @@ impl Filter {
             campaign_id: trimmed(&self.campaign),
             external_id: trimmed(&self.external),
             batch_id: trimmed(&self.batch),
+            any_id: trimmed(&self.any),
             since: day(&self.since, 0),
             until: day(&self.until, 1),
         }
@@ -208,51 +211,5 @@ pub(super) fn tone(state: v1::RecipientState) -> Tone {
         S::Deferred | S::Suppressed | S::Canceled => Tone::Warn,
         S::Bounced | S::Failed | S::Expired => Tone::Bad,
         _ => Tone::Plain,
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Search {
-    #[serde(default)]
-    q: String,
-}
-
-/// Goes to what a text most likely means.
-pub(super) async fn find(_visit: Visit, Query(search): Query<Search>) -> axum::response::Response {
-    Redirect::to(&meant(search.q.trim())).into_response()
-}
-
-fn meant(text: &str) -> String {
-    let of = |name: &'static str| with(PATH, &[(name, text)]);
-    match text.split_once('_').map_or("", |(prefix, _)| prefix) {
-        "msg" => return format!("{PATH}/{}", encoded(text)),
-        "bat" => return of("batch"),
-        "key" | "opr" => return with("/dashboard/audit", &[("actor", text)]),
-        "whk" => return format!("/dashboard/webhooks/{}", encoded(text)),
-        "tpl" => return format!("/dashboard/templates/{}", encoded(text)),
-        _ => {}
-    }
-    // A Message-ID of ours begins with the id of the message.
-    let inner = text.trim_matches(['<', '>']);
-    if let Some((id, _)) = inner.split_once('@')
-        && id.starts_with("msg_")
-    {
-        return format!("{PATH}/{}", encoded(id));
-    }
-    if text.contains('@') { of("recipient") } else { of("external") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_leads_where_its_reader_meant() {
-        assert_eq!(meant("msg_01a"), "/dashboard/messages/msg_01a");
-        assert_eq!(meant("<msg_01a@x.io>"), "/dashboard/messages/msg_01a");
-        assert_eq!(meant("ann+1@x.io"), "/dashboard/messages?recipient=ann%2B1%40x.io");
-        assert_eq!(meant("bat_1"), "/dashboard/messages?batch=bat_1");
-        assert_eq!(meant("order 7"), "/dashboard/messages?external=order%207");
-        assert_eq!(meant("whk_1/../x"), "/dashboard/webhooks/whk_1%2F..%2Fx");
     }
 }

@@ -13,6 +13,7 @@ mod csv;
 mod domains;
 mod errors;
 mod figures;
+mod find;
 mod keys;
 mod list;
 mod login;
@@ -45,7 +46,7 @@ use postern_proto::status::Failure;
 use tonic::Request;
 
 use self::figures::encoded;
-use self::view::{Block, Cell, Kind};
+use self::view::{Block, Cell, Kind, Table};
 use self::visit::Visit;
 use self::words::{Lang, Words};
 use crate::App;
@@ -96,7 +97,7 @@ fn people() -> Router<Arc<App>> {
 fn mail() -> Router<Arc<App>> {
     Router::new()
         .route("/dashboard", get(overview::page))
-        .route("/dashboard/find", get(messages::find))
+        .route("/dashboard/find", get(find::find))
         .route("/dashboard/messages", get(messages::list))
         .route("/dashboard/messages/{id}", get(message::page))
         .route("/dashboard/messages/{id}/html", get(message::html))
@@ -152,6 +153,19 @@ struct Page<'a> {
     live: u32,
 }
 
+impl Page<'_> {
+    /// Where a table is to be had as CSV: at an address of its own, or as one of the tables of this
+    /// page.
+    fn csv(&self, table: &Table) -> String {
+        if !table.csv.is_empty() || table.rows.is_empty() {
+            return table.csv.clone();
+        }
+        let tables = self.blocks.iter().filter_map(Block::table);
+        let number = tables.take_while(|one| !std::ptr::eq(*one, table)).count();
+        list::with(&self.v.path, &[("table", &number.to_string())])
+    }
+}
+
 #[derive(Template)]
 #[template(path = "dashboard/error.html")]
 struct ErrorPage<'a> {
@@ -171,6 +185,13 @@ fn show(visit: &Visit, title: &str, blocks: &[Block]) -> Response {
 
 /// A page that reads itself again.
 fn show_live(visit: &Visit, title: &str, blocks: &[Block], live: u32) -> Response {
+    if let Some(wanted) = visit.table {
+        let tables = blocks.iter().filter_map(Block::table);
+        return match tables.enumerate().find(|(number, _)| *number == wanted) {
+            Some((_, table)) => csv::whole(&visit.path, table),
+            None => http::StatusCode::NOT_FOUND.into_response(),
+        };
+    }
     let mut response = render(&Page { v: visit, w: visit.words(), title, blocks, live });
     if !visit.flash.is_empty() {
         let forget = "postern_flash=; Path=/dashboard; Max-Age=0; HttpOnly; SameSite=Lax";

@@ -15,7 +15,7 @@ use super::view::{Action, Block, Cell, Field, Form, Kind, Table, Tone};
 use super::visit::{Posted, Visit};
 use super::words::{Lang, Words};
 use super::work::{Steps, Work};
-use super::{Answer, asked, done, show};
+use super::{Answer, asked, csv, done, show};
 use crate::fault::Fault;
 use crate::{App, suppression_file};
 
@@ -241,13 +241,15 @@ async fn take_in(
             (w.refused.to_owned(), Cell::Number(faults.count)),
         ],
     };
-    let table = Table {
+    let mut table = Table {
         title: w.refused.to_owned(),
         columns: vec![w.line, w.problem],
         rows: faults.shown,
         empty: w.nothing.to_owned(),
         ..Table::default()
     };
+    // It stands at no address that could be asked again.
+    table.csv = csv::inline(&table);
     Ok(show(visit, w.suppressions, &[facts, Block::Table(table)]))
 }
 

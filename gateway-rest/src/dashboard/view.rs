@@ -324,6 +324,16 @@ pub(super) enum Block {
     Tabs(Vec<(String, String, bool)>),
 }
 
+impl Block {
+    /// The table that it is.
+    pub(super) fn table(&self) -> Option<&Table> {
+        match self {
+            Self::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+}
+
 /// A time of the contract.
 pub(super) fn when(time: Option<prost_types::Timestamp>) -> Option<When> {
     time.and_then(|time| postern_proto::time::millis(&time)).map(When)

@@ -43,6 +43,8 @@ pub(super) struct Visit {
     pub(super) csrf: String,
     /// Path and query of the page.
     pub(super) path: String,
+    /// Which table of the page is wanted as CSV, instead of the page.
+    pub(super) table: Option<usize>,
     /// What the last form did.
     pub(super) flash: String,
     pub(super) has_inbox: bool,
@@ -164,6 +166,7 @@ impl FromRequestParts<Arc<App>> for Visit {
         let (lang, theme) = taste(&parts.headers);
         let flash = cookie(&parts.headers, "postern_flash").map(unescaped).unwrap_or_default();
         Ok(Self {
+            table: table(parts.uri.query().unwrap_or_default()),
             csrf: csrf(session),
             context,
             operator,
@@ -174,6 +177,11 @@ impl FromRequestParts<Arc<App>> for Visit {
             has_inbox: app.config.inbox,
         })
     }
+}
+
+/// Which table a query asks for.
+fn table(query: &str) -> Option<usize> {
+    query.split('&').find_map(|pair| pair.strip_prefix("table=")?.parse().ok())
 }
 
 /// What a form sent, after it was seen to be one of ours.

@@ -7,18 +7,11 @@ use prost_reflect::DescriptorPool;
 use super::all;
 
 /// Methods without a route, with the reason.
-const ELSEWHERE: [(&str, &str); 19] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     ("MessageService.SendRawMessage", "POST /v1/messages takes message/rfc822"),
     ("CredentialService.CheckPassword", "for gateways"),
     ("BounceService.ImportBouncePatterns", "for `postern import`, with a file of the old system"),
     ("PostalService.ReceiveWebhook", "POST /api/v1/webhook, in Postal's form"),
-    ("OperatorService.LogIn", "the dashboard's own form"),
-    ("OperatorService.LogOut", "needs the session of a dashboard"),
-    ("OperatorService.GetOwnOperator", "needs the session of a dashboard"),
-    ("OperatorService.ChangeOwnPassword", "needs the session of a dashboard"),
-    ("OperatorService.StartTotp", "needs the session of a dashboard"),
-    ("OperatorService.ConfirmTotp", "needs the session of a dashboard"),
-    ("OperatorService.StopTotp", "needs the session of a dashboard"),
     ("SystemService.ReportGateway", "for gateways"),
     ("TrackingService.ReportHits", "for the tracking edge"),
     ("TrackingService.ResolveLink", "for the tracking edge"),

@@ -71,9 +71,8 @@ pub(crate) async fn load(dump: &Path, scratch: &str) -> Result<(), DumpError> {
 }
 
 fn first_error(said: &str) -> &str {
-    let is_error = |line: &&str| {
-        ["ERROR: ", "FATAL: ", " error: "].iter().any(|mark| line.contains(mark))
-    };
+    let is_error =
+        |line: &&str| ["ERROR: ", "FATAL: ", " error: "].iter().any(|mark| line.contains(mark));
     said.lines().find(is_error).or_else(|| said.lines().next()).unwrap_or_default()
 }
 
