@@ -26,6 +26,7 @@ mod bad_grpc;
 mod drain;
 mod operator;
 mod dashboard;
+mod dashboard_acts;
 mod dashboard_security;
 mod operators;
 mod scopes;

@@ -24,6 +24,7 @@ mod operators;
 mod overview;
 mod queue;
 mod settings;
+mod settings_ru;
 mod smtp;
 mod suppressions;
 mod templates;

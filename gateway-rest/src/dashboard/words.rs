@@ -276,6 +276,11 @@ words! {
     events: "Events", "События";
     events_hint: "Empty: all. Otherwise types such as message.delivered, or message.*", "Пусто: все. Иначе типы: message.delivered или message.*";
     kind: "Kind", "Вид";
+    kind_count: "number", "число";
+    kind_octets: "octets", "байты";
+    kind_duration: "time: 500ms, 30s, 5m, 2h, 3d", "время: 500ms, 30s, 5m, 2h, 3d";
+    kind_switch: "on or off", "on или off";
+    kind_choice: "one of these words", "одно из слов";
     failing_since: "Failing since", "Не отвечает с";
     no_webhooks: "No webhooks.", "Вебхуков нет.";
     webhook_add: "Add a webhook", "Добавить вебхук";
