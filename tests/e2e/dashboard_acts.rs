@@ -151,10 +151,20 @@ async fn buttons_over_credentials_and_peers_do_what_they_say_and_are_in_the_audi
     let days = life.duration_since(jiff::Timestamp::now()).as_hours() / 24;
     assert!((89..=90).contains(&days), "{days} days");
     let id = key["id"].as_str().unwrap();
+    let page = format!("{list}/{id}");
+    let change = [("name", "shop 2"), ("domains", "shop.test"), ("ip_allow", "192.0.2.0/24")];
+    assert_eq!(pressed(&admin, &page, &[("action", &page)], &change).await, page);
+    let key = of(&stack.get("/v1/keys").await.unwrap().body["api_keys"], "id", id);
+    assert_eq!(key["display_name"], "shop 2");
+    let kept = (&key["scopes"], &key["ip_allow"]);
+    assert_eq!(kept, (&json!(["messages:send"]), &json!(["192.0.2.0/24"])));
     let second = shown(&admin, list, &[("act", "rotate"), ("id", id)], &[]).await;
     assert!(first.starts_with("pst_live_") && second.starts_with("pst_live_") && first != second);
     pressed(&admin, list, &[("act", "revoke"), ("id", id)], &[]).await;
-    assert_eq!(audited(&stack, id).await, ["api_key.create", "api_key.rotate", "api_key.revoke"]);
+    assert_eq!(
+        audited(&stack, id).await,
+        ["api_key.create", "api_key.update", "api_key.rotate", "api_key.revoke"]
+    );
 
     let list = "/dashboard/smtp";
     let fill = [("name", "crm"), ("rate_limit", "5"), ("daily_limit", "100")];
@@ -162,12 +172,19 @@ async fn buttons_over_credentials_and_peers_do_what_they_say_and_are_in_the_audi
     let all = stack.get("/v1/smtp-credentials").await.unwrap().body;
     let credential = of(&all["smtp_credentials"], "display_name", "crm");
     let id = credential["id"].as_str().unwrap();
+    let page = format!("{list}/{id}");
+    let change = [("aliases", "postmark, sendgrid"), ("rate_limit", "9")];
+    assert_eq!(pressed(&admin, &page, &[("action", &page)], &change).await, page);
+    let all = stack.get("/v1/smtp-credentials").await.unwrap().body;
+    let credential = of(&all["smtp_credentials"], "id", id);
+    assert_eq!(credential["header_aliases"], json!(["postmark", "sendgrid"]));
+    assert_eq!((&credential["rate_limit"], &credential["daily_limit"]), (&json!(9), &json!(100)));
+    let wrong = admin.press(&page, &[("action", &page)], &[("aliases", "hotmail")]).await;
+    assert!(wrong.status() == 422 && wrong.text().await.unwrap().contains("hotmail: unknown"));
     shown(&admin, list, &[("act", "rotate"), ("id", id)], &[]).await;
     pressed(&admin, list, &[("act", "revoke"), ("id", id)], &[]).await;
-    assert_eq!(
-        audited(&stack, id).await,
-        ["smtp_credential.create", "smtp_credential.rotate", "smtp_credential.revoke"]
-    );
+    let done = ["create", "update", "rotate", "revoke"];
+    assert_eq!(audited(&stack, id).await, done.map(|act| format!("smtp_credential.{act}")));
 
     let domain = pressed(&admin, "/dashboard/domains", &[("name", "")], &[("name", "shop.test")]);
     let domain = domain.await;
@@ -296,6 +313,27 @@ async fn the_search_field_knows_every_id() {
     assert!(admin.page(&none).await.contains("class=\"empty\""), "{none}");
     let refused = stack.get("/v1/messages?any_id=order").await.unwrap();
     assert_eq!(refused.text("code"), "bad_filter", "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_long_message_says_what_of_it_is_not_shown() {
+    let receiver = Receiver::start().await.unwrap();
+    let stack = start(&receiver, &[]).await;
+    let admin = admin(&stack).await;
+    let mut mail = mail_to("ann@good.test");
+    let to: Vec<_> = (0..520).map(|n| format!("to{n}@good.test")).collect();
+    mail["to"] = json!(to);
+    let id = stack.send(&mail).await.unwrap();
+    stack.wait_state(&id, "delivered").await.unwrap();
+    let page = admin.page(&format!("/dashboard/messages/{id}")).await;
+    assert!(page.contains("to199@good.test</a>") && !page.contains("to200@good.test</a>"));
+    assert!(page.contains("Only the first recipients are shown"), "{page}");
+    let (_, next) = page.split_once("?events=").unwrap_or_else(|| panic!("{page}"));
+    let next = next.split('"').next().unwrap();
+    let rest = admin.page(&format!("/dashboard/messages/{id}?events={next}")).await;
+    let moments = [&page, &rest].map(|page| page.matches("<strong>delivered</strong>").count());
+    assert_eq!(moments.iter().sum::<usize>(), 520, "{moments:?}");
+    assert!(!rest.contains("?events="), "that was all");
 }
 
 #[tokio::test]

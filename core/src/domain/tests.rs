@@ -75,6 +75,17 @@ fn address(text: &str) -> IpAddr {
 }
 
 #[test]
+fn the_owner_is_told_that_bounces_need_a_mail_server() {
+    let all = records::all(&domain(), &Setup::default());
+    let more = records::to_publish(&domain(), &Setup::default()).split_off(all.len());
+    let told: Vec<_> =
+        more.iter().map(|r| (r.kind, r.purpose.name(), r.need, !r.note.is_empty())).collect();
+    let recommended = Need::Recommended;
+    assert_eq!(told, [("MX", "mx", recommended, true), ("A", "return_path", recommended, true)]);
+    assert_eq!(more[0].name, "shop.example");
+}
+
+#[test]
 fn everything_to_publish_is_shown() {
     let setup = setup(
         &["198.51.100.7", "2001:db8::7"],

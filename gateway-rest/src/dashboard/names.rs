@@ -4,7 +4,8 @@
 //!
 //! Constant data; a crash has nothing to lose.
 
-use super::words::{Lang, Words};
+use super::lang::Lang;
+use super::words::Words;
 
 /// Categories of errors, which the contract calls reasons.
 pub(super) const CATEGORIES: [&str; 18] = [

@@ -7,10 +7,11 @@ use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::settings;
+use super::lang::Lang;
 use super::list::with;
 use super::view::{Block, Cell, Field, Form, Kind, Table, Tone};
 use super::visit::{Posted, Visit};
-use super::words::{Lang, Words};
+use super::words::Words;
 use super::{Answer, asked, done, settings_ru, show};
 use crate::App;
 
