@@ -174,15 +174,7 @@ async fn poison(stack: &Stack, receiver: &Receiver, zone: &Zone, hooks: &HookRec
         assert!(done.status < 300, "{path}: {done:?}");
     }
     hooks.wait("one", 400, 1).await.unwrap();
-    // Where a name may not hold such a text, it is refused and not stored.
-    for (path, body) in [
-        ("/v1/operators", json!({"username": SCRIPT, "role": "viewer"})),
-        ("/v1/templates", json!({"alias": SCRIPT, "subject": "x", "text": "x"})),
-        ("/v1/domains", json!({"name": SCRIPT})),
-    ] {
-        let refused = stack.post(path, &body).await.unwrap();
-        assert_eq!(refused.status, 422, "{path}: {refused:?}");
-    }
+    refuses_poison(stack).await;
     // A reader whose program calls itself a script, in the pixel and in a link.
     ready(&stack.tracker).await;
     let mails = receiver.mails_to("ann@good.test").unwrap();
@@ -192,6 +184,18 @@ async fn poison(stack: &Stack, receiver: &Receiver, zone: &Zone, hooks: &HookRec
         let reader =
             reqwest::Client::builder().user_agent(SCRIPT).redirect(policy).build().unwrap();
         reader.get(format!("{}{path}", stack.tracker)).send().await.unwrap();
+    }
+}
+
+async fn refuses_poison(stack: &Stack) {
+    // Where a name may not hold such a text, it is refused and not stored.
+    for (path, body) in [
+        ("/v1/operators", json!({"username": SCRIPT, "role": "viewer"})),
+        ("/v1/templates", json!({"alias": SCRIPT, "subject": "x", "text": "x"})),
+        ("/v1/domains", json!({"name": SCRIPT})),
+    ] {
+        let refused = stack.post(path, &body).await.unwrap();
+        assert_eq!(refused.status, 422, "{path}: {refused:?}");
     }
 }
 
