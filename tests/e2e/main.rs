@@ -32,6 +32,7 @@ mod operators;
 mod scopes;
 mod audit;
 mod deploy;
+mod deploy_files;
 mod destinations;
 mod again;
 mod store_down;
