@@ -11,6 +11,7 @@ mod idempotency;
 mod relay;
 mod replication;
 mod retries;
+mod rolling;
 mod ops;
 mod suppression;
 mod crash;
