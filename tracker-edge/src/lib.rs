@@ -47,6 +47,7 @@ pub(crate) struct App {
     pub(crate) live: Live,
     pub(crate) journal: Journal,
     pub(crate) limits: Limits,
+    pub(crate) hits: metrics::Hits,
     pub(crate) resolver: Resolver,
     pub(crate) shipping: ship::Standing,
     pub(crate) certificates: Vec<Arc<CertStore>>,
@@ -71,6 +72,7 @@ impl Edge {
             live,
             journal,
             limits: Limits::default(),
+            hits: metrics::Hits::default(),
             resolver: Resolver::new(core.clone(), config.core_timeout),
             shipping: ship::Standing::default(),
             certificates,
@@ -82,6 +84,8 @@ impl Edge {
     /// Shows how this edge is, and what it counts. It is ready whatever has become of the core: it answers
     /// recipients in any case.
     pub fn observe(&self, ops: &mut postern_kit::ops::Ops) {
+        self.app.hits.register(ops.registry());
+        ops.part("shipper", &self.app, |app| app.shipping.progress());
         let figures = metrics::Figures(self.app.clone());
         ops.registry().register_collector(Box::new(figures));
         ops.certificates("tracker", &self.app.certificates);
