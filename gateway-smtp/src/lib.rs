@@ -9,6 +9,7 @@
 //! is the memory of answers that never came ([`submit`]), so only then may a message come twice.
 
 mod config;
+pub mod alone;
 mod connection;
 mod header;
 mod listener;

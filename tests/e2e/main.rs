@@ -12,6 +12,8 @@ mod relay;
 mod replication;
 mod retries;
 mod ops;
+mod figures;
+mod stuck;
 mod suppression;
 mod crash;
 mod mx;

@@ -8,6 +8,7 @@
 //! A crash loses no hit that was answered: the journal is in the kernel's hands by then, and is
 //! read again from where the core last acknowledged.
 
+pub mod alone;
 mod answer;
 mod config;
 mod health;
