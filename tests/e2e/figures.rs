@@ -226,6 +226,10 @@ async fn what_expires_is_counted() {
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
     mail["expire_time"] = soon.to_string().into();
     let id = stack.send(&mail).await.unwrap();
+    let past = async || Ok((jiff::Timestamp::now() > soon).then_some(()));
+    wait::until("its end", past).await.unwrap();
+    let resumed = stack.post("/v1/campaigns/spring/resume", &json!({})).await.unwrap();
+    assert!(resumed.status < 300, "{resumed:?}");
     stack.wait_state(&id, "expired").await.unwrap();
     until(&stack, "postern_attempts_total{event=\"message.expired\",reason=\"\"}", 1.0).await;
 }

@@ -14,6 +14,8 @@ mod retries;
 mod ops;
 mod figures;
 mod stuck;
+mod metrics_manual;
+mod certificates;
 mod suppression;
 mod crash;
 mod mx;
