@@ -2,6 +2,7 @@
 //!
 //! Constant data; a crash has nothing to lose.
 
+mod people;
 #[cfg(test)]
 mod tests;
 
@@ -97,8 +98,8 @@ pub(crate) fn all() -> Vec<Route> {
         webhooks(),
         credentials(),
         queue(),
-        operators(),
-        oneself(),
+        people::operators(),
+        people::oneself(),
         administration(),
     ]
     .into_iter()
@@ -326,38 +327,6 @@ fn queue() -> Vec<Route> {
         act("/v1/queue/pause", "QueueService.PauseDestination"),
         act("/v1/queue/resume", "QueueService.ResumeDestination"),
         post("/v1/queue/retry", "QueueService.RetryDestination", All, Whole, 200),
-    ]
-}
-
-/// People who may log in to the dashboard.
-fn operators() -> Vec<Route> {
-    use Body::{Flat as Into, Whole as All};
-    use Shown::{Flat, Whole};
-    let shown = Flat("operator");
-    vec![
-        post("/v1/operators", "OperatorService.CreateOperator", Into("operator"), shown, 201),
-        get("/v1/operators", "OperatorService.ListOperators", Whole),
-        Route {
-            method: Method::PATCH,
-            ..post("/v1/operators/{id}", "OperatorService.UpdateOperator", All, shown, 200)
-        },
-        post("/v1/operators/{id}/reset", "OperatorService.ResetOperator", All, shown, 200),
-        delete("/v1/operators/{id}", "OperatorService.DeleteOperator"),
-    ]
-}
-
-/// What people do about themselves. Only with `authorization: Operator <session>`, except logging in.
-fn oneself() -> Vec<Route> {
-    use Body::Whole as All;
-    use Shown::{Nothing, Whole};
-    vec![
-        post("/v1/session", "OperatorService.LogIn", All, Whole, 200),
-        delete("/v1/session", "OperatorService.LogOut"),
-        get("/v1/session", "OperatorService.GetOwnOperator", Whole),
-        post("/v1/session/password", "OperatorService.ChangeOwnPassword", All, Nothing, 204),
-        post("/v1/session/totp", "OperatorService.StartTotp", All, Whole, 200),
-        post("/v1/session/totp/confirm", "OperatorService.ConfirmTotp", All, Nothing, 204),
-        post("/v1/session/totp/stop", "OperatorService.StopTotp", All, Nothing, 204),
     ]
 }
 

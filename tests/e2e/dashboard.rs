@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use postern_kit::env::Env;
+use postern_tests::dns::Zone;
 use postern_tests::hook_receiver::HookReceiver;
 use postern_tests::smtp_receiver::Receiver;
 use postern_tests::stack::Stack;
@@ -15,6 +16,8 @@ use super::tracking_edge::{links, ready};
 
 /// The password of the first operator.
 pub(crate) const PASSWORD: &str = "correct horse battery";
+/// A campaign whose name would run if a page were careless.
+const CAMPAIGN: &str = "<script>alert(9)</script>'\"><img src=x onerror=alert(10)>";
 /// Where the tracking edge is said to be; the DNS would know.
 const EDGE: &str = "https://edge.out.test";
 /// What a careless page would run.
@@ -106,14 +109,20 @@ fn mail(to: &str) -> Value {
         "from": {"email": "shop@example.com", "name": SCRIPT}, "to": to, "subject": SCRIPT,
         "html": format!("<p onclick=\"alert(3)\">Hello</p><script>alert(4)</script>{SCRIPT}\
             <a href=\"https://shop.example/?q={SCRIPT}\">Look</a>"),
-        "campaign_id": "spring", "tags": ["news"], "metadata": {"note": SCRIPT},
-        "headers": {"X-Note": SCRIPT.replace('\n', " ")},
+        "campaign_id": CAMPAIGN, "tags": ["news", SCRIPT], "metadata": {"note": SCRIPT},
+        "external_id": SCRIPT, "headers": {"X-Note": SCRIPT}, "text": SCRIPT,
+        "attachments": [{"filename": "\"><img src=x onerror=alert(11)>.html", "content_type": "text/html",
+            "content": "PHNjcmlwdD5hbGVydCg4KTwvc2NyaXB0Pg=="}],
         "tracking": {"opens": true, "clicks": "html"},
     })
 }
 
 /// Stores the script wherever a client, a reader or a remote server may store a text.
-async fn poison(stack: &Stack, receiver: &Receiver) {
+async fn poison(stack: &Stack, receiver: &Receiver, zone: &Zone, hooks: &HookReceiver) {
+    hooks.set_mode("one", "script").unwrap();
+    zone.publish(&json!({"example.com": {"TXT": [format!("v=spf1 {SCRIPT} -all")]},
+        "_dmarc.example.com": {"TXT": [format!("v=DMARC1; p={SCRIPT}")]}}))
+        .unwrap();
     for (path, body) in [
         ("/v1/suppressions", json!({"email": "eve@good.test", "note": SCRIPT})),
         ("/v1/keys", json!({"display_name": SCRIPT, "scopes": ["messages:send"]})),
@@ -127,6 +136,7 @@ async fn poison(stack: &Stack, receiver: &Receiver) {
                 "event_types": ["message.delivered"],
             }),
         ),
+        ("/v1/webhooks", json!({"url": hooks.url("one"), "event_types": ["message.delivered"]})),
         (
             "/v1/templates",
             json!({
@@ -147,6 +157,24 @@ async fn poison(stack: &Stack, receiver: &Receiver) {
         let id = stack.send(&mail(to)).await.unwrap();
         stack.wait_state(&id, state).await.unwrap();
     }
+    // Mail of a test key stays in the inbox, whose pages are looked at too.
+    let key = json!({"display_name": "test", "scopes": ["messages:send"], "test": true});
+    let key = stack.post("/v1/keys", &key).await.unwrap();
+    let sent = stack.raw_post("/v1/messages").bearer_auth(key.text("secret"));
+    let sent = sent.json(&mail("caught@good.test")).send().await.unwrap();
+    assert_eq!(sent.status(), 202);
+    stack.caught("caught@good.test").await.unwrap();
+    let campaign: String = CAMPAIGN.bytes().map(|octet| format!("%{octet:02X}")).collect();
+    for (path, body) in [
+        ("/v1/domains/example.com/check", json!({})),
+        ("/v1/queue/pause", json!({"domain": "held.test", "note": SCRIPT})),
+        (&*format!("/v1/campaigns/{campaign}/hold"), json!({"note": SCRIPT})),
+    ] {
+        let done = stack.post(path, &body).await.unwrap();
+        assert!(done.status < 300, "{path}: {done:?}");
+    }
+    hooks.wait("one", 400, 1).await.unwrap();
+    refuses_poison(stack).await;
     // A reader whose program calls itself a script, in the pixel and in a link.
     ready(&stack.tracker).await;
     let mails = receiver.mails_to("ann@good.test").unwrap();
@@ -159,11 +187,25 @@ async fn poison(stack: &Stack, receiver: &Receiver) {
     }
 }
 
+async fn refuses_poison(stack: &Stack) {
+    // Where a name may not hold such a text, it is refused and not stored.
+    for (path, body) in [
+        ("/v1/operators", json!({"username": SCRIPT, "role": "viewer"})),
+        ("/v1/templates", json!({"alias": SCRIPT, "subject": "x", "text": "x"})),
+        ("/v1/domains", json!({"name": SCRIPT})),
+    ] {
+        let refused = stack.post(path, &body).await.unwrap();
+        assert_eq!(refused.status, 422, "{path}: {refused:?}");
+    }
+}
+
 #[tokio::test]
 async fn every_page_is_sound_in_every_look_and_runs_no_script_of_others() {
     let receiver = Receiver::start().await.unwrap();
-    let stack = start(&receiver, &[]).await;
-    poison(&stack, &receiver).await;
+    let (zone, hooks) = (Zone::start().await.unwrap(), HookReceiver::start().await.unwrap());
+    let servers = zone.server();
+    let stack = start(&receiver, &[("POSTERN_DNS_SERVERS", &servers)]).await;
+    poison(&stack, &receiver, &zone, &hooks).await;
     let seen = browse("dashboard_pages.cjs", &[&stack.rest, "admin", PASSWORD]).await;
     assert_eq!(seen["wrong"], json!([]));
     assert!(seen["guarded"].as_u64() > Some(0), "no page showed a script that was held back");
@@ -191,6 +233,10 @@ async fn every_page_is_sound_in_every_look_and_runs_no_script_of_others() {
         "operators",
         "audit",
         "account",
+        "login",
+        "error",
+        "inbox",
+        "inbox-one",
     ] {
         assert!(pages.contains(&page), "no {page} among {pages:?}");
     }

@@ -49,12 +49,12 @@ impl Visitor {
         request.header(COOKIE, &self.session).form(form).send().await.unwrap()
     }
 
-    async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         let request = self.http.get(format!("{}{path}", self.base));
         request.header(COOKIE, &self.session).send().await.unwrap()
     }
 
-    async fn page(&self, path: &str) -> String {
+    pub(crate) async fn page(&self, path: &str) -> String {
         let answer = self.get(path).await;
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         answer.text().await.unwrap()
@@ -68,8 +68,45 @@ impl Visitor {
         field.unwrap().1.clone()
     }
 
+    /// Presses the button of a page that stands in the form with these values, after filling in others.
+    pub(crate) async fn press(
+        &self,
+        page: &str,
+        which: &[(&str, &str)],
+        fill: &[(&str, &str)],
+    ) -> Response {
+        let text = self.page(page).await;
+        self.press_in(&text, which, fill).await
+    }
+
+    /// Presses a button of a page as it was seen some time ago.
+    pub(crate) async fn press_in(
+        &self,
+        page: &str,
+        which: &[(&str, &str)],
+        fill: &[(&str, &str)],
+    ) -> Response {
+        let has = |form: &Form, (name, value): (&str, &str)| match name {
+            "action" => form.action.ends_with(value),
+            _ => form.fields.iter().any(|(key, own)| key == name && own == value),
+        };
+        let forms = forms(page);
+        let form = forms.iter().find(|form| which.iter().all(|pair| has(form, *pair)));
+        let mut form = form.unwrap_or_else(|| panic!("no {which:?} in {forms:?}")).clone();
+        for (name, value) in fill {
+            let field = form.fields.iter_mut().find(|(key, _)| key == name);
+            field.unwrap_or_else(|| panic!("no field {name}")).1 = (*value).to_owned();
+        }
+        let csrf = form.fields.iter().find(|(name, _)| name == "csrf").unwrap().1.clone();
+        self.send_form(&form, &csrf, &self.base).await
+    }
+
     /// Sends a form as its page would, with this token.
     async fn submit(&self, form: &Form, csrf: &str, origin: &str) -> StatusCode {
+        self.send_form(form, csrf, origin).await.status()
+    }
+
+    async fn send_form(&self, form: &Form, csrf: &str, origin: &str) -> Response {
         let fields = form.fields.iter().map(|(name, value)| match name.as_str() {
             "csrf" => (name.clone(), csrf.to_owned()),
             _ => (name.clone(), value.clone()),
@@ -89,12 +126,12 @@ impl Visitor {
             }
             false => request.form(&fields.collect::<Vec<_>>()),
         };
-        request.send().await.unwrap().status()
+        request.send().await.unwrap()
     }
 }
 
 /// The attribute of a tag, with its entities decoded as far as our pages have any.
-fn attribute(tag: &str, name: &str) -> String {
+pub(crate) fn attribute(tag: &str, name: &str) -> String {
     let start = format!(" {name}=\"");
     let text = tag.split_once(&start).and_then(|(_, rest)| rest.split_once('"'));
     text.map_or("", |(value, _)| value).replace("&#38;", "&").replace("&#39;", "'")
@@ -106,28 +143,37 @@ fn forms(page: &str) -> Vec<Form> {
     let posts = bodies.filter(|body| body.split('>').next().unwrap().contains("method=\"post\""));
     let form = |body: &str| {
         let head = format!(" {}", body.split('>').next().unwrap());
-        let tags = body.split('<').filter(|tag| {
-            ["input ", "textarea ", "select "].iter().any(|kind| tag.starts_with(kind))
-        });
-        let field = |tag: &str| match attribute(tag, "name").as_str() {
-            "file" => ("file".to_owned(), "email\nmia@good.test\n".to_owned()),
-            name => (name.to_owned(), attribute(tag, "value")),
-        };
+        let mut fields: Vec<(String, String)> = Vec::new();
+        for tag in body.split('<') {
+            let (kind, name) = (tag.split(' ').next().unwrap_or_default(), attribute(tag, "name"));
+            match (kind, fields.last_mut()) {
+                ("input", _) if name == "file" => {
+                    fields.push((name, "email\nmia@good.test\n".to_owned()));
+                }
+                ("input" | "select", _) => fields.push((name, attribute(tag, "value"))),
+                ("textarea", _) => {
+                    let text = tag.split_once('>').map_or("", |(_, text)| text);
+                    fields.push((name, text.to_owned()));
+                }
+                ("option", Some(of)) if tag.contains(" selected") => of.1 = attribute(tag, "value"),
+                _ => {}
+            }
+        }
         Form {
             action: attribute(&head, "action"),
             multipart: head.contains("multipart/form-data"),
-            fields: tags.map(field).collect(),
+            fields,
         }
     };
     posts.map(form).collect()
 }
 
-fn location(answer: &Response) -> &str {
+pub(crate) fn location(answer: &Response) -> &str {
     answer.headers().get(LOCATION).map_or("", |value| value.to_str().unwrap())
 }
 
 /// Something of everything, so that every page has its forms; returns the pages.
-async fn furnish(stack: &Stack) -> Vec<String> {
+pub(crate) async fn furnish(stack: &Stack) -> Vec<String> {
     let mut pages = Vec::new();
     for (path, page, body) in [
         ("/v1/suppressions", "suppressions", json!({"email": "eve@good.test"})),

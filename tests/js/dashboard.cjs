@@ -38,12 +38,17 @@ function listen(page, wrong) {
   });
   page.on('pageerror', (error) => note(error.message));
   page.on('console', (line) => {
-    if (['error', 'warn'].includes(line.type())) note(line.text());
+    if (['error', 'warn'].includes(line.type())) note(`${line.text()} ${line.location()?.url ?? ''}`);
   });
   page.on('request', (request) => {
     const url = new URL(request.url());
     const ours = ['127.0.0.1', 'localhost'].includes(url.hostname) || ['data:', 'about:'].includes(url.protocol);
     if (!ours) note(`asks for ${request.url()}`);
+  });
+  // What the policy of a page holds back never leaves the browser, which knows no error for it.
+  page.on('requestfailed', (request) => {
+    const at = wrong.findIndex((line) => line.endsWith(`asks for ${request.url()}`));
+    if (at >= 0 && !request.failure()?.errorText) wrong.splice(at, 1);
   });
 }
 

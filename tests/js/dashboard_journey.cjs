@@ -118,7 +118,8 @@ async function key(page, seen) {
 
 async function limit(page, seen, login) {
   await at(page, 'settings');
-  await fill(page, 'form[action="/dashboard/settings"]', { name: 'smtp.recipients_max', value: '1' });
+  await fill(page, 'form[action="/dashboard/settings"]', { name: 'smtp.recipients_max' });
+  await fill(page, 'form[action="/dashboard/settings"]', { value: '1' });
   const two = async () => {
     const sent = await mail(login, 'bob@good.test, eve@good.test');
     return sent.rejectedErrors?.[0]?.response ?? '';

@@ -10,6 +10,7 @@ the status it was answered with; 0 when it got no answer. FOLDER/mode-NAME, read
   STATUS SECONDS    and Retry-After
   flap              500 and 200 by turns
   abort             500 and `webhook-delivery: abort-message`
+  script            400 with words that a browser would run
   redirect          302 to /redirected
   hang              nothing until the mode is another one, which then counts
 """
@@ -43,6 +44,8 @@ class Handler(BaseHTTPRequestHandler):
             status = 500 if turn % 2 else 200
         elif mode == "abort":
             status, fields = 500, [("webhook-delivery", "abort-message")]
+        elif mode == "script":
+            status = 400
         elif mode == "redirect":
             status, fields = 302, [("Location", "/redirected")]
         else:
@@ -50,6 +53,8 @@ class Handler(BaseHTTPRequestHandler):
             fields = [("Retry-After", word) for word in words[1:]]
         self.record(body, status)
         answer = f"this is {status}".encode()
+        if mode == "script":
+            answer = b'"><img src=x onerror=alert(6)><script>alert(7)</script>'
         self.send_response(status)
         for field in fields + [("Content-Length", str(len(answer)))]:
             self.send_header(*field)

@@ -16,5 +16,6 @@ pub mod role;
 pub mod command;
 pub mod smtp_client;
 pub mod ams;
+pub mod balancer;
 pub mod hook_receiver;
 pub mod postal;

@@ -40,6 +40,14 @@ impl Role {
         Self::start(command, core, &[&own, vars].concat()).await
     }
 
+    /// Starts `postern rest` against the core at `host:port` with further variables.
+    pub async fn rest(core: &str, vars: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary());
+        command.arg("rest").env_clear();
+        Self::start(command, core, &[&[("POSTERN_REST_LISTEN", "127.0.0.1:0")], vars].concat())
+            .await
+    }
+
     /// Starts `postern tracker` against the core at `host:port`, with its journal in a folder.
     pub async fn tracker(core: &str, data: &Path, vars: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut command = Command::new(binary());

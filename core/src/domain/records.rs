@@ -39,7 +39,14 @@ pub struct Record {
     pub note: &'static str,
 }
 
-/// Everything to publish, the most needed kinds first.
+/// Everything to publish, also what only the owner of the domain can fill in.
+pub fn to_publish(domain: &Domain, setup: &Setup) -> Vec<Record> {
+    let mut records = all(domain, setup);
+    records.extend(mail_server(domain));
+    records
+}
+
+/// Everything whose value follows from what we know, the most needed kinds first.
 pub fn all(domain: &Domain, setup: &Setup) -> Vec<Record> {
     let mut records = dkim(domain);
     records.push(spf(domain, setup));
@@ -103,6 +110,24 @@ fn tracking(domain: &Domain, setup: &Setup) -> Option<Record> {
         Err(_) => "CNAME",
     };
     Some(Record { kind, ..txt(host, target, Purpose::Tracking) })
+}
+
+/// Where bounces and answers go: mail leaves with senders of the domain itself (RFC 5321 §4.4, §5.1).
+fn mail_server(domain: &Domain) -> [Record; 2] {
+    const SERVER: &str = "<server that takes mail for the domain>";
+    let mx = Record {
+        kind: "MX",
+        need: Need::Recommended,
+        note: "answers and bounces come to this server",
+        ..txt(domain.name.clone(), format!("10 {SERVER}"), Purpose::Mx)
+    };
+    let address = Record {
+        kind: "A",
+        need: Need::Recommended,
+        note: "bounces are lost where the server of the MX record has no address",
+        ..txt(SERVER.to_owned(), "<its address>".to_owned(), Purpose::ReturnPath)
+    };
+    [mx, address]
 }
 
 fn ptr(address: IpAddr, setup: &Setup) -> Record {

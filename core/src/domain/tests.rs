@@ -75,6 +75,12 @@ fn address(text: &str) -> IpAddr {
 }
 
 #[test]
+fn the_owner_is_told_that_bounces_need_a_mail_server() {
+    let all = records::to_publish(&domain(), &Setup::default());
+    assert!(matches!(&all[..], [.., mx, a] if (mx.kind, a.kind) == ("MX", "A")));
+}
+
+#[test]
 fn everything_to_publish_is_shown() {
     let setup = setup(
         &["198.51.100.7", "2001:db8::7"],

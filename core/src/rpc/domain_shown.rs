@@ -17,7 +17,7 @@ pub(super) fn shown(domain: Domain, setup: &Setup) -> v1::Domain {
     v1::Domain {
         id: domain.id.to_string(),
         dkim_keys: domain.keys.iter().map(key).collect(),
-        dns_records: records::all(&domain, setup).into_iter().map(record).collect(),
+        dns_records: records::to_publish(&domain, setup).into_iter().map(record).collect(),
         create_time: Some(timestamp(domain.create_ms)),
         etag: tag(&domain),
         last_check_time: domain.check_ms.map(timestamp),

@@ -8,11 +8,12 @@ use prost_types::Timestamp;
 use serde::Deserialize;
 
 use super::client::stats;
+use super::lang::Lang;
 use super::list::{Asked, csv_of, now_seconds, with};
 use super::names::CATEGORIES;
 use super::view::{Block, Cell, Field, Form, Kind, Table, Tone};
 use super::visit::Visit;
-use super::words::{Lang, Words};
+use super::words::Words;
 use super::{Answer, asked, csv, show};
 use crate::App;
 use crate::fault::Fault;

@@ -79,8 +79,9 @@ fn meant(text: &str) -> Meaning {
         // Also a Message-ID of ours, which begins with the id of the message.
         "msg" | "rcp" | "evt" | "snk" => Meaning::OfMessage,
         "bat" => list("batch"),
-        "key" | "opr" => audit("actor"),
-        "smc" => audit("target"),
+        "key" => page("keys"),
+        "opr" => audit("actor"),
+        "smc" => page("smtp"),
         "aud" => audit("id"),
         "req" => audit("request"),
         "sup" => Meaning::Suppression,

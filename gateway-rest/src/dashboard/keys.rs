@@ -7,6 +7,7 @@ use postern_proto::metadata::SCOPES;
 use postern_proto::v1;
 
 use super::client::credentials;
+use super::credential::key_path;
 use super::list::{Asked, List, Rows, now_seconds};
 use super::view::{Action, Block, Cell, Field, Form, Kind, Tone};
 use super::visit::{Posted, Visit};
@@ -99,7 +100,7 @@ async fn rows(app: &App, visit: &Visit, page_token: String) -> Rows {
             false => key.sender_domains.join(", "),
         };
         vec![
-            Cell::text(key.display_name.clone()),
+            Cell::link(key.display_name.clone(), key_path(&key.id)),
             Cell::code(key.hint.clone()),
             standing(w, key.revoke_time.is_some(), key.expire_time, key.test),
             Cell::text(key.scopes.join(", ")),

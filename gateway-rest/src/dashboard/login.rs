@@ -13,9 +13,10 @@ use postern_proto::v1;
 use serde::Deserialize;
 
 use super::client::operators;
+use super::lang::Lang;
 use super::list::now_seconds;
 use super::visit::{Posted, is_local, plain, session, session_cookie, taste};
-use super::words::{Lang, Words};
+use super::words::Words;
 use super::{Answer, asked, render};
 use crate::App;
 use crate::edge::Context;

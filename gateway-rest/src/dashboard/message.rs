@@ -36,6 +36,9 @@ pub(super) struct Tab {
     tab: String,
     #[serde(default)]
     recipient: String,
+    /// Where the timeline goes on.
+    #[serde(default)]
+    events: String,
 }
 
 pub(super) async fn page(
@@ -76,7 +79,11 @@ pub(super) async fn page(
         }
         _ => {
             blocks.push(Block::Table(recipients(w, &message, &path)));
-            blocks.push(timeline(&app, &visit, &message.id).await?);
+            if message.recipients.len() > RECIPIENTS_MAX {
+                let text = w.more_recipients.to_owned();
+                blocks.push(Block::Notice { tone: Tone::Plain, text });
+            }
+            blocks.extend(timeline(&app, &visit, &message.id, &path, tab.events).await?);
             let over =
                 matches!(message.state(), v1::MessageState::Completed | v1::MessageState::Canceled);
             live = if over { 0 } else { LIVE };
@@ -168,16 +175,29 @@ fn reply(reply: &v1::SmtpReply) -> String {
     }
 }
 
-async fn timeline(app: &App, visit: &Visit, id: &str) -> Result<Block, Fault> {
+async fn timeline(
+    app: &App,
+    visit: &Visit,
+    id: &str,
+    path: &str,
+    page_token: String,
+) -> Result<Vec<Block>, Fault> {
     let w = visit.words();
     let request = v1::ListEventsRequest {
         page_size: EVENTS_MAX,
+        page_token,
         message_id: id.to_owned(),
         ..v1::ListEventsRequest::default()
     };
     let found = events(app).list_events(asked(app, visit, request)).await?.into_inner();
-    let moments = found.events.iter().map(|event| moment(w, event)).collect();
-    Ok(Block::Moments { title: w.timeline.to_owned(), moments })
+    let moments: Vec<_> = found.events.iter().map(|event| moment(w, event)).collect();
+    let mut blocks = vec![Block::Moments { title: w.timeline.to_owned(), moments }];
+    if !found.next_page_token.is_empty() {
+        let next = with(path, &[("events", &found.next_page_token)]);
+        let rows = vec![(w.timeline.to_owned(), Cell::link(w.more_events, next))];
+        blocks.push(Block::Facts { title: String::new(), rows });
+    }
+    Ok(blocks)
 }
 
 fn moment(w: &Words, event: &v1::Event) -> Moment {

@@ -9,12 +9,14 @@ mod audit;
 mod campaigns;
 mod chart;
 mod client;
+mod credential;
 mod csv;
 mod domains;
 mod errors;
 mod figures;
 mod find;
 mod keys;
+mod lang;
 mod list;
 mod login;
 mod message;
@@ -24,6 +26,7 @@ mod operators;
 mod overview;
 mod queue;
 mod settings;
+mod settings_ru;
 mod smtp;
 mod suppressions;
 mod templates;
@@ -46,9 +49,10 @@ use postern_proto::status::Failure;
 use tonic::Request;
 
 use self::figures::encoded;
+use self::lang::Lang;
 use self::view::{Block, Cell, Kind, Table};
 use self::visit::Visit;
-use self::words::{Lang, Words};
+use self::words::Words;
 use crate::App;
 use crate::fault::{Fault, retry_after, status_of};
 
@@ -129,8 +133,10 @@ fn administration() -> Router<Arc<App>> {
         .route("/dashboard/webhooks/{id}/events/{event}", get(webhook::delivery))
         .route("/dashboard/keys", get(keys::list).post(keys::create))
         .route("/dashboard/keys/act", post(keys::act))
+        .route("/dashboard/keys/{id}", get(credential::key).post(credential::change_key))
         .route("/dashboard/smtp", get(smtp::list).post(smtp::create))
         .route("/dashboard/smtp/act", post(smtp::act))
+        .route("/dashboard/smtp/{id}", get(credential::smtp).post(credential::change_smtp))
         .route("/dashboard/domains", get(domains::list).post(domains::create))
         .route("/dashboard/domains/{id}", get(domains::page))
         .route("/dashboard/domains/{id}/act", post(domains::act))

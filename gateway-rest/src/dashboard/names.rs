@@ -4,7 +4,8 @@
 //!
 //! Constant data; a crash has nothing to lose.
 
-use super::words::{Lang, Words};
+use super::lang::Lang;
+use super::words::Words;
 
 /// Categories of errors, which the contract calls reasons.
 pub(super) const CATEGORIES: [&str; 18] = [
@@ -78,6 +79,15 @@ fn russian(word: &str) -> Option<&'static str> {
         "tls" => "ошибка TLS",
         "too_large" => "письмо слишком большое",
         "unknown_user" => "нет такого ящика",
+        "store" => "хранилище",
+        "store.replica" => "реплика хранилища",
+        "node" => "ядро",
+        "gateway.rest" => "шлюз REST",
+        "gateway.smtp" => "шлюз SMTP",
+        "gateway.tracker" => "точка учёта",
+        "transport.postal" => "Postal",
+        "ams" => "AMS",
+        "tracking" => "учёт открытий",
         "human" => "человек",
         "bot" => "программа",
         "unknown" => "неизвестно",

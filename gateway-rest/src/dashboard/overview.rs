@@ -157,7 +157,7 @@ fn parts_table(w: &Words, system: &v1::GetSystemResponse) -> Table {
             ms => format!("{ms:.1} ms"),
         };
         let detail = Cell::text(part.detail.clone());
-        vec![Cell::text(part.name.clone()), Cell::badge(text, tone), detail, Cell::text(latency)]
+        vec![Cell::text(w.name(&part.name)), Cell::badge(text, tone), detail, Cell::text(latency)]
     };
     Table {
         title: w.health.to_owned(),
@@ -171,7 +171,7 @@ fn errors(w: &Words, categories: &[v1::ErrorCount]) -> Table {
     let row = |count: &v1::ErrorCount| {
         let href = with("/dashboard/errors", &[("category", &count.name)]);
         vec![
-            Cell::link(count.name.clone(), href),
+            Cell::link(w.name(&count.name), href),
             Cell::Number(count.deferred),
             Cell::Number(count.failed),
         ]

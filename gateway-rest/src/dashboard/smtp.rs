@@ -7,6 +7,7 @@ use http::HeaderMap;
 use postern_proto::v1;
 
 use super::client::credentials;
+use super::credential::smtp_path;
 use super::keys::standing;
 use super::list::{Asked, List, Rows};
 use super::view::{Action, Block, Cell, Field, Form, Kind};
@@ -86,7 +87,7 @@ async fn rows(app: &App, visit: &Visit, page_token: String) -> Rows {
             false => one.sender_domains.join(", "),
         };
         vec![
-            Cell::text(one.display_name.clone()),
+            Cell::link(one.display_name.clone(), smtp_path(&one.id)),
             Cell::code(one.username.clone()),
             standing(w, one.revoke_time.is_some(), one.expire_time, one.test),
             Cell::text(domains),

@@ -10,10 +10,11 @@ use serde::Deserialize;
 
 use super::client::suppressions;
 use super::figures::grouped;
+use super::lang::Lang;
 use super::list::{Asked, List, Rows, with};
 use super::view::{Action, Block, Cell, Field, Form, Kind, Table, Tone};
 use super::visit::{Posted, Visit};
-use super::words::{Lang, Words};
+use super::words::Words;
 use super::work::{Steps, Work};
 use super::{Answer, asked, csv, done, show};
 use crate::fault::Fault;

@@ -20,7 +20,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::client::operators;
 use super::figures::encoded;
-use super::words::{Lang, Words};
+use super::lang::Lang;
+use super::words::Words;
 use crate::App;
 use crate::edge::Context;
 use crate::fault::Fault;

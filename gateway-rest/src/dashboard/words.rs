@@ -2,49 +2,7 @@
 //!
 //! Constant data; a crash has nothing to lose.
 
-/// A language.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lang {
-    En,
-    Ru,
-}
-
-impl Lang {
-    /// The language tag.
-    pub(super) fn code(self) -> &'static str {
-        match self {
-            Self::En => "en",
-            Self::Ru => "ru",
-        }
-    }
-
-    /// The words.
-    pub(super) fn words(self) -> &'static Words {
-        match self {
-            Self::En => &EN,
-            Self::Ru => &RU,
-        }
-    }
-
-    /// The language that an `Accept-Language` field likes best of the two (RFC 9110 section 12.5.4).
-    pub(super) fn accepted(field: &str) -> Self {
-        let weight = |wanted: &str| {
-            let mut best = 0;
-            for entry in field.split(',') {
-                let mut parts = entry.split(';').map(str::trim);
-                let tag = parts.next().unwrap_or_default().to_ascii_lowercase();
-                if tag != wanted && !tag.starts_with(&format!("{wanted}-")) {
-                    continue;
-                }
-                let q = parts.find_map(|part| part.strip_prefix("q="));
-                let q: f32 = q.and_then(|q| q.parse().ok()).unwrap_or(1.0);
-                best = best.max((q * 1000.0) as i32);
-            }
-            best
-        };
-        if weight("ru") > weight("en") { Self::Ru } else { Self::En }
-    }
-}
+use super::lang::Lang;
 
 macro_rules! words {
     ($($name:ident: $en:literal, $ru:literal;)*) => {
@@ -56,8 +14,8 @@ macro_rules! words {
             $(pub(super) $name: &'static str,)*
         }
 
-        static EN: Words = Words { lang: Lang::En, $($name: $en,)* };
-        static RU: Words = Words { lang: Lang::Ru, $($name: $ru,)* };
+        pub(super) static EN: Words = Words { lang: Lang::En, $($name: $en,)* };
+        pub(super) static RU: Words = Words { lang: Lang::Ru, $($name: $ru,)* };
     };
 }
 
@@ -276,9 +234,19 @@ words! {
     events: "Events", "События";
     events_hint: "Empty: all. Otherwise types such as message.delivered, or message.*", "Пусто: все. Иначе типы: message.delivered или message.*";
     kind: "Kind", "Вид";
+    kind_count: "number", "число";
+    kind_octets: "octets", "байты";
+    kind_duration: "time: 500ms, 30s, 5m, 2h, 3d", "время: 500ms, 30s, 5m, 2h, 3d";
+    kind_switch: "on or off", "on или off";
+    kind_choice: "one of these words", "одно из слов";
     failing_since: "Failing since", "Не отвечает с";
     no_webhooks: "No webhooks.", "Вебхуков нет.";
     webhook_add: "Add a webhook", "Добавить вебхук";
+    more_recipients: "Only the first recipients are shown; the REST call has all", "Показаны только первые получатели; все есть в вызове REST";
+    more_events: "Further events", "Дальнейшие события";
+    last_address: "Last used from", "Последний адрес";
+    header_aliases: "Header fields of", "Заголовки систем";
+    header_aliases_hint: "Of these", "Из этих";
     headers: "Header fields", "Заголовки";
     max_concurrency: "Deliveries at once", "Одновременных доставок";
     rate_per_second: "Per second", "В секунду";
@@ -371,19 +339,4 @@ words! {
     target: "Target", "Над чем";
     client_address: "From address", "С адреса";
     request: "Request", "Запрос";
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_language_that_is_liked_best_is_spoken() {
-        assert_eq!(Lang::accepted("ru-RU,ru;q=0.9,en;q=0.8"), Lang::Ru);
-        assert_eq!(Lang::accepted("en,ru;q=0.9"), Lang::En);
-        assert_eq!(Lang::accepted("de, en;q=0.3, ru;q=0.4"), Lang::Ru);
-        assert_eq!(Lang::accepted(""), Lang::En);
-        assert_eq!(Lang::accepted("ru;q=0"), Lang::En);
-        assert_eq!(Lang::accepted("rus"), Lang::En);
-    }
 }

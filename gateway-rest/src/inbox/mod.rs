@@ -37,6 +37,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/inbox", get(pages::list))
         .route("/inbox/delete", post(pages::delete_all))
         .route("/inbox/style.css", get(style))
+        .route("/inbox/icon.svg", get(icon))
         .route("/inbox/refresh.js", get(script))
         .route("/inbox/newest", get(pages::newest))
         .route("/inbox/{id}", get(pages::message))
@@ -84,6 +85,12 @@ fn show(page: &impl Template) -> Response {
 
 async fn style() -> Response {
     ([("content-type", "text/css; charset=utf-8")], include_str!("style.css")).into_response()
+}
+
+async fn icon() -> Response {
+    let icon = include_str!("../dashboard/icon.svg");
+    ([("content-type", "image/svg+xml"), ("cache-control", "public, max-age=3600")], icon)
+        .into_response()
 }
 
 async fn script() -> Response {

@@ -233,6 +233,8 @@ variables! {
         "password of the PostgreSQL that `docker-compose.yml` starts";
     "REPLICATION_PASSWORD", Secret, "", COMPOSE, required by COMPOSE,
         "password under which the replica and backups stream from PostgreSQL";
+    "GRAFANA_PASSWORD", Secret, "", COMPOSE, required by COMPOSE,
+        "password of Grafana's user `admin`, where `docker-compose.yml` starts it";
     "POSTERN_TLS_DIR", Path, "", COMPOSE, required by COMPOSE,
         "folder of `fullchain.pem` and `privkey.pem` for the SMTP gateway that `docker-compose.yml` starts";
 }
