@@ -5,6 +5,7 @@
 //! was answered, and any number of gateways can stand side by side.
 
 mod config;
+pub mod alone;
 mod serve;
 mod edge;
 mod limits;

@@ -9,10 +9,12 @@
 //! is the memory of answers that never came ([`submit`]), so only then may a message come twice.
 
 mod config;
+pub mod alone;
 mod connection;
 mod header;
 mod listener;
 mod login;
+mod metrics;
 mod options;
 mod outcome;
 mod proxy;
@@ -24,6 +26,8 @@ mod vendor;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use postern_kit::certificates;
 use postern_kit::core_client::CoreClient;
 use postern_kit::limits::Limiter;
 use tokio::net::TcpListener;
@@ -33,6 +37,7 @@ use tokio_util::task::TaskTracker;
 pub use config::{Door, Listening, SmtpConfig, TlsFiles};
 
 use crate::login::Logins;
+use crate::metrics::Metrics;
 use crate::seats::Seats;
 use crate::submit::Submitter;
 use postern_kit::live::Live;
@@ -46,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) live: Live,
     pub(crate) seats: Seats,
     pub(crate) logins: Logins,
+    pub(crate) metrics: Metrics,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) submitter: Submitter,
     pub(crate) tls: Option<Tls>,
@@ -56,7 +62,11 @@ pub(crate) struct Shared {
 impl Shared {
     /// How the gateway is, as operators see it.
     fn condition(&self) -> Condition {
-        Condition { good: true, detail: format!("{} connections", self.seats.taken()) }
+        let store = self.tls.as_ref().map(|tls| std::slice::from_ref(&tls.store));
+        match store.and_then(|store| certificates::expired(store, Timestamp::now())) {
+            Some(detail) => Condition { good: false, detail },
+            None => Condition { good: true, detail: format!("{} connections", self.seats.taken()) },
+        }
     }
 }
 
@@ -88,11 +98,17 @@ impl Gateway {
                 Some(Tls { store, acceptor })
             }
         };
-        let limiter = Arc::new(limiter);
+        let (limiter, metrics) = (Arc::new(limiter), Metrics::default());
         let shared = Shared {
             live: Live::new(core.clone(), "smtp."),
             seats: Seats::default(),
-            logins: Logins::new(core.clone(), limiter.clone(), config.core_timeout),
+            logins: Logins::new(
+                core.clone(),
+                limiter.clone(),
+                config.core_timeout,
+                metrics.clone(),
+            ),
+            metrics,
             limiter,
             submitter: Submitter::new(core.clone(), config.core_timeout),
             tls,
@@ -104,10 +120,14 @@ impl Gateway {
 
     /// Shows how this gateway is, and what it counts.
     pub fn observe(&self, ops: &mut Ops) {
+        self.shared.metrics.register(ops.registry());
         let connections = Gauge::<i64>::default();
         let help = "Open connections";
         ops.registry().register("postern_smtp_connections", help, connections.clone());
         ops.check_core(&self.core);
+        if let Some(tls) = &self.shared.tls {
+            ops.certificates("smtp", std::slice::from_ref(&tls.store));
+        }
         let shared = self.shared.clone();
         ops.refresh(move || {
             connections.set(i64::try_from(shared.seats.taken()).unwrap_or(i64::MAX));

@@ -22,5 +22,6 @@ pub mod metrics;
 pub mod ops;
 pub mod net;
 pub mod tls;
+pub mod certificates;
 pub mod trace;
 pub mod variables;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -22,12 +23,14 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::certificates::Certificates;
 use crate::core_client::CoreClient;
 use crate::env::{Env, EnvError};
 use crate::http_server::{self, Bounds};
 use crate::listen::{ListenAddr, ListenError};
 use crate::metrics;
-use crate::progress::Progress;
+use crate::progress::Stalls;
+use crate::tls::CertStore;
 
 /// The port that OpenTelemetry's exporter for Prometheus has.
 const DEFAULT: &str = "127.0.0.1:9464";
@@ -36,7 +39,7 @@ const CONNECTIONS_MAX: usize = 64;
 const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long one check of readiness may take.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(3);
-/// How long a part may not get on before it counts as stuck.
+/// The default of `POSTERN_STALL_TIME`.
 const STALL_TIME: Duration = Duration::from_secs(120);
 
 type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -54,6 +57,11 @@ pub enum OpsError {
     Listen(#[from] ListenError),
 }
 
+/// How long a part may not get on before it counts as stuck.
+pub fn stall_time(env: &Env) -> Result<Duration, EnvError> {
+    env.duration("POSTERN_STALL_TIME", STALL_TIME)
+}
+
 /// What parts of a process say of themselves. They are added first; then it is served.
 pub struct Ops {
     listener: Option<TcpListener>,
@@ -65,6 +73,7 @@ struct Board {
     parts: Vec<(&'static str, Ask<Duration>)>,
     checks: Vec<(&'static str, Ask<bool>)>,
     refreshers: Vec<Ask<()>>,
+    certificates: Certificates,
     stall_time: Duration,
     stop: CancellationToken,
 }
@@ -85,12 +94,15 @@ impl Ops {
         let beside = || data.as_ref().map(|data| data.join(metrics::LAST_BACKUP));
         let backup = env.get("POSTERN_BACKUP_STATUS").map(PathBuf::from).or_else(beside);
         metrics::register(&mut registry, data, backup);
+        let certificates = Certificates::default();
+        registry.register_collector(Box::new(certificates.clone()));
         let board = Board {
+            certificates,
             registry,
             parts: Vec::new(),
             checks: Vec::new(),
             refreshers: Vec::new(),
-            stall_time: env.duration("POSTERN_STALL_TIME", STALL_TIME)?,
+            stall_time: stall_time(env)?,
             stop: CancellationToken::new(),
         };
         Ok(Self { listener, board })
@@ -103,10 +115,11 @@ impl Ops {
 
     /// A part that must get on; `/livez` names it when it does not. `progress` picks its own out of
     /// what it shares.
-    pub fn part<T, P>(&mut self, name: &'static str, shared: &Arc<T>, progress: P)
+    pub fn part<T, S, P>(&mut self, name: &'static str, shared: &Arc<T>, progress: P)
     where
         T: Send + Sync + 'static,
-        P: Fn(&T) -> &Progress + Send + Sync + 'static,
+        S: Stalls,
+        P: Fn(&T) -> &S + Send + Sync + 'static,
     {
         let shared = shared.clone();
         let ask = move || -> Later<Duration> {
@@ -135,6 +148,12 @@ impl Ops {
                 answer.is_ok_and(|is| is.into_inner().status() == ServingStatus::Serving)
             }
         });
+    }
+
+    /// The certificates of a listener. One that has ended makes nobody unready, since no other process
+    /// would have a better one; it is named.
+    pub fn certificates(&mut self, listener: &'static str, stores: &[Arc<CertStore>]) {
+        self.board.certificates.add(listener, stores);
     }
 
     /// Brings figures up to date before they are shown.
@@ -196,7 +215,14 @@ impl Board {
                 text += &format!("{name} does not serve\n");
             }
         }
-        judged(text)
+        match text.is_empty() {
+            true => {
+                let ended = self.certificates.expired(Timestamp::now());
+                let lines = ended.iter().fold("ok\n".to_owned(), |text, line| text + line + "\n");
+                answer(StatusCode::OK, lines)
+            }
+            false => judged(text),
+        }
     }
 
     async fn metrics(&self) -> Response<String> {

@@ -8,6 +8,7 @@
 //! A crash loses no hit that was answered: the journal is in the kernel's hands by then, and is
 //! read again from where the core last acknowledged.
 
+pub mod alone;
 mod answer;
 mod config;
 mod health;
@@ -47,8 +48,10 @@ pub(crate) struct App {
     pub(crate) live: Live,
     pub(crate) journal: Journal,
     pub(crate) limits: Limits,
+    pub(crate) hits: metrics::Hits,
     pub(crate) resolver: Resolver,
     pub(crate) shipping: ship::Standing,
+    pub(crate) certificates: Vec<Arc<CertStore>>,
 }
 
 /// The edge, ready to serve.
@@ -56,7 +59,6 @@ pub struct Edge {
     app: Arc<App>,
     core: CoreClient,
     reader: Reader,
-    certificates: Vec<Arc<CertStore>>,
 }
 
 impl Edge {
@@ -71,24 +73,29 @@ impl Edge {
             live,
             journal,
             limits: Limits::default(),
+            hits: metrics::Hits::default(),
             resolver: Resolver::new(core.clone(), config.core_timeout),
             shipping: ship::Standing::default(),
+            certificates,
             config,
         };
-        Ok(Self { app: Arc::new(app), core, reader, certificates })
+        Ok(Self { app: Arc::new(app), core, reader })
     }
 
     /// Shows how this edge is, and what it counts. It is ready whatever has become of the core: it answers
     /// recipients in any case.
     pub fn observe(&self, ops: &mut postern_kit::ops::Ops) {
+        self.app.hits.register(ops.registry());
+        ops.part("shipper", &self.app, |app| app.shipping.progress());
         let figures = metrics::Figures(self.app.clone());
         ops.registry().register_collector(Box::new(figures));
+        ops.certificates("tracker", &self.app.certificates);
     }
 
     /// Serves until `stop`; then lets requests under way finish, tells the core what is left if it
     /// can be reached at once, and syncs the journal.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        let Self { app, core, reader, certificates } = self;
+        let Self { app, core, reader } = self;
         let answered = CancellationToken::new();
         let (pausing, live) = (app.clone(), app.live.clone());
         let syncing = tokio::spawn({
@@ -102,7 +109,7 @@ impl Edge {
         let how = move || health::condition(&told);
         let reporting = tokio::spawn(presence::report(core.clone(), how, answered.clone()));
         let shipping = tokio::spawn(ship::run(app.clone(), core, reader, answered.clone()));
-        serve::serve(app.clone(), router(app), certificates, listener, stop).await;
+        serve::serve(app.clone(), router(app), listener, stop).await;
         answered.cancel();
         let _ended = tokio::join!(syncing, following, reporting, shipping);
     }

@@ -37,6 +37,7 @@ impl Channel {
         }
         // One question for all of them: AMS answers in the thread of its windows.
         let mailings = mailings(&self.ams.call("getMailings", json!({})).await?);
+        self.metrics.ams.step();
         for hold in held {
             let note = self.stop(find(&mailings, &hold.campaign_id)).await?;
             tracing::warn!(campaign = hold.campaign_id, note, "AMS was asked to stop a campaign");
