@@ -18,6 +18,7 @@ const CORE_TRACKER: &[Role] = &[Role::Core, Role::Tracker];
 const REST_SMTP: &[Role] = &[Role::Rest, Role::Smtp];
 const REST_TRACKER: &[Role] = &[Role::Rest, Role::Tracker];
 const GATEWAYS: &[Role] = &[Role::Rest, Role::Smtp, Role::Tracker];
+const ACME: &[Role] = &[Role::Acme];
 const DATA: &[Role] = &[Role::Core, Role::Command];
 const COMMAND: &[Role] = &[Role::Command];
 const COMPOSE: &[Role] = &[Role::Compose];
@@ -229,6 +230,26 @@ variables! {
         "the second";
     "ENCRYPTION_KEY_DERIVATION_SALT", Foreign, "", COMMAND, required by NONE,
         "the third";
+    "POSTERN_ACME_NAMES", List, "", ACME, required by ACME,
+        "names for the certificate of `postern acme`, all in one";
+    "POSTERN_ACME_FOLDER", Path, "./data/acme", ACME, required by NONE,
+        "where `fullchain.pem` and `privkey.pem` go, which the other processes take up by themselves";
+    "POSTERN_ACME_EMAIL", Text, "", ACME, required by NONE,
+        "whom the authority may write to";
+    "POSTERN_ACME_DIRECTORY", Url, "https://acme-v02.api.letsencrypt.org/directory", ACME, required by NONE,
+        "the authority; whoever runs `postern acme` agrees to its terms";
+    "POSTERN_ACME_CA_FILE", Path, "", ACME, required by NONE,
+        "root certificate with which an authority of one's own is checked";
+    "POSTERN_ACME_HTTP_LISTEN", Addresses, "0.0.0.0:80", ACME, required by NONE,
+        "where HTTP-01 is answered and everything else is sent to `https`, or `off`; seen from outside it must be port 80";
+    "POSTERN_ACME_TLS_LISTEN", Addresses, "off", ACME, required by NONE,
+        "where TLS-ALPN-01 is answered, which then takes the place of HTTP-01; seen from outside it must be port 443";
+    "POSTERN_ACME_RENEW_BEFORE", Time, "30d", ACME, required by NONE,
+        "how long before its end a certificate is exchanged, or a third of its life where that is shorter";
+    "POSTERN_ACME_RETRY", Time, "1m", ACME, required by NONE,
+        "how soon a failed order is tried again; later and later up to six hours";
+    "POSTERN_ACME_TIMEOUT", Time, "5m", ACME, required by NONE,
+        "how long an order may take";
     "POSTGRES_PASSWORD", Secret, "", COMPOSE, required by COMPOSE,
         "password of the PostgreSQL that `docker-compose.yml` starts";
     "REPLICATION_PASSWORD", Secret, "", COMPOSE, required by COMPOSE,

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use postern_kit::env::Env;
 
 use crate::cli::{Args, Command};
-use crate::up;
+use crate::{acme, up};
 
 /// Runs the command and says how the process ends.
 pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
@@ -42,6 +42,7 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         Some(Command::Rest) => postern_gateway_rest::alone::run(&env).await?,
         Some(Command::Smtp) => postern_gateway_smtp::alone::run(&env).await?,
         Some(Command::Tracker) => postern_tracker_edge::alone::run(&env).await?,
+        Some(Command::Acme) => Box::pin(acme::run(&env)).await?,
         Some(Command::Config(args)) => return Ok(config::config(&args, &env)),
         Some(Command::Healthcheck(args)) => {
             return healthcheck::healthcheck(&args, &env).await;
