@@ -49,7 +49,7 @@ variables! {
     "POSTERN_BACKUP_STATUS", Path, "", CORE, required by NONE,
         "file that tells when the newest backup was made, for `/metrics`; without it `last-backup` in POSTERN_DATA, which `postern backup` writes";
     "POSTERN_STALL_TIME", Time, "2m", SERVING, required by NONE,
-        "how long a loop of the core may hang before `/livez` fails and names it";
+        "how long a loop may hang before `/livez` fails and names it, and gRPC health says what does not serve";
     "POSTERN_DATA", Path, "./data", DATA, required by NONE,
         "embedded store and generated secrets; the commands find the first API key there";
     "DATABASE_URL", Url, "", CORE, required by NONE,
