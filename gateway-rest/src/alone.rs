@@ -20,7 +20,8 @@ pub async fn run(env: &Env) -> anyhow::Result<()> {
     let mut ops = Ops::open(env, None).await?;
     let listener = config.listen.bind().await?;
     tracing::info!(address = %listener.local_addr()?, "rest gateway listens");
-    let gateway = build(config, core, Settings::default());
+    let tls = config.tls.clone();
+    let gateway = build(config, core, Settings::default()).secured(tls)?;
     let stop = shutdown::token_on_signal()?;
     gateway.observe(&mut ops);
     ops.serve(stop.clone());

@@ -9,7 +9,9 @@ use std::time::Duration;
 use axum::Router;
 use postern_kit::http_server::{self, Bounds};
 use postern_kit::presence::{self, Condition};
+use postern_kit::tls::{self, CertStore};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::App;
@@ -20,15 +22,26 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 pub(crate) async fn serve(
     app: Arc<App>,
     router: Router,
+    certificate: Option<Arc<CertStore>>,
     listener: TcpListener,
     stop: CancellationToken,
 ) {
+    let acceptor = match certificate.as_slice() {
+        [] => None,
+        stores => match tls::https_by_name(stores) {
+            Ok(config) => Some(TlsAcceptor::from(config)),
+            Err(error) => return tracing::error!(%error, "there is no TLS"),
+        },
+    };
+    if let Some(store) = certificate {
+        tokio::spawn(store.watch(stop.clone()));
+    }
     let bounds = Bounds {
         connections_max: app.config.connections_max,
         header_timeout: app.config.header_timeout,
         drain_timeout: app.config.drain_timeout,
     };
-    let serving = http_server::serve(listener, None, router, bounds, stop.clone());
+    let serving = http_server::serve(listener, acceptor, router, bounds, stop.clone());
     // Event streams end by themselves; everything else is waited for.
     let draining = async {
         stop.cancelled().await;

@@ -135,7 +135,7 @@ async fn systemd_takes_every_unit_and_no_two_want_one_port() {
         std::fs::write(&copy, text.replace(binary, "/bin/true")).unwrap();
         check.arg(copy);
     }
-    assert_eq!(ports.len(), 4);
+    assert_eq!(ports.len(), 5);
     let checked = check.output().unwrap();
     succeed("systemd-analyze", &checked);
     assert!(checked.stderr.is_empty(), "{}", String::from_utf8_lossy(&checked.stderr));

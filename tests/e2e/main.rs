@@ -39,6 +39,7 @@ mod audit;
 mod deploy;
 mod deploy_files;
 mod destinations;
+mod acme;
 mod again;
 mod store_down;
 mod ignored;

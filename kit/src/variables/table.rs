@@ -136,6 +136,10 @@ variables! {
         "REST: finishing requests when stopping";
     "POSTERN_REST_CORS_ORIGINS", List, "none", REST, required by NONE,
         "origins whose pages may call `/v1` and `/api/v1`, comma-separated; no wildcard";
+    "POSTERN_REST_TLS_CERT", Path, "none: plain HTTP", REST, required by NONE,
+        "certificate chain of the REST gateway, as PEM; a new one is taken up by itself";
+    "POSTERN_REST_TLS_KEY", Path, "", REST, required by NONE,
+        "its private key";
     "POSTERN_REST_CONCURRENCY_MAX", Count, "1024", REST, required by NONE,
         "REST: requests under way before new ones get 503";
     "POSTERN_REST_CONNECTIONS_MAX", Count, "4096", REST, required by NONE,
