@@ -61,7 +61,9 @@ impl Channel {
         if state != WORKING {
             return Ok(format!("mailing {id} '{name}' is {state} in AMS: nothing to stop"));
         }
-        match self.ams.call("stopMailing", json!({"id": id})).await {
+        let answer = self.ams.call("stopMailing", json!({"id": id})).await;
+        self.metrics.ams.step();
+        match answer {
             Ok(_) => Ok(format!("AMS stops mailing {id} '{name}'")),
             Err(error @ AmsError::Refused { .. }) => Ok(format!("mailing {id} '{name}': {error}")),
             Err(error) => Err(error.into()),

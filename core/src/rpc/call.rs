@@ -296,7 +296,9 @@ mod tests {
             found.unwrap().field.iter().any(|field| field.name() == "request_id")
         };
         let mut keyed = Vec::new();
-        for service in contract.file.iter().flat_map(|file| &file.service) {
+        // The audit log is searched by it.
+        let services = contract.file.iter().flat_map(|file| &file.service);
+        for service in services.filter(|service| service.name() != "AuditService") {
             let methods = service.method.iter().filter(|method| has_field(method.input_type()));
             keyed.extend(methods.map(|m| format!("/postern.v1.{}/{}", service.name(), m.name())));
         }
