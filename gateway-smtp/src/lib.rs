@@ -24,6 +24,8 @@ mod vendor;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use postern_kit::certificates;
 use postern_kit::core_client::CoreClient;
 use postern_kit::limits::Limiter;
 use tokio::net::TcpListener;
@@ -56,7 +58,11 @@ pub(crate) struct Shared {
 impl Shared {
     /// How the gateway is, as operators see it.
     fn condition(&self) -> Condition {
-        Condition { good: true, detail: format!("{} connections", self.seats.taken()) }
+        let store = self.tls.as_ref().map(|tls| std::slice::from_ref(&tls.store));
+        match store.and_then(|store| certificates::expired(store, Timestamp::now())) {
+            Some(detail) => Condition { good: false, detail },
+            None => Condition { good: true, detail: format!("{} connections", self.seats.taken()) },
+        }
     }
 }
 
@@ -108,6 +114,9 @@ impl Gateway {
         let help = "Open connections";
         ops.registry().register("postern_smtp_connections", help, connections.clone());
         ops.check_core(&self.core);
+        if let Some(tls) = &self.shared.tls {
+            ops.certificates("smtp", std::slice::from_ref(&tls.store));
+        }
         let shared = self.shared.clone();
         ops.refresh(move || {
             connections.set(i64::try_from(shared.seats.taken()).unwrap_or(i64::MAX));

@@ -21,5 +21,6 @@ pub mod metrics;
 pub mod ops;
 pub mod net;
 pub mod tls;
+pub mod certificates;
 pub mod trace;
 pub mod variables;

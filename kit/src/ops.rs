@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -22,12 +23,14 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::certificates::Certificates;
 use crate::core_client::CoreClient;
 use crate::env::{Env, EnvError};
 use crate::http_server::{self, Bounds};
 use crate::listen::{ListenAddr, ListenError};
 use crate::metrics;
 use crate::progress::Progress;
+use crate::tls::CertStore;
 
 /// The port that OpenTelemetry's exporter for Prometheus has.
 const DEFAULT: &str = "127.0.0.1:9464";
@@ -65,6 +68,7 @@ struct Board {
     parts: Vec<(&'static str, Ask<Duration>)>,
     checks: Vec<(&'static str, Ask<bool>)>,
     refreshers: Vec<Ask<()>>,
+    certificates: Certificates,
     stall_time: Duration,
     stop: CancellationToken,
 }
@@ -85,7 +89,10 @@ impl Ops {
         let beside = || data.as_ref().map(|data| data.join(metrics::LAST_BACKUP));
         let backup = env.get("POSTERN_BACKUP_STATUS").map(PathBuf::from).or_else(beside);
         metrics::register(&mut registry, data, backup);
+        let certificates = Certificates::default();
+        registry.register_collector(Box::new(certificates.clone()));
         let board = Board {
+            certificates,
             registry,
             parts: Vec::new(),
             checks: Vec::new(),
@@ -135,6 +142,12 @@ impl Ops {
                 answer.is_ok_and(|is| is.into_inner().status() == ServingStatus::Serving)
             }
         });
+    }
+
+    /// The certificates of a listener. One that has ended makes nobody unready, since no other process
+    /// would have a better one; it is named.
+    pub fn certificates(&mut self, listener: &'static str, stores: &[Arc<CertStore>]) {
+        self.board.certificates.add(listener, stores);
     }
 
     /// Brings figures up to date before they are shown.
@@ -196,7 +209,14 @@ impl Board {
                 text += &format!("{name} does not serve\n");
             }
         }
-        judged(text)
+        match text.is_empty() {
+            true => {
+                let ended = self.certificates.expired(Timestamp::now());
+                let lines = ended.iter().fold("ok\n".to_owned(), |text, line| text + line + "\n");
+                answer(StatusCode::OK, lines)
+            }
+            false => judged(text),
+        }
     }
 
     async fn metrics(&self) -> Response<String> {

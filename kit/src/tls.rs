@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs;
@@ -18,6 +19,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_util::sync::CancellationToken;
+use x509_parser::parse_x509_certificate;
 
 /// How often the files are looked at.
 pub const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -70,6 +72,19 @@ impl CertStore {
             .with_no_client_auth()
             .with_cert_resolver(self.clone());
         Ok(Arc::new(config))
+    }
+
+    /// When the server's own certificate in use ends; none where it does not say so in a way that can
+    /// be read.
+    pub fn expires(&self) -> Option<Timestamp> {
+        let current = self.current.load();
+        let (_, certificate) = parse_x509_certificate(current.cert.first()?).ok()?;
+        Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
+    }
+
+    /// The file of the chain.
+    pub fn file(&self) -> &Path {
+        &self.files.cert
     }
 
     /// Reads the files again. On an error the certificate in use stays.

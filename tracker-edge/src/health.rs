@@ -6,6 +6,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use jiff::Timestamp;
+use postern_kit::certificates;
 use postern_kit::presence::Condition;
 use serde_json::json;
 
@@ -24,6 +26,9 @@ pub(crate) fn condition(app: &App) -> Condition {
         (0, 0) => format!("{waiting} octets wait for the core"),
         (lost, refused) => format!("since its start {lost} hits lost, {refused} refused"),
     };
+    if let Some(detail) = certificates::expired(&app.certificates, Timestamp::now()) {
+        return Condition { good: false, detail };
+    }
     Condition { good: lost == 0 && refused == 0 && app.shipping.is_going(), detail }
 }
 
@@ -40,6 +45,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
         "hits_shipped": app.shipping.shipped(),
         "hits_lost": lost,
         "hits_refused": refused,
+        "certificates": certificates::expired(&app.certificates, Timestamp::now()).unwrap_or_default(),
     });
     let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
     (headers, body.to_string()).into_response()

@@ -49,6 +49,7 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) resolver: Resolver,
     pub(crate) shipping: ship::Standing,
+    pub(crate) certificates: Vec<Arc<CertStore>>,
 }
 
 /// The edge, ready to serve.
@@ -56,7 +57,6 @@ pub struct Edge {
     app: Arc<App>,
     core: CoreClient,
     reader: Reader,
-    certificates: Vec<Arc<CertStore>>,
 }
 
 impl Edge {
@@ -73,9 +73,10 @@ impl Edge {
             limits: Limits::default(),
             resolver: Resolver::new(core.clone(), config.core_timeout),
             shipping: ship::Standing::default(),
+            certificates,
             config,
         };
-        Ok(Self { app: Arc::new(app), core, reader, certificates })
+        Ok(Self { app: Arc::new(app), core, reader })
     }
 
     /// Shows how this edge is, and what it counts. It is ready whatever has become of the core: it answers
@@ -83,12 +84,13 @@ impl Edge {
     pub fn observe(&self, ops: &mut postern_kit::ops::Ops) {
         let figures = metrics::Figures(self.app.clone());
         ops.registry().register_collector(Box::new(figures));
+        ops.certificates("tracker", &self.app.certificates);
     }
 
     /// Serves until `stop`; then lets requests under way finish, tells the core what is left if it
     /// can be reached at once, and syncs the journal.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        let Self { app, core, reader, certificates } = self;
+        let Self { app, core, reader } = self;
         let answered = CancellationToken::new();
         let (pausing, live) = (app.clone(), app.live.clone());
         let syncing = tokio::spawn({
@@ -102,7 +104,7 @@ impl Edge {
         let how = move || health::condition(&told);
         let reporting = tokio::spawn(presence::report(core.clone(), how, answered.clone()));
         let shipping = tokio::spawn(ship::run(app.clone(), core, reader, answered.clone()));
-        serve::serve(app.clone(), router(app), certificates, listener, stop).await;
+        serve::serve(app.clone(), router(app), listener, stop).await;
         answered.cancel();
         let _ended = tokio::join!(syncing, following, reporting, shipping);
     }

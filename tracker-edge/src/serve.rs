@@ -11,7 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use http::Request;
 use postern_kit::http_server::{self, Bounds};
-use postern_kit::tls::{self, CertStore};
+use postern_kit::tls;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,6 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 pub(crate) async fn serve(
     app: Arc<App>,
     router: Router,
-    certificates: Vec<Arc<CertStore>>,
     listener: TcpListener,
     stop: CancellationToken,
 ) {
@@ -39,15 +38,15 @@ pub(crate) async fn serve(
         header_timeout: config.header_timeout,
         drain_timeout: config.drain_timeout,
     };
-    let acceptor = match certificates.is_empty() {
+    let acceptor = match app.certificates.is_empty() {
         true => None,
-        false => match tls::https_by_name(&certificates) {
+        false => match tls::https_by_name(&app.certificates) {
             Ok(config) => Some(TlsAcceptor::from(config)),
             Err(error) => return tracing::error!(%error, "there is no TLS"),
         },
     };
-    for store in certificates {
-        tokio::spawn(store.watch(stop.clone()));
+    for store in &app.certificates {
+        tokio::spawn(store.clone().watch(stop.clone()));
     }
     tokio::spawn(tidy_up(app.clone(), stop.clone()));
     let service = router
