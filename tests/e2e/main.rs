@@ -12,6 +12,7 @@ mod relay;
 mod replication;
 mod retries;
 mod ops;
+mod notifications;
 mod suppression;
 mod crash;
 mod mx;
