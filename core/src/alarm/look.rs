@@ -59,14 +59,14 @@ impl BackupStatus {
     /// What is wrong with the backups; none while nothing is.
     fn trouble(&self, age_max_ms: i64, now_ms: i64) -> Option<String> {
         let file = self.file.display();
-        let made_ms = match metrics::last_backup(&self.file) {
-            Some(made) => made.saturating_mul(1000),
-            None if !self.is_expected => return None,
-            None => return Some(format!("{file} tells of no backup")),
+        let failed = metrics::failed_backup(&self.file);
+        let Some(made) = metrics::last_backup(&self.file) else {
+            let is_missed = self.is_expected || failed.is_some();
+            return is_missed.then(|| format!("no backup has been made yet ({file})"));
         };
+        let made_ms = made.saturating_mul(1000);
         let hours = (now_ms - made_ms) / 3_600_000;
-        let failed = metrics::failed_backup(&self.file).map(|failed| failed.saturating_mul(1000));
-        if failed.is_some_and(|failed_ms| failed_ms > made_ms) {
+        if failed.is_some_and(|failed| failed > made) {
             return Some(format!(
                 "the last backup failed; the newest one is {hours} h old ({file})"
             ));
@@ -173,7 +173,7 @@ mod tests {
         let at = |status: &BackupStatus, hours: i64| status.trouble(26 * HOUR_MS, hours * HOUR_MS);
         assert_eq!(at(&found, 1000), None, "perhaps others make backups");
         let named = BackupStatus::find(Some(&found.file), None).unwrap();
-        assert!(at(&named, 1000).unwrap().ends_with("tells of no backup"));
+        assert!(at(&named, 1000).unwrap().starts_with("no backup has been made"));
         let made = "postern_backup_last_success_timestamp_seconds 3600\n";
         std::fs::write(&found.file, made).unwrap();
         assert_eq!(at(&found, 27), None);
