@@ -9,6 +9,8 @@ mod groups;
 mod notify;
 mod postal;
 #[cfg(test)]
+mod alarm_tests;
+#[cfg(test)]
 mod settings_tests;
 #[cfg(test)]
 mod tests;
@@ -156,13 +158,12 @@ impl Core {
         let alarms = alarms(&context, &config, &facts, (&lab, &notifying));
         let (services, health) =
             server::services(context.clone(), posting, facts, config.limiter.clone()).await?;
-        let worker = Worker::new(Arc::new(lab), node, loop_ends);
         let replica = stores.replica;
         Ok(Self {
             context,
             services,
             health,
-            worker,
+            worker: Worker::new(Arc::new(lab), node, loop_ends),
             keeper,
             postal,
             notifying,

@@ -6,7 +6,9 @@ use postern_kit::env::Env;
 use postern_tests::hook_receiver::HookReceiver;
 use postern_tests::postgres::Schema;
 use postern_tests::proxy::Proxy;
-use postern_tests::stack::Stack;
+use postern_tests::role::{Role, TOKEN};
+use postern_tests::smtp_receiver::Receiver;
+use postern_tests::stack::{Stack, mail_to};
 use postern_tests::wait;
 use serde_json::{Value, json};
 
@@ -16,7 +18,7 @@ const VARS: [(&str, &str); 5] = [
     ("POSTERN_NOTICE_FROM", "postern@shop.test"),
     ("POSTERN_NOTICE_AFTER", "300ms"),
     ("POSTERN_NOTICE_INTERVAL", "100ms"),
-    ("POSTERN_GATEWAY_TOKEN", "a-token-for-tests-0123456789abcdef"),
+    ("POSTERN_GATEWAY_TOKEN", TOKEN),
 ];
 
 /// The subjects of the mail that was caught for the operators, oldest first.
@@ -162,4 +164,71 @@ async fn webhooks_are_told_what_is_wrong() {
     });
     let text = format!("{:?}", taken.await.unwrap());
     assert!(text.contains("system.trouble") && text.contains("disk_low"), "{text}");
+}
+
+#[tokio::test]
+async fn a_relay_that_is_gone_and_mail_that_fails_are_told_until_it_is_better() {
+    let receiver = Receiver::start().await.unwrap();
+    let proxy = Proxy::start(&format!("127.0.0.1:{}", receiver.port())).await.unwrap();
+    let relay = format!("smtp://{}?tls=off", proxy.addr);
+    let mut vars = VARS.to_vec();
+    vars.extend([
+        // Notices do not go the way that they tell about.
+        ("POSTERN_NOTICE_FROM", "postern@ops.test"),
+        ("POSTERN_TRANSPORT_DOMAINS", "shop.test=relay"),
+        ("POSTERN_SENDER_POLICY", "any"),
+        ("POSTERN_RELAY_URL", relay.as_str()),
+        ("POSTERN_RETRY_DELAYS", "500ms,500ms,500ms,500ms,500ms,500ms,500ms,500ms"),
+        ("POSTERN_DESTINATION_DEAD", "0ms"),
+        ("POSTERN_CONNECTION_MESSAGES", "1"),
+        ("POSTERN_NOTICE_ERROR_PERCENT", "0"),
+    ]);
+
+    let stack = Stack::start(&vars).await.unwrap();
+    let to: Vec<String> = (0..60).map(|n| format!("refuse+{n}@good.test")).collect();
+    for to in &to {
+        stack.send(&mail_to(to)).await.unwrap();
+    }
+    wait::until("all have bounced", async || {
+        let page = stack.get("/v1/events?types=message.bounced&page_size=100").await?.body;
+        Ok((page["events"].as_array().map_or(0, Vec::len) == to.len()).then_some(()))
+    })
+    .await
+    .unwrap();
+    proxy.cut();
+    let id = stack.send(&mail_to("ok@good.test")).await.unwrap();
+    let told = until_about(&stack, "relay", 1).await;
+    assert_eq!(told, ["Trouble: the relay cannot be reached"]);
+    assert!(about(&stack, "much mail fails").await.unwrap().is_empty(), "it is switched off");
+    set(&stack, "notice.error_percent", "50").await;
+    until_about(&stack, "much mail fails", 1).await;
+    proxy.restore();
+    stack.wait_state(&id, "delivered").await.unwrap();
+    let told = until_about(&stack, "relay", 2).await;
+    let expected =
+        ["Trouble: the relay cannot be reached", "Resolved: the relay cannot be reached"];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_gateway_that_died_on_another_machine_is_missed_and_one_that_stops_is_not() {
+    let stack = Stack::start(&VARS).await.unwrap();
+    let stopped = Role::smtp_on("edge-7", &stack.grpc, &[]).await.unwrap();
+    let died = Role::smtp_on("edge-8", &stack.grpc, &[]).await.unwrap();
+    let hosts = async || {
+        let page = stack.get("/v1/system").await?.body.to_string();
+        Ok((page.contains("on edge-7") && page.contains("on edge-8")).then_some(()))
+    };
+    wait::until("both are heard of", hosts).await.unwrap();
+    stopped.stop().await.unwrap();
+    died.kill_9().await.unwrap();
+    let told = wait::until("it is missed", async || {
+        let found = about(&stack, "a gateway").await?;
+        Ok((!found.is_empty()).then_some(found))
+    });
+    assert_eq!(told.await.unwrap(), ["Trouble: a gateway is not heard of (smtp@edge-8)"]);
+    let back = Role::smtp_on("edge-8", &stack.grpc, &[]).await.unwrap();
+    let told = until_about(&stack, "a gateway", 2).await;
+    assert_eq!(told[1], "Resolved: a gateway is not heard of (smtp@edge-8)");
+    back.stop().await.unwrap();
 }

@@ -1,5 +1,5 @@
-//! `last-backup` in the data folder: when the last backup was made, and whether one failed since, for whoever watches that it is not
-//! too long ago. It is exchanged as a whole; a crash leaves the one before.
+//! `last-backup` in the data folder: when the last backup was made, and whether one failed since, for
+//! whoever watches that. It is exchanged as a whole; a crash leaves the one before.
 
 use std::io::Write as _;
 use std::path::Path;
