@@ -45,13 +45,13 @@ async fn an_old_backup_is_told_again_every_notice_repeat_until_there_is_a_new_on
     made(NOW - 25 * HOUR_MS);
     assert!(looked(&mut core, &clock).await.is_empty(), "it is not too old yet");
     core.set("notice.backup_age", "24h").await;
-    let first = "Trouble: there is no recent backup".to_owned();
-    assert_eq!(looked(&mut core, &clock).await, [first.clone()]);
+    let first = "Trouble: there is no recent backup";
+    assert_eq!(looked(&mut core, &clock).await, [first]);
     clock.advance(5 * HOUR_MS);
-    assert_eq!(looked(&mut core, &clock).await, [first.clone()], "told six hours apart");
+    assert_eq!(looked(&mut core, &clock).await, [first], "told six hours apart");
     clock.advance(HOUR_MS);
-    let again = "Still trouble: there is no recent backup".to_owned();
-    assert_eq!(looked(&mut core, &clock).await, [first.clone(), again.clone()]);
+    let again = "Still trouble: there is no recent backup";
+    assert_eq!(looked(&mut core, &clock).await, [first, again]);
     core.set("notice.repeat", "1m").await;
     let told = looked(&mut core, &clock).await;
     assert!(told.len() > 2 && told[2..].iter().all(|one| *one == again), "{told:?}");
@@ -80,10 +80,10 @@ async fn a_certificate_that_ends_soon_is_told_once() {
     gateways::report(&*db, &gateway, 0).await.unwrap();
     assert!(looked(&mut core, &clock).await.is_empty());
     core.set("notice.certificate_left", "21d").await;
-    let told = "Trouble: a certificate ends soon".to_owned();
-    assert_eq!(looked(&mut core, &clock).await, [told.clone()]);
+    let told = "Trouble: a certificate ends soon";
+    assert_eq!(looked(&mut core, &clock).await, [told]);
     gateway.certificate_ms = Some(NOW + 90 * DAY_MS);
     gateways::report(&*db, &gateway, 0).await.unwrap();
-    let over = "Resolved: a certificate ends soon".to_owned();
+    let over = "Resolved: a certificate ends soon";
     assert_eq!(looked(&mut core, &clock).await, [told, over]);
 }
