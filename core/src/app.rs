@@ -3,11 +3,14 @@
 //! Start: store, registration, reaping, worker, port. Stop: streams end and new calls are refused,
 //! attempts under way finish, leases go back. A crash skips the stop; the reaper makes up for it.
 
+mod alarms;
 mod first;
 mod groups;
 mod health;
 mod notify;
 mod postal;
+#[cfg(test)]
+mod alarm_tests;
 #[cfg(test)]
 mod settings_tests;
 #[cfg(test)]
@@ -25,10 +28,12 @@ use tonic::service::Routes;
 use tonic::transport::server::{Router, TcpIncoming};
 use uuid::Uuid;
 
+use self::alarms::alarms;
 pub use self::first::{FirstError, FirstOperator};
 use self::groups::{accepting, lab};
 use self::notify::Notifying;
 use self::postal::{hook, tell, watch};
+use crate::alarm::Alarms;
 use crate::ams::AmsError;
 use crate::config::{CoreConfig, StoreConfig};
 use crate::directory::Directory;
@@ -87,6 +92,7 @@ pub struct Core {
     keeper: Keeper,
     notifying: Notifying,
     notices: Notices,
+    alarms: Alarms,
     postal: Option<Arc<Postal>>,
     replica: Option<Arc<Replicated>>,
     config: CoreConfig,
@@ -150,19 +156,20 @@ impl Core {
         let notices = notices(&context, &config);
         let (notifying, posting) = Notifying::new(&context, &config, node)?;
         let facts = facts(&context, &config, postal.as_deref(), stores.replica.clone());
+        let alarms = alarms(&context, &config, &facts, (&lab, &notifying));
         let (services, health) =
             server::services(context.clone(), posting, facts, config.limiter.clone()).await?;
-        let worker = Worker::new(Arc::new(lab), node, loop_ends);
         let replica = stores.replica;
         Ok(Self {
             context,
             services,
             health,
-            worker,
+            worker: Worker::new(Arc::new(lab), node, loop_ends),
             keeper,
             postal,
             notifying,
             notices,
+            alarms,
             replica,
             config,
         })
@@ -207,6 +214,7 @@ impl Core {
             postal,
             notifying,
             notices,
+            alarms,
             replica,
             config,
         } = self;
@@ -214,6 +222,7 @@ impl Core {
             tokio::spawn(replica.follow(stop.clone()));
         }
         let noticing = tokio::spawn(notices.run(stop.clone()));
+        let alarming = tokio::spawn(alarms.run(stop.clone()));
         let notifying = tokio::spawn(notifying.run(stop.clone()));
         let follower = context.directory.clone();
         let follow = tokio::spawn({
@@ -247,7 +256,8 @@ impl Core {
         // What is being posted is this node's for as long as it lives.
         let _ended = notifying.await;
         emptied.cancel();
-        let _ended = tokio::join!(beating, keeping, follow, announce, watching, telling, noticing);
+        let _ended = tokio::join!(beating, keeping, follow, announce, watching, telling);
+        let _ended = tokio::join!(noticing, alarming);
         if let Err(error) = context.gate.uses.flush(&*context.db).await {
             tracing::warn!(%error, "the last uses of credentials are not written");
         }

@@ -83,8 +83,10 @@ pub struct CoreConfig {
     pub limiter: Arc<Limiter>,
     /// Webhooks may be posted into private networks, and over plain HTTP.
     pub webhooks_may_be_private: bool,
-    /// Who is told that a credential is about to expire; none: the log.
+    /// Who is told by mail what needs looking after; none: the log alone.
     pub notices: Option<NoticeConfig>,
+    /// The file that tells when the newest backup was made, where the configuration names one.
+    pub backup_status: Option<PathBuf>,
 }
 
 impl CoreConfig {
@@ -117,6 +119,7 @@ impl CoreConfig {
             limiter: Arc::new(Limiter::from_env(env)?),
             webhooks_may_be_private: private_targets(env)?,
             notices: NoticeConfig::from_env(env)?,
+            backup_status: env.get("POSTERN_BACKUP_STATUS").map(PathBuf::from),
             listen,
         })
     }

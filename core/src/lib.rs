@@ -43,3 +43,4 @@ pub mod password;
 pub mod operator;
 pub mod uses;
 pub mod notice;
+pub mod alarm;

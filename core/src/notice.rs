@@ -170,18 +170,23 @@ impl Notices {
         let ExpiryNotice { expire_ms, days, .. } = due.notice;
         // A client's key has no spaces.
         let text = format!("credential expires {} {expire_ms} {days}", due.id);
-        let fingerprint = Sha256::digest(text.as_bytes()).into();
-        let key = own_key();
-        let ready = self.intake.message(&key, draft(config, due), Some((text, fingerprint)))?;
-        let answers = self.intake.accept(&key, ready, OWN).await?;
-        let answer = answers.into_iter().next();
-        let missing = || Failure::new(Reason::Internal, "the intake gave no answer");
-        answer.ok_or_else(missing)?.map(|_| ())
+        send(&self.intake, text, draft(config, due)).await
     }
 
     fn done(&self) -> std::sync::MutexGuard<'_, HashSet<ExpiryNotice>> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Has a mail of the system itself accepted, once under this idempotency key, which has a space in it.
+pub(crate) async fn send(intake: &Arc<Intake>, once: String, mail: Draft) -> Result<(), Failure> {
+    let fingerprint = Sha256::digest(once.as_bytes()).into();
+    let key = own_key();
+    let ready = intake.message(&key, mail, Some((once, fingerprint)))?;
+    let answers = intake.accept(&key, ready, OWN).await?;
+    let answer = answers.into_iter().next();
+    let missing = || Failure::new(Reason::Internal, "the intake gave no answer");
+    answer.ok_or_else(missing)?.map(|_| ())
 }
 
 /// The notices that are due now.
@@ -245,6 +250,11 @@ fn draft(config: &NoticeConfig, due: &Due) -> Draft {
         "The {what} \"{name}\" ({id}, {hint}) stops working at {end}, in less than {time}.\n\n\
          {advice}\nIf nobody needs it any more, there is nothing to do.\n"
     );
+    mail(config, format!("{what} \"{name}\" expires in less than {time}"), text)
+}
+
+/// A mail to everybody who gets notices.
+pub(crate) fn mail(config: &NoticeConfig, subject: String, text: String) -> Draft {
     let recipient = |email: &String| DraftRecipient {
         mailbox: Mailbox { email: email.clone(), name: String::new() },
         ..DraftRecipient::default()
@@ -253,7 +263,7 @@ fn draft(config: &NoticeConfig, due: &Due) -> Draft {
         from: Mailbox { email: config.from.clone(), name: "Postern".to_owned() },
         to: config.to.iter().map(recipient).collect(),
         shared: Some(false),
-        subject: format!("{what} \"{name}\" expires in less than {time}"),
+        subject,
         text,
         ..Draft::default()
     }

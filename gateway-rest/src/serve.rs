@@ -48,7 +48,7 @@ pub(crate) async fn serve(
         app.drain.cancel();
     };
     let following = app.live.clone().follow(stop.clone());
-    let how = || Condition { good: true, detail: "serves".to_owned() };
+    let how = || Condition { good: true, detail: "serves".to_owned(), certificate_end: None };
     let reporting = presence::report(app.core.clone(), how, stop.clone());
     tokio::join!(serving, draining, following, reporting, tidy_up(&app, &stop));
 }

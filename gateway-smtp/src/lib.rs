@@ -63,9 +63,11 @@ impl Shared {
     /// How the gateway is, as operators see it.
     fn condition(&self) -> Condition {
         let store = self.tls.as_ref().map(|tls| std::slice::from_ref(&tls.store));
-        match store.and_then(|store| certificates::expired(store, Timestamp::now())) {
-            Some(detail) => Condition { good: false, detail },
-            None => Condition { good: true, detail: format!("{} connections", self.seats.taken()) },
+        let expired = store.and_then(|store| certificates::expired(store, Timestamp::now()));
+        Condition {
+            good: expired.is_none(),
+            detail: expired.unwrap_or_else(|| format!("{} connections", self.seats.taken())),
+            certificate_end: store.and_then(certificates::first_end),
         }
     }
 }

@@ -53,9 +53,8 @@ impl Collector for Certificates {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         let listeners = self.listeners();
         // The first to end is the one that somebody has to look after.
-        let first = |stores: &[Arc<CertStore>]| stores.iter().filter_map(|one| one.expires()).min();
         let ends: Vec<_> =
-            listeners.iter().filter_map(|one| Some((one.name, first(&one.stores)?))).collect();
+            listeners.iter().filter_map(|one| Some((one.name, first_end(&one.stores)?))).collect();
         if ends.is_empty() {
             return Ok(());
         }
@@ -71,6 +70,11 @@ impl Collector for Certificates {
         }
         Ok(())
     }
+}
+
+/// When the first of these certificates ends; none without any.
+pub fn first_end(stores: &[Arc<CertStore>]) -> Option<Timestamp> {
+    stores.iter().filter_map(|one| one.expires()).min()
 }
 
 /// Says which of these certificates have ended; nothing while none has.

@@ -16,9 +16,11 @@ pub const SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
 
 /// The file in the data folder, or where `POSTERN_BACKUP_STATUS` says, that tells when the last backup was made.
-pub(crate) const LAST_BACKUP: &str = "last-backup";
+pub const LAST_BACKUP: &str = "last-backup";
 /// Its line with that time.
 const BEGUN: &str = "postern_backup_last_success_timestamp_seconds ";
+/// Its line with the time at which one failed.
+const FAILED: &str = "postern_backup_last_failure_timestamp_seconds ";
 
 /// Registers what every process has. `data` is the folder whose disk is shown, `backup` the file that
 /// tells when the last backup was made.
@@ -88,14 +90,26 @@ fn open_files() -> Option<i64> {
     i64::try_from(open.saturating_sub(1)).ok()
 }
 
-fn free_bytes(folder: &Path) -> Option<i64> {
+/// Free space on the disk of a folder; none when it cannot be read.
+pub fn free_bytes(folder: &Path) -> Option<i64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     i64::try_from(disk.f_bavail.saturating_mul(disk.f_frsize)).ok()
 }
 
-fn last_backup(status: &Path) -> Option<i64> {
+/// When the newest complete backup was begun, in Unix time, by the file that tells it; none when it
+/// tells nothing.
+pub fn last_backup(status: &Path) -> Option<i64> {
+    told(status, BEGUN)
+}
+
+/// When a backup failed for the last time, in Unix time, by the same file; none when it tells nothing.
+pub fn failed_backup(status: &Path) -> Option<i64> {
+    told(status, FAILED)
+}
+
+fn told(status: &Path, name: &str) -> Option<i64> {
     let text = std::fs::read_to_string(status).ok()?;
-    let is = |line: &str| line.strip_prefix(BEGUN)?.trim().parse().ok();
+    let is = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
     text.lines().find_map(is)
 }
 

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use postern_proto::time::timestamp;
 use postern_proto::v1;
 use postern_proto::v1::system_service_client::SystemServiceClient;
 use tokio_util::sync::CancellationToken;
@@ -23,16 +24,18 @@ pub struct Condition {
     pub good: bool,
     /// What it does, or why it does less well, for people.
     pub detail: String,
+    /// When the first of its certificates ends; none without any.
+    pub certificate_end: Option<jiff::Timestamp>,
 }
 
 /// Reports every few seconds how the gateway is, until told to stop, and then that it leaves.
 pub async fn report(core: CoreClient, how: impl Fn() -> Condition, stop: CancellationToken) {
     let instance = Uuid::now_v7().to_string();
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = host();
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let request = |leaving: bool| {
-        let Condition { good, detail } = how();
+        let Condition { good, detail, certificate_end } = how();
         let condition = match good {
             true => v1::PartCondition::Up,
             false => v1::PartCondition::Degraded,
@@ -45,6 +48,7 @@ pub async fn report(core: CoreClient, how: impl Fn() -> Condition, stop: Cancell
             condition: condition.into(),
             detail,
             leaving,
+            certificate_expire_time: certificate_end.map(|end| timestamp(end.as_millisecond())),
         }
     };
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -55,6 +59,11 @@ pub async fn report(core: CoreClient, how: impl Fn() -> Condition, stop: Cancell
     if let Err(error) = send(&core, request(true)).await {
         tracing::debug!(error = error.message(), "leaving was not reported");
     }
+}
+
+/// The name of this machine.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 async fn send(core: &CoreClient, request: v1::ReportGatewayRequest) -> Result<(), tonic::Status> {

@@ -17,6 +17,7 @@ mod figures;
 mod stuck;
 mod metrics_manual;
 mod certificates;
+mod notifications;
 mod suppression;
 mod crash;
 mod mx;

@@ -26,10 +26,12 @@ pub(crate) fn condition(app: &App) -> Condition {
         (0, 0) => format!("{waiting} octets wait for the core"),
         (lost, refused) => format!("since its start {lost} hits lost, {refused} refused"),
     };
+    let certificate_end = certificates::first_end(&app.certificates);
     if let Some(detail) = certificates::expired(&app.certificates, Timestamp::now()) {
-        return Condition { good: false, detail };
+        return Condition { good: false, detail, certificate_end };
     }
-    Condition { good: lost == 0 && refused == 0 && app.shipping.is_going(), detail }
+    let good = lost == 0 && refused == 0 && app.shipping.is_going();
+    Condition { good, detail, certificate_end }
 }
 
 /// `/health/ready`: always 200 while recipients are answered; `degraded` when hits are lost or

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use postern_kit::clock::Clock;
 use postern_proto::settings::AMS_INTERVAL;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -44,6 +45,8 @@ pub struct Channel {
     pub clock: Clock,
     /// Whether rounds get on.
     pub metrics: Arc<Metrics>,
+    /// Why it could not be told the last time; none when it could.
+    pub away: watch::Sender<Option<String>>,
 }
 
 /// Why a round ended early; the next one goes on.
@@ -76,9 +79,13 @@ impl Channel {
                         tracing::info!("AMS is told again");
                     }
                     failures = 0;
+                    self.away.send_replace(None);
                 }
                 Some(Err(error)) => {
                     failures += 1;
+                    if let RoundError::Ams(error) = &error {
+                        self.away.send_replace(Some(error.to_string()));
+                    }
                     tracing::warn!(%error, failures, "AMS not told; nothing is lost");
                 }
             }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -38,6 +39,11 @@ impl Notifying {
         let posting = posting(context, config, node)?;
         let webhooks = Webhooks::new(posting.clone());
         Ok((Self { campaigns, ams, webhooks }, posting))
+    }
+
+    /// Why AMS could not be told the last time, whenever that changes; none without AMS.
+    pub(super) fn ams_away(&self) -> Option<watch::Receiver<Option<String>>> {
+        self.ams.as_ref().map(|channel| channel.away.subscribe())
     }
 
     /// Runs until told to stop, and until what was being told is told.
@@ -98,5 +104,6 @@ fn channel(
         node,
         clock: context.clock.clone(),
         metrics: context.intake.worker.metrics.clone(),
+        away: watch::Sender::default(),
     }))
 }

@@ -40,7 +40,7 @@ async fn core(clock: &Clock) -> (Core, TempDir) {
 }
 
 impl Core {
-    async fn set(&self, name: &str, value: &str) {
+    pub(super) async fn set(&self, name: &str, value: &str) {
         settings::put(&*self.context.db, name, value, None).await.unwrap();
         self.context.directory.refresh().await.unwrap();
     }

@@ -44,7 +44,7 @@ impl Core {
     }
 
     /// The subjects of all mail that was accepted, newest first.
-    async fn subjects(&self) -> Vec<String> {
+    pub(super) async fn subjects(&self) -> Vec<String> {
         let filter = MessageFilter::default();
         let (list, _) = messages::list(&*self.context.db, &filter, None, 100).await.unwrap();
         list.into_iter().map(|(row, _)| row.subject).collect()

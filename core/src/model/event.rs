@@ -77,12 +77,19 @@ event_types! {
     KeyExpiring = 17, "key.expiring";
     /// An endpoint gets no more events. About no message.
     WebhookDisabled = 18, "webhook.disabled";
+    /// Something is wrong with the installation. About no message.
+    SystemTrouble = 19, "system.trouble";
+    /// It is no longer. About no message.
+    SystemResolved = 20, "system.resolved";
 }
 
 impl EventType {
     /// It happened to a message.
     pub fn is_about_mail(self) -> bool {
-        !matches!(self, Self::KeyExpiring | Self::WebhookDisabled)
+        !matches!(
+            self,
+            Self::KeyExpiring | Self::WebhookDisabled | Self::SystemTrouble | Self::SystemResolved
+        )
     }
 }
 

@@ -37,7 +37,7 @@ impl AuditService for Audit {
                     Failure::field(Reason::BadFilter, "id", "is not the id of an entry (aud_…)")
                 })?),
             },
-            request_id: request.request_id,
+            request_id: request.request,
             since_ms: convert::time("since", request.since)?,
             until_ms: convert::time("until", request.until)?,
             before: None,

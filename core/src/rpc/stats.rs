@@ -126,6 +126,8 @@ pub(super) fn add(counts: &mut v1::Counts, counter: Counter, count: i64) {
         EventType::Recovered
         | EventType::Sent
         | EventType::KeyExpiring
-        | EventType::WebhookDisabled => {}
+        | EventType::WebhookDisabled
+        | EventType::SystemTrouble
+        | EventType::SystemResolved => {}
     }
 }

@@ -94,6 +94,10 @@ impl System {
             condition: i64::from(said.condition),
             detail: cut(said.detail, 512),
             heartbeat_ms: now_ms,
+            certificate_ms: said
+                .certificate_expire_time
+                .as_ref()
+                .and_then(postern_proto::time::millis),
         };
         let stale_before_ms = now_ms - SHOWN_TTLS * NODE_TTL.as_millis() as i64;
         Ok(gateways::report(&*self.context.db, &gateway, stale_before_ms).await?)

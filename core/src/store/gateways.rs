@@ -22,6 +22,8 @@ pub struct Gateway {
     pub detail: String,
     /// When it was heard of last.
     pub heartbeat_ms: i64,
+    /// When the first of its certificates ends; none without any.
+    pub certificate_ms: Option<i64>,
 }
 
 /// Notes what a gateway says, and forgets those not heard of since `stale_before_ms`.
@@ -30,10 +32,11 @@ pub async fn report(
     gateway: &Gateway,
     stale_before_ms: i64,
 ) -> Result<(), Error> {
-    let sql = "INSERT INTO gateways (id, kind, host, version, condition, detail, heartbeat_ms) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET \
+    let sql = "INSERT INTO gateways (id, kind, host, version, condition, detail, heartbeat_ms, \
+               certificate_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+               ON CONFLICT (id) DO UPDATE SET \
                condition = excluded.condition, detail = excluded.detail, \
-               heartbeat_ms = excluded.heartbeat_ms";
+               heartbeat_ms = excluded.heartbeat_ms, certificate_ms = excluded.certificate_ms";
     let params = vec![
         gateway.id.into(),
         gateway.kind.as_str().into(),
@@ -42,6 +45,7 @@ pub async fn report(
         gateway.condition.into(),
         gateway.detail.as_str().into(),
         gateway.heartbeat_ms.into(),
+        gateway.certificate_ms.into(),
     ];
     let stale = "DELETE FROM gateways WHERE heartbeat_ms < $1";
     let stale = Statement::new(stale, vec![stale_before_ms.into()]);
@@ -56,8 +60,8 @@ pub async fn leave(db: &dyn Database, id: Uuid) -> Result<(), Error> {
 
 /// The gateways that are known, at most 100.
 pub async fn list(db: &dyn Database) -> Result<Vec<Gateway>, Error> {
-    let sql = "SELECT id, kind, host, version, condition, detail, heartbeat_ms FROM gateways \
-               ORDER BY kind, id DESC LIMIT 100";
+    let sql = "SELECT id, kind, host, version, condition, detail, heartbeat_ms, certificate_ms \
+               FROM gateways ORDER BY kind, id DESC LIMIT 100";
     let rows = db.read(Statement::new(sql, Vec::new())).await?;
     let gateway = |row: &super::value::Row| {
         Ok(Gateway {
@@ -68,6 +72,7 @@ pub async fn list(db: &dyn Database) -> Result<Vec<Gateway>, Error> {
             condition: row.int(4)?,
             detail: row.text(5)?,
             heartbeat_ms: row.int(6)?,
+            certificate_ms: row.int_or_null(7)?,
         })
     };
     rows.iter().map(gateway).collect()

@@ -31,6 +31,7 @@ pub mod destinations;
 pub mod errors;
 pub mod nodes;
 pub mod gateways;
+pub mod troubles;
 pub mod audit;
 pub mod bounce_patterns;
 pub mod templates;

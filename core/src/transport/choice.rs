@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use postern_kit::env::{Env, EnvError};
 use postern_proto::settings::{Settings, TRANSPORT};
+use tokio::sync::watch;
 
 use super::{Mx, Postal, Relay, SetupError, Transport, TransportConfig};
 use crate::in_force::InForce;
@@ -136,6 +137,7 @@ pub struct Transports {
     settings: InForce,
     made: HashMap<TransportKind, Arc<dyn Transport>>,
     missing: Missing,
+    relay_away: Option<watch::Receiver<Option<String>>>,
 }
 
 impl Transports {
@@ -150,16 +152,26 @@ impl Transports {
         seed: u64,
     ) -> Result<Self, SetupError> {
         let mut made: HashMap<TransportKind, Arc<dyn Transport>> = HashMap::new();
+        let mut relay_away = None;
         for kind in &choice.configured {
             let transport: Arc<dyn Transport> = match kind {
                 TransportKind::Sink => sink.clone(),
-                TransportKind::Relay => Arc::new(Relay::new(config, settings.clone())?),
+                TransportKind::Relay => {
+                    let relay = Relay::new(config, settings.clone())?;
+                    relay_away = Some(relay.away());
+                    Arc::new(relay)
+                }
                 TransportKind::Mx => Arc::new(Mx::new(config, settings.clone(), seed)?),
                 TransportKind::Postal => postal.clone().ok_or(SetupError::NoPostal)?,
             };
             made.insert(*kind, transport);
         }
-        Ok(Self { choice, settings, made, missing: Missing })
+        Ok(Self { choice, settings, made, missing: Missing, relay_away })
+    }
+
+    /// Why the relay could not be reached the last time, whenever that changes; none without a relay.
+    pub fn relay_away(&self) -> Option<watch::Receiver<Option<String>>> {
+        self.relay_away.clone()
     }
 
     /// The way of a delivery. Mail of test keys never leaves.

@@ -1,6 +1,9 @@
 //! All mail to one smart host.
+//!
+//! Whether it could be reached the last time is kept in memory; a crash forgets it.
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::config::TransportConfig;
@@ -14,6 +17,8 @@ use crate::model::delivery::{Mail, Outcome};
 pub struct Relay {
     target: Target,
     pool: Pool,
+    /// Why it could not be reached the last time; none when it could.
+    away: watch::Sender<Option<String>>,
 }
 
 impl Relay {
@@ -33,7 +38,12 @@ impl Relay {
             login: relay.login,
             addresses: None,
         };
-        Ok(Self { target, pool: Pool::new(connector) })
+        Ok(Self { target, pool: Pool::new(connector), away: watch::Sender::default() })
+    }
+
+    /// Why it could not be reached the last time; none when it could.
+    pub fn away(&self) -> watch::Receiver<Option<String>> {
+        self.away.subscribe()
     }
 }
 
@@ -42,7 +52,14 @@ impl Transport for Relay {
     async fn deliver(&self, mail: Mail) -> Outcome {
         let until = Instant::now() + self.pool.reach();
         match self.pool.deliver(&self.target, &mail, until).await {
-            Attempt::Answered(outcome) | Attempt::Unreached(outcome) => outcome,
+            Attempt::Answered(outcome) => {
+                self.away.send_replace(None);
+                outcome
+            }
+            Attempt::Unreached(mut outcome) => {
+                self.away.send_replace(Some(outcome.reply_mut().text.clone()));
+                outcome
+            }
         }
     }
 

@@ -102,7 +102,7 @@ async fn rows(app: &App, visit: &Visit, filter: &Filter, page_token: String) -> 
         since: day(&filter.since, 0),
         until: day(&filter.until, 1),
         id: filter.id.trim().to_owned(),
-        request_id: filter.request.trim().to_owned(),
+        request: filter.request.trim().to_owned(),
     };
     let answer = audit(app).list_audit_entries(asked(app, visit, request)).await?.into_inner();
     let row = |entry: v1::AuditEntry| {

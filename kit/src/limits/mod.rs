@@ -81,6 +81,11 @@ impl Limiter {
         self.ask(name, quota, false).await
     }
 
+    /// Whether Redis answers; none where there is no Redis.
+    pub async fn reaches_redis(&self) -> Option<bool> {
+        Some(self.shared.as_ref()?.answers().await)
+    }
+
     async fn ask(&self, name: &str, quota: Quota, take: bool) -> Verdict {
         if let Some(shared) = &self.shared
             && let Some(verdict) = shared.ask(name, quota, take).await

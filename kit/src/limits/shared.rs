@@ -15,6 +15,8 @@ use super::{Quota, Verdict, gcra};
 
 /// For how long a Redis that did not answer is passed over.
 const PASS_OVER: Duration = Duration::from_secs(1);
+/// How long a Redis may take at least to say that it is there.
+const PING_TIME_MIN: Duration = Duration::from_secs(2);
 /// Distinguishes our names from those of others.
 const PREFIX: &str = "postern:limit:";
 
@@ -87,6 +89,13 @@ impl Shared {
             Ok(Err(error)) => self.away(away_until.is_none(), &error.to_string()),
             Err(_) => self.away(away_until.is_none(), "it did not answer in time"),
         }
+    }
+
+    /// Whether it answers, within a time that is not a matter of one call.
+    pub(super) async fn answers(&self) -> bool {
+        let limit = self.timeout.max(PING_TIME_MIN);
+        let ping = self.client.ping::<String>(None);
+        matches!(tokio::time::timeout(limit, ping).await, Ok(Ok(_)))
     }
 
     fn answered(&self, was_away: bool) {

@@ -47,7 +47,7 @@ variables! {
     "POSTERN_METRICS_LISTEN", Addresses, "127.0.0.1:9464", SERVING, required by NONE,
         "`/livez`, `/readyz` and `/metrics` of each process, without a login, or `off`; several processes on one machine need a port each";
     "POSTERN_BACKUP_STATUS", Path, "", CORE, required by NONE,
-        "file that tells when the newest backup was made, for `/metrics`; without it `last-backup` in POSTERN_DATA, which `postern backup` writes";
+        "file that tells when the newest backup was made, for `/metrics` and for notices; without it `last-backup` in POSTERN_DATA, which `postern backup` writes";
     "POSTERN_STALL_TIME", Time, "2m", SERVING, required by NONE,
         "how long a loop may hang before `/livez` fails and names it, and gRPC health says what does not serve";
     "POSTERN_DATA", Path, "./data", DATA, required by NONE,
@@ -215,7 +215,7 @@ variables! {
     "POSTERN_AMS_CERT_SHA256", Text, "a public certificate", CORE, required by NONE,
         "SHA-256 of the certificate that AMS signed itself (`openssl x509 -noout -fingerprint -sha256`): this one is trusted and no other";
     "POSTERN_NOTICE_TO", List, "a warning in the log", CORE, required by NONE,
-        "who is told by mail that an API key or SMTP credential is about to expire, as addresses separated by commas";
+        "who is told by mail that an API key or SMTP credential is about to expire, or that the installation is not well, as addresses separated by commas";
     "POSTERN_NOTICE_FROM", Text, "", CORE, required by NONE,
         "the sender of that mail, of a domain that may send here";
     "POSTERN_LOG", Text, "info,refinery_core=warn", SERVING, required by NONE,

@@ -41,6 +41,20 @@ pub(crate) struct Made {
 /// under way, and how many of how many octets are done.
 pub(crate) fn make(
     order: &Order,
+    report: impl FnMut(&'static str, u64, u64),
+) -> Result<Made, BackupError> {
+    let made = try_make(order, report);
+    // What another one is making is no failure. Where not even this can be noted, the age tells.
+    if made.as_ref().is_err_and(|error| !matches!(error, BackupError::UnderWay(_)))
+        && let Err(error) = state::note_failure(&order.data, Timestamp::now())
+    {
+        tracing::debug!(%error, "that the backup failed was not noted");
+    }
+    made
+}
+
+fn try_make(
+    order: &Order,
     mut report: impl FnMut(&'static str, u64, u64),
 ) -> Result<Made, BackupError> {
     let begun = Timestamp::now();

@@ -89,6 +89,20 @@ settings! {
         "the largest message";
     MESSAGE_RETENTION = "message.retention", Time, 400 * DAY, 0, 10_000 * DAY,
         "how long a message is kept with its recipients and events after its last delivery ended; 0s: for ever";
+    NOTICE_AFTER = "notice.after", Time, 2 * MINUTE, 0, HOUR,
+        "how long something must be wrong before operators are told, and well again before they are told so";
+    NOTICE_BACKUP_AGE = "notice.backup_age", Time, 26 * HOUR, 0, 400 * DAY,
+        "operators are told when the newest backup is older than this; 0ms: never";
+    NOTICE_CERTIFICATE_LEFT = "notice.certificate_left", Time, 14 * DAY, 0, 400 * DAY,
+        "operators are told when a certificate ends sooner than this";
+    NOTICE_DISK_FREE = "notice.disk_free", Octets, 2 << 30, 0, 1 << 50,
+        "operators are told when less than this is free on the disk of the store; 0: never";
+    NOTICE_ERROR_PERCENT = "notice.error_percent", Count, 10, 0, 100,
+        "operators are told when more than this of the mail that ended within 10 minutes has failed for good, in percent; 0: never";
+    NOTICE_INTERVAL = "notice.interval", Time, 30 * SECOND, 100, HOUR,
+        "how often is looked whether something is wrong";
+    NOTICE_REPEAT = "notice.repeat", Time, 6 * HOUR, MINUTE, 400 * DAY,
+        "how soon operators are told again of what is still wrong";
     POSTAL_ASK_AFTER = "postal.ask_after", Time, HOUR, 100, 30 * DAY,
         "Postal is asked about mail of which it has reported no end for so long, and again after as long";
     POSTAL_BREAKER_FAILURES = "postal.breaker_failures", Count, 5, 1, 1000,

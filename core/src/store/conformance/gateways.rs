@@ -19,12 +19,13 @@ async fn a_gateway_is_known_until_it_leaves_or_was_silent_for_long(stores: Store
         condition: 1,
         detail: "3 connections".to_owned(),
         heartbeat_ms,
+        certificate_ms: None,
     };
     let (rest, mut smtp) = (gateway("rest", NOW), gateway("smtp", NOW + 1));
     gateways::report(db, &rest, 0).await.unwrap();
     gateways::report(db, &smtp, 0).await.unwrap();
     (smtp.heartbeat_ms, smtp.condition) = (NOW + 9, 2);
-    smtp.detail = "full".to_owned();
+    (smtp.detail, smtp.certificate_ms) = ("full".to_owned(), Some(NOW + 5));
     gateways::report(db, &smtp, NOW).await.unwrap();
     assert_eq!(gateways::list(db).await.unwrap(), [rest, smtp.clone()]);
     gateways::report(db, &smtp, NOW + 1).await.unwrap();

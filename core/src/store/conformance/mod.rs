@@ -18,6 +18,7 @@ mod audit;
 mod destinations;
 mod errors;
 mod gateways;
+mod troubles;
 
 use std::future::Future;
 use std::time::Duration;
