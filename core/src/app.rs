@@ -6,6 +6,7 @@
 mod alarms;
 mod first;
 mod groups;
+mod health;
 mod notify;
 mod postal;
 #[cfg(test)]
@@ -123,19 +124,19 @@ impl Core {
         let to_postal = |_: &_| Postal::new(&config.postal, directory.clone()).map(Arc::new);
         let postal = config.postal.api.as_ref().map(to_postal).transpose()?;
         let metrics = loop_ends.0.metrics.clone();
-        let lab = lab(&config, &stores, &directory, postal.clone(), node, &clock, metrics)?;
+        let lab = lab(&config, &stores, &directory, postal.clone(), node, &clock, metrics.clone())?;
         let intake = Intake {
             policy: config.policy.clone(),
             directory: directory.clone(),
             clock: clock.clone(),
             db: stores.db.clone(),
-            group: accepting(&stores, &clock),
+            group: accepting(&stores, &clock, &metrics),
             worker: loop_ends.0.clone(),
             node,
             quota: Quota::default(),
         };
         let gate = gate(&config, &directory, uses, &clock);
-        let hook = Arc::new(hook(&config, &stores, &directory, &clock));
+        let hook = Arc::new(hook(&config, &stores, &directory, &clock, &metrics));
         let context = Context {
             gate: Arc::new(gate),
             intake: Arc::new(intake),
@@ -239,13 +240,11 @@ impl Core {
         let watching = tokio::spawn(watch(context.clone(), config.postal.clone(), stop.clone()));
         let telling = tokio::spawn(tell(postal, health.clone(), stop.clone()));
         let draining = context.draining.clone();
-        let stopping = {
-            let stop = stop.clone();
-            async move {
-                stop.cancelled().await;
-                health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-                draining.cancel();
-            }
+        let metrics = context.intake.worker.metrics.clone();
+        let looking = health::tell(metrics, config.stall_time, health, stop.clone());
+        let stopping = async move {
+            looking.await;
+            draining.cancel();
         };
         let announce = tokio::spawn(stopping);
         let tcp = TcpIncoming::from(listener).with_nodelay(Some(true));

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use postern_kit::clock::Clock;
+use postern_kit::progress::ManyProgress;
 use postern_proto::ids::{RecipientId, SinkId};
 
 use crate::mime;
@@ -27,11 +28,11 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Catches mail in `db`.
-    pub fn new(db: Arc<dyn Database>, clock: Clock) -> Self {
+    /// Catches mail in `db`; `progress` tells whether its commits get on.
+    pub fn new(db: Arc<dyn Database>, clock: Clock, progress: Arc<ManyProgress>) -> Self {
         let limits = GroupLimits { weight_max: 4 << 20, parallel: 1, waiting_max: 1024 };
         let weight = |(_, mail): &(RecipientId, SinkMail)| mail.raw.len();
-        let group = Group::start(limits, weight, move |mails: Arc<Vec<_>>| {
+        let group = Group::start(limits, weight, progress, move |mails: Arc<Vec<_>>| {
             let db = db.clone();
             async move {
                 inbox::put(&*db, &mails).await?;

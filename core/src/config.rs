@@ -10,6 +10,7 @@ use postern_kit::env::{Env, EnvError};
 use postern_kit::limits::Limiter;
 use postern_kit::listen::ListenAddr;
 use postern_kit::live;
+use postern_kit::ops;
 use postern_kit::variables;
 
 use postern_proto::link::BadKeys;
@@ -68,6 +69,8 @@ pub struct CoreConfig {
     pub retry: RetryPolicy,
     /// How long a stop waits for attempts under way.
     pub drain: Duration,
+    /// How long a loop may not get on before the services that need it do not serve.
+    pub stall_time: Duration,
     /// What the live settings are when nobody changes them.
     pub settings: Settings,
     /// A gateway may use the inbox without a caller's key.
@@ -108,6 +111,7 @@ impl CoreConfig {
             retry: RetryPolicy { delays: delays(env)?, ..RetryPolicy::default() },
             policy,
             drain: env.duration("POSTERN_DRAIN", Duration::from_secs(25))?,
+            stall_time: ops::stall_time(env)?,
             settings,
             inbox_open: env.switch("POSTERN_INBOX", variables::is_local(env, &listen))?,
             ams: AmsConfig::from_env(env)?,

@@ -14,6 +14,7 @@
 
 pub mod config;
 pub mod app;
+pub mod alone;
 pub mod metrics;
 pub mod rpc;
 pub mod intake;

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use postern_kit::metrics::SECONDS;
 use postern_kit::ops::Ops;
-use postern_kit::progress::Progress;
+use postern_kit::progress::{ManyProgress, Progress};
+use postern_proto::metadata;
+use postern_proto::reason::Reason;
+use postern_proto::status::Failure;
 use postern_proto::strict::has_method;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,9 +21,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::watch;
+use tonic::Code;
+use tonic::codegen::http::HeaderMap;
 
 use crate::breaker::Condition;
 use crate::directory::Directory;
+use crate::model::event::EventType;
 use crate::store::queue::{Depth, Finish};
 use crate::store::{Database, Error, Queue, Replicated, webhook_deliveries};
 use postern_kit::clock::Clock;
@@ -42,10 +48,18 @@ pub struct Metrics {
     pub house: Progress,
     /// Saying that this node lives.
     pub heartbeat: Progress,
-    /// Messages stored.
-    pub messages: Counter,
-    /// Their recipients.
-    pub recipients: Counter,
+    /// Groups of the store that are being committed.
+    pub groups: Arc<ManyProgress>,
+    /// Collecting for webhooks, and posting them.
+    pub webhooks: ManyProgress,
+    /// A round of telling AMS.
+    pub ams: Progress,
+    messages: Family<Named<2>, Counter>,
+    recipients: Counter,
+    refusals: Family<Named<2>, Counter>,
+    auth_failures: Family<Named<2>, Counter>,
+    rate_limited: Family<Named<1>, Counter>,
+    posts: Family<Named<1>, Counter>,
     attempts: Family<[(&'static str, String); 2], Counter>,
     attempt_time: Histogram,
     calls: Family<CallLabels, Counter>,
@@ -65,8 +79,15 @@ impl Default for Metrics {
             claims: Progress::default(),
             house: Progress::default(),
             heartbeat: Progress::default(),
-            messages: Counter::default(),
+            groups: Arc::default(),
+            webhooks: ManyProgress::default(),
+            ams: Progress::default(),
+            messages: Family::default(),
             recipients: Counter::default(),
+            refusals: Family::default(),
+            auth_failures: Family::default(),
+            rate_limited: Family::default(),
+            posts: Family::default(),
             attempts: Family::default(),
             attempt_time: Histogram::new(SECONDS),
             calls: Family::default(),
@@ -82,7 +103,61 @@ impl Default for Metrics {
     }
 }
 
+/// How mail came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    /// The door; see [`door`].
+    pub door: &'static str,
+    /// `single` or `batch`.
+    pub kind: &'static str,
+}
+
+/// Through which door a call came: as a gateway says, or `grpc` for one that came straight here.
+pub fn door(headers: &HeaderMap) -> &'static str {
+    const DOORS: [&str; 4] = ["rest", "smtp", "sink", "tracking"];
+    // Whoever names a door without a gateway's token came by none; a wrong token is refused.
+    let named =
+        headers.get(metadata::DOOR).filter(|_| headers.contains_key(metadata::GATEWAY_TOKEN));
+    let is_named = |door: &&str| named.is_some_and(|named| named.as_bytes() == door.as_bytes());
+    DOORS.into_iter().find(is_named).unwrap_or("grpc")
+}
+
 impl Metrics {
+    /// Counts a stored message.
+    pub fn accepted(&self, way: Way, recipients: usize) {
+        self.messages.get_or_create(&[("door", way.door), ("kind", way.kind)]).inc();
+        self.recipients.inc_by(recipients as u64);
+    }
+
+    /// Counts what was reported of mail that another system sends.
+    pub fn reported(&self, event: EventType, reason: &str) {
+        let labels = [("event", event.name().to_owned()), ("reason", reason.to_owned())];
+        self.attempts.get_or_create(&labels).inc();
+    }
+
+    /// Counts a refusal by its reason; one for want of a credential and one by a limit once more.
+    pub fn refused(&self, failure: &Failure, door: &'static str) {
+        let meaning = failure.reason.meaning();
+        let labels = [("door", door), ("reason", meaning.name)];
+        self.refusals.get_or_create(&labels).inc();
+        if meaning.grpc == Code::Unauthenticated || failure.reason == Reason::AddressNotAllowed {
+            self.auth_failures.get_or_create(&labels).inc();
+        }
+        let named = failure.metadata.iter().find(|(key, _)| key == "policy");
+        let is_limit = matches!(failure.reason, Reason::RateLimited | Reason::QuotaExceeded);
+        if is_limit || named.is_some() {
+            let known = ["grpc", "send", "send-total"].into_iter();
+            let policy =
+                known.into_iter().find(|known| named.is_some_and(|(_, name)| name == known));
+            self.rate_limited.get_or_create(&[("limit", policy.unwrap_or("other"))]).inc();
+        }
+    }
+
+    /// Counts a try of a webhook.
+    pub fn posted(&self, outcome: &'static str) {
+        self.posts.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
     /// Counts a recorded result and how long the attempt took.
     pub fn attempt_ended(&self, finish: &Finish, took: Duration) {
         let event = finish.event.kind.name().to_owned();
@@ -93,7 +168,7 @@ impl Metrics {
 
     /// Counts an answered call. A method that is not in the contract was named by the caller, who may
     /// name any number of them, and is no label.
-    pub fn called(&self, path: &str, code: tonic::Code, took: Duration) {
+    pub fn called(&self, path: &str, code: Code, took: Duration) {
         let method = if has_method(path) { path.trim_start_matches('/') } else { "other" };
         let method = method.to_owned();
         let labels = [("method", method), ("code", format!("{code:?}"))];
@@ -140,12 +215,23 @@ impl Metrics {
         self.oldest_due.set(age_ms / 1000);
     }
 
+    fn register_intake(&self, registry: &mut Registry) {
+        let help = "Messages stored by this process, by where they came in and how";
+        registry.register("postern_messages_accepted", help, self.messages.clone());
+        let help = "Recipients of those messages";
+        registry.register("postern_recipients_accepted", help, self.recipients.clone());
+        let help = "Refused calls by door and reason";
+        registry.register("postern_grpc_refusals", help, self.refusals.clone());
+        let help = "Refused calls that showed no credential, or one that is not good";
+        registry.register("postern_auth_failures", help, self.auth_failures.clone());
+        let help = "Refused calls by the limit that was used up";
+        registry.register("postern_grpc_rate_limited", help, self.rate_limited.clone());
+        let help = "Tries of webhook deliveries by what came of them";
+        registry.register("postern_webhook_posts", help, self.posts.clone());
+    }
+
     fn register(&self, registry: &mut Registry) {
-        let mut counter = |name, help, counter: &Counter| {
-            registry.register(name, help, counter.clone());
-        };
-        counter("postern_messages_accepted", "Messages stored by this process", &self.messages);
-        counter("postern_recipients_accepted", "Recipients of those messages", &self.recipients);
+        self.register_intake(registry);
         let help = "Ended attempts and deliveries by what was recorded and why";
         registry.register("postern_attempts", help, self.attempts.clone());
         let help = "Time from taking up a delivery until its result was recorded";
@@ -200,6 +286,9 @@ pub(crate) fn observe(ops: &mut Ops, metrics: &Arc<Metrics>, sources: Sources) {
     ops.part("worker", metrics, |metrics| &metrics.claims);
     ops.part("keeper", metrics, |metrics| &metrics.house);
     ops.part("heartbeat", metrics, |metrics| &metrics.heartbeat);
+    ops.part("groups", metrics, |metrics| &*metrics.groups);
+    ops.part("webhooks", metrics, |metrics| &metrics.webhooks);
+    ops.part("ams", metrics, |metrics| &metrics.ams);
     let asked = sources.queue.clone();
     ops.check("store", move || {
         let queue = asked.clone();

@@ -23,12 +23,15 @@ use uuid::Uuid;
 use crate::directory::{Directory, Snapshot};
 use crate::intake::draft::{Draft, DraftRecipient};
 use crate::intake::{Intake, address};
+use crate::metrics::Way;
 use crate::model::content::{Mailbox, Wishes};
 use crate::model::directory::{ApiKey, CredentialKind};
 use crate::model::event::Subject;
 use crate::store::credentials::{self, ExpiryNotice};
 use crate::store::{Database, Error};
 
+/// How notices come in: by no door.
+const OWN: Way = Way { door: "own", kind: "single" };
 /// So many days before the end there is a notice.
 const DAYS: [i64; 3] = [1, 3, 14];
 const DAY_MS: i64 = 86_400_000;
@@ -180,7 +183,7 @@ pub(crate) async fn send(intake: &Arc<Intake>, once: String, mail: Draft) -> Res
     let fingerprint = Sha256::digest(once.as_bytes()).into();
     let key = own_key();
     let ready = intake.message(&key, mail, Some((once, fingerprint)))?;
-    let answers = intake.accept(&key, ready).await?;
+    let answers = intake.accept(&key, ready, OWN).await?;
     let answer = answers.into_iter().next();
     let missing = || Failure::new(Reason::Internal, "the intake gave no answer");
     answer.ok_or_else(missing)?.map(|_| ())

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use postern_kit::env::{Env, EnvError};
 use postern_kit::listen::ListenAddr;
+use postern_kit::tls::CertFiles;
 use postern_kit::variables;
 
 /// The settings of the REST gateway.
@@ -14,6 +15,8 @@ use postern_kit::variables;
 pub struct RestConfig {
     /// Where to listen.
     pub listen: ListenAddr,
+    /// The certificate; none serves plain HTTP, for a proxy in front.
+    pub tls: Option<CertFiles>,
     /// Whether the inbox page is served.
     pub inbox: bool,
     /// Whether the dashboard is served.
@@ -52,6 +55,7 @@ impl RestConfig {
         Ok(Self {
             inbox: env.switch("POSTERN_INBOX", variables::is_local(env, &listen))?,
             listen,
+            tls: tls(env)?,
             dashboard: env.switch("POSTERN_DASHBOARD", true)?,
             smtp_ports: [
                 smtp_port(env, "POSTERN_SMTP_LISTEN", 2587),
@@ -68,6 +72,16 @@ impl RestConfig {
             x_ratelimit: env.switch("POSTERN_REST_X_RATELIMIT", true)?,
             legacy_ams_ban: env.switch("POSTERN_LEGACY_AMS_BAN", true)?,
         })
+    }
+}
+
+fn tls(env: &Env) -> Result<Option<CertFiles>, EnvError> {
+    let (cert, key) = ("POSTERN_REST_TLS_CERT", "POSTERN_REST_TLS_KEY");
+    match (env.get(cert), env.get(key)) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => Ok(Some(CertFiles { cert: cert.into(), key: key.into() })),
+        (None, Some(_)) => Err(EnvError::new(cert, "is needed where POSTERN_REST_TLS_KEY is set")),
+        (Some(_), None) => Err(EnvError::new(key, "is needed where POSTERN_REST_TLS_CERT is set")),
     }
 }
 

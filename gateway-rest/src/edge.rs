@@ -31,6 +31,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::App;
 use crate::fault::{self, Fault};
 use crate::limits::{Seat, Standing, Standings};
+use crate::metrics::Exhausted;
 use crate::{dashboard, inbox, legacy, postal};
 
 /// Waiting for a mail may take the contract's 60 s, whatever the limit for other requests is.
@@ -79,8 +80,9 @@ pub(crate) async fn edge(
     let mut standings = Standings::default();
     let mut response = answer(&app, &settings, request, next, &context, &mut standings).await;
     response = dress(&app, response, &path, &context, reader.as_ref());
-    if let Some(exhausted) = response.extensions().get::<Standing>() {
-        standings.exhaust(*exhausted);
+    if let Some(exhausted) = response.extensions().get::<Standing>().copied() {
+        standings.exhaust(exhausted);
+        response.extensions_mut().insert(Exhausted(exhausted.limit()));
     }
     standings.write(&mut response, app.config.x_ratelimit || path.starts_with("/api/v1/"));
     if response.status() == StatusCode::UNAUTHORIZED && !context.caller.authorization.is_empty() {

@@ -5,6 +5,7 @@
 //! was answered, and any number of gateways can stand side by side.
 
 mod config;
+pub mod alone;
 mod serve;
 mod edge;
 mod limits;
@@ -42,6 +43,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method};
 use postern_kit::core_client::CoreClient;
 use postern_kit::live::Live;
+use postern_kit::tls::{CertFiles, CertStore, TlsError};
 use postern_proto::settings::{REST_BODY_MAX, Settings};
 use prost_reflect::DescriptorPool;
 use tokio::net::TcpListener;
@@ -78,6 +80,7 @@ pub struct Gateway {
     app: Arc<App>,
     router: Router,
     metrics: metrics::Metrics,
+    certificate: Option<Arc<CertStore>>,
 }
 
 /// Puts a gateway together; opens nothing and calls nobody. `settings` hold until the core has told
@@ -124,7 +127,7 @@ pub fn build(config: RestConfig, core: CoreClient, settings: Settings) -> Gatewa
     };
     let metrics = metrics::Metrics::new();
     let counted = axum::middleware::from_fn_with_state(metrics.clone(), metrics::count);
-    Gateway { app, router: router.layer(counted), metrics }
+    Gateway { app, router: router.layer(counted), metrics, certificate: None }
 }
 
 /// Pages of the listed origins may call the API, and nothing else here.
@@ -168,9 +171,16 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
 }
 
 impl Gateway {
+    /// Speaks TLS with this certificate. Fails when it cannot be used.
+    pub fn secured(mut self, files: Option<CertFiles>) -> Result<Self, TlsError> {
+        self.certificate = files.map(CertStore::open).transpose()?;
+        Ok(self)
+    }
+
     /// Shows how this gateway is, and what it counts.
     pub fn observe(&self, ops: &mut postern_kit::ops::Ops) {
         self.metrics.register(ops.registry());
+        ops.certificates("rest", self.certificate.as_slice());
         ops.check_core(&self.app.core);
     }
 
@@ -181,6 +191,6 @@ impl Gateway {
 
     /// Serves until `stop`, then drains: requests under way finish, event streams end.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        serve::serve(self.app, self.router, listener, stop).await;
+        serve::serve(self.app, self.router, self.certificate, listener, stop).await;
     }
 }

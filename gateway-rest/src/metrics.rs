@@ -18,21 +18,32 @@ use prometheus_client::registry::{Registry, Unit};
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     requests: Family<[(&'static str, String); 3], Counter>,
+    rate_limited: Family<[(&'static str, &'static str); 1], Counter>,
     time: Histogram,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        Self { requests: Family::default(), time: Histogram::new(SECONDS) }
+        Self {
+            requests: Family::default(),
+            rate_limited: Family::default(),
+            time: Histogram::new(SECONDS),
+        }
     }
 
     pub(crate) fn register(&self, registry: &mut Registry) {
         let help = "Answered requests by route and class of status";
         registry.register("postern_http_requests", help, self.requests.clone());
+        let help = "Refused requests by the limit that was used up";
+        registry.register("postern_http_rate_limited", help, self.rate_limited.clone());
         let (help, time) = ("Time until the head of an answer was there", self.time.clone());
         registry.register_with_unit("postern_http_request_duration", help, Unit::Seconds, time);
     }
 }
+
+/// Of an answer that is a refusal: the limit that was used up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exhausted(pub(crate) &'static str);
 
 /// The layer that counts.
 pub(crate) async fn count(
@@ -48,6 +59,9 @@ pub(crate) async fn count(
         known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
         _ => "other",
     };
+    if let Some(standing) = response.extensions().get::<Exhausted>() {
+        metrics.rate_limited.get_or_create(&[("limit", standing.0)]).inc();
+    }
     let class = format!("{}xx", response.status().as_u16() / 100);
     let route = route.unwrap_or_else(|| "other".to_owned());
     let labels = [("method", method.to_owned()), ("route", route), ("status", class)];

@@ -7,9 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use jiff::Timestamp;
+use postern_kit::certificates;
 use postern_kit::http_server::{self, Bounds};
 use postern_kit::presence::{self, Condition};
+use postern_kit::tls::{self, CertStore};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::App;
@@ -20,22 +24,41 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 pub(crate) async fn serve(
     app: Arc<App>,
     router: Router,
+    certificate: Option<Arc<CertStore>>,
     listener: TcpListener,
     stop: CancellationToken,
 ) {
+    let acceptor = match certificate.as_slice() {
+        [] => None,
+        stores => match tls::https_by_name(stores) {
+            Ok(config) => Some(TlsAcceptor::from(config)),
+            Err(error) => return tracing::error!(%error, "there is no TLS"),
+        },
+    };
+    if let Some(store) = certificate.clone() {
+        tokio::spawn(store.watch(stop.clone()));
+    }
     let bounds = Bounds {
         connections_max: app.config.connections_max,
         header_timeout: app.config.header_timeout,
         drain_timeout: app.config.drain_timeout,
     };
-    let serving = http_server::serve(listener, None, router, bounds, stop.clone());
+    let serving = http_server::serve(listener, acceptor, router, bounds, stop.clone());
     // Event streams end by themselves; everything else is waited for.
     let draining = async {
         stop.cancelled().await;
         app.drain.cancel();
     };
     let following = app.live.clone().follow(stop.clone());
-    let how = || Condition { good: true, detail: "serves".to_owned(), certificate_end: None };
+    let how = || {
+        let stores = certificate.as_slice();
+        let expired = certificates::expired(stores, Timestamp::now());
+        Condition {
+            good: expired.is_none(),
+            detail: expired.unwrap_or_else(|| "serves".to_owned()),
+            certificate_end: certificates::first_end(stores),
+        }
+    };
     let reporting = presence::report(app.core.clone(), how, stop.clone());
     tokio::join!(serving, draining, following, reporting, tidy_up(&app, &stop));
 }

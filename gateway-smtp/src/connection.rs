@@ -280,6 +280,7 @@ impl Conversation<'_> {
         if self.out.is_empty() {
             return Ok(());
         }
+        self.shared.metrics.replied(&self.out);
         match &mut self.io {
             Io::Plain(stream) => stream.write_all(&self.out).await?,
             Io::Tls(stream) => {
@@ -355,6 +356,7 @@ impl Conversation<'_> {
         match self.shared.limiter.take(&name, quota).await {
             Verdict::Granted { .. } => None,
             Verdict::Refused { retry_after } => {
+                self.shared.metrics.limited(kind);
                 let text = format!("too many {what} for this credential; {}", hint(retry_after));
                 Some(Reply::new(451, "4.7.1", text))
             }

@@ -9,10 +9,12 @@
 //! is the memory of answers that never came ([`submit`]), so only then may a message come twice.
 
 mod config;
+pub mod alone;
 mod connection;
 mod header;
 mod listener;
 mod login;
+mod metrics;
 mod options;
 mod outcome;
 mod proxy;
@@ -35,6 +37,7 @@ use tokio_util::task::TaskTracker;
 pub use config::{Door, Listening, SmtpConfig, TlsFiles};
 
 use crate::login::Logins;
+use crate::metrics::Metrics;
 use crate::seats::Seats;
 use crate::submit::Submitter;
 use postern_kit::live::Live;
@@ -48,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) live: Live,
     pub(crate) seats: Seats,
     pub(crate) logins: Logins,
+    pub(crate) metrics: Metrics,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) submitter: Submitter,
     pub(crate) tls: Option<Tls>,
@@ -96,11 +100,17 @@ impl Gateway {
                 Some(Tls { store, acceptor })
             }
         };
-        let limiter = Arc::new(limiter);
+        let (limiter, metrics) = (Arc::new(limiter), Metrics::default());
         let shared = Shared {
             live: Live::new(core.clone(), "smtp."),
             seats: Seats::default(),
-            logins: Logins::new(core.clone(), limiter.clone(), config.core_timeout),
+            logins: Logins::new(
+                core.clone(),
+                limiter.clone(),
+                config.core_timeout,
+                metrics.clone(),
+            ),
+            metrics,
             limiter,
             submitter: Submitter::new(core.clone(), config.core_timeout),
             tls,
@@ -112,6 +122,7 @@ impl Gateway {
 
     /// Shows how this gateway is, and what it counts.
     pub fn observe(&self, ops: &mut Ops) {
+        self.shared.metrics.register(ops.registry());
         let connections = Gauge::<i64>::default();
         let help = "Open connections";
         ops.registry().register("postern_smtp_connections", help, connections.clone());

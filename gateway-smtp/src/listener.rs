@@ -93,14 +93,19 @@ async fn seat(shared: &Shared, door: Door, client: IpAddr, stream: &mut TcpStrea
     match shared.seats.take(customer(client), total_max, customer_max) {
         Ok(seat) => Some(seat),
         Err(full) => {
-            let text = match full {
-                Full::Total => "too many connections; try again in a moment",
-                Full::Customer => "too many connections from your address; close some or try later",
+            let (limit, text) = match full {
+                Full::Total => ("connections", "too many connections; try again in a moment"),
+                Full::Customer => (
+                    "connections_per_address",
+                    "too many connections from your address; close some or try later",
+                ),
             };
+            shared.metrics.limited(limit);
             tracing::info!(client.ip = %client, ?full, "connection refused");
             if door != Door::ImplicitTls {
                 let mut out = Vec::new();
                 Reply::new(421, "4.7.0", text).write(&mut out);
+                shared.metrics.replied(&out);
                 let _gone = stream.write_all(&out).await;
             }
             None

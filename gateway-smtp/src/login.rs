@@ -24,6 +24,7 @@ use postern_smtp_wire::path::{self, ReversePath};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
+use crate::metrics::Metrics;
 use crate::reply::{Reply, hint};
 use crate::session::{Checked, Identity, Login};
 
@@ -50,6 +51,7 @@ pub(crate) struct Logins {
     core: CoreClient,
     limiter: Arc<Limiter>,
     timeout: Duration,
+    metrics: Metrics,
     key: [u8; 32],
     verified: Mutex<HashMap<Digested, Slot>>,
     known: Mutex<HashMap<Digested, Instant>>,
@@ -57,11 +59,17 @@ pub(crate) struct Logins {
 }
 
 impl Logins {
-    pub(crate) fn new(core: CoreClient, limiter: Arc<Limiter>, timeout: Duration) -> Self {
+    pub(crate) fn new(
+        core: CoreClient,
+        limiter: Arc<Limiter>,
+        timeout: Duration,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             core,
             limiter,
             timeout,
+            metrics,
             key: rand::random(),
             verified: Mutex::default(),
             known: Mutex::default(),
@@ -69,8 +77,20 @@ impl Logins {
         }
     }
 
-    /// Checks a login of a client.
+    /// Checks a login of a client, and counts it.
     pub(crate) async fn check(&self, login: Login, client: IpAddr, settings: &Settings) -> Checked {
+        let (checked, result) = self.judge(login, client, settings).await;
+        self.metrics.login(result);
+        checked
+    }
+
+    /// What comes of a login, and in one word.
+    async fn judge(
+        &self,
+        login: Login,
+        client: IpAddr,
+        settings: &Settings,
+    ) -> (Checked, &'static str) {
         let Login { username, password } = login;
         let (username, sender) = match username.split_once(":::") {
             Some((username, sender)) => (username.to_owned(), login_sender(sender)),
@@ -83,20 +103,21 @@ impl Logins {
             && at.elapsed() < BELIEVED
             && (identity.ip_allow.is_empty() || is_in(&identity.ip_allow, client))
         {
-            return Checked::Welcome(Identity { login_sender: sender, ..identity.clone() });
+            let identity = Identity { login_sender: sender, ..identity.clone() };
+            return (Checked::Welcome(identity), "welcome");
         }
         // Held until the outcome is counted, or many guesses at once would all be let through before
         // the first of them counts.
         let turn = self.turn(client);
         let turn = turn.acquire_owned().await;
         if let Some(reply) = self.locked_out(&username, client, settings).await {
-            return Checked::Refused(reply);
+            return (Checked::Refused(reply), "locked_out");
         }
         match self.ask(&username, password, client).await {
             Ok(identity) => {
                 *verified = Some((identity.clone(), Instant::now()));
                 self.trust(&username, client);
-                Checked::Welcome(Identity { login_sender: sender, ..identity })
+                (Checked::Welcome(Identity { login_sender: sender, ..identity }), "welcome")
             }
             Err(failure) if is_wrong(failure.reason) => {
                 *verified = None;
@@ -104,12 +125,12 @@ impl Logins {
                 let delay = self.count_failure(&username, client, settings).await;
                 drop(turn);
                 tokio::time::sleep(delay).await;
-                Checked::Refused(refused(client, &failure))
+                (Checked::Refused(refused(client, &failure)), "refused")
             }
             Err(failure) => {
                 tracing::warn!(reason = failure.reason.meaning().name, "login not checked");
                 let text = "logins cannot be checked now; try again in a moment";
-                Checked::Refused(Reply::new(454, "4.7.0", text))
+                (Checked::Refused(Reply::new(454, "4.7.0", text)), "not_checked")
             }
         }
     }
@@ -151,6 +172,7 @@ impl Logins {
         let (by_address, by_user) = quotas(settings);
         let address = self.limiter.look(&address_name(client), by_address).await;
         if let Verdict::Refused { retry_after } = address {
+            self.metrics.limited("auth_failures_per_address");
             let text = format!("too many failed logins from your address; {}", hint(retry_after));
             return Some(Reply::new(421, "4.7.0", text));
         }
@@ -158,6 +180,7 @@ impl Logins {
         match user {
             // Guessing by others must not lock the user out where the user really is.
             Verdict::Refused { retry_after } if !self.is_trusted(username, client) => {
+                self.metrics.limited("auth_failures_per_user");
                 let text = format!("too many failed logins for this user; {}", hint(retry_after));
                 Some(Reply::new(454, "4.7.0", text))
             }

@@ -15,6 +15,8 @@ use tonic::service::Routes;
 use tonic::transport::{self, Channel};
 use tower::Service;
 
+use crate::resend;
+
 /// How long a call waits whose caller names no limit: longer than any service takes.
 const PATIENCE_MAX: Duration = Duration::from_secs(3600);
 
@@ -58,7 +60,12 @@ impl Service<Request<Body>> for CoreChannel {
 
     fn call(&mut self, request: Request<Body>) -> Answer {
         match self {
-            Self::Remote(channel) => Box::pin(channel.call(request)),
+            Self::Remote(channel) => {
+                // The one that was asked whether it is ready is the one that is called.
+                let next = channel.clone();
+                let ready = std::mem::replace(channel, next);
+                Box::pin(resend::call(ready, request))
+            }
             Self::Local(local) => {
                 let limit = timeout(request.headers()).unwrap_or(PATIENCE_MAX);
                 let answer = local.services.call(request);

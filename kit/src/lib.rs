@@ -13,6 +13,7 @@ pub mod clock;
 pub mod backoff;
 pub mod core_client;
 pub mod in_process;
+mod resend;
 pub mod limits;
 pub mod live;
 pub mod presence;

@@ -29,7 +29,7 @@ use crate::env::{Env, EnvError};
 use crate::http_server::{self, Bounds};
 use crate::listen::{ListenAddr, ListenError};
 use crate::metrics;
-use crate::progress::Progress;
+use crate::progress::Stalls;
 use crate::tls::CertStore;
 
 /// The port that OpenTelemetry's exporter for Prometheus has.
@@ -39,7 +39,7 @@ const CONNECTIONS_MAX: usize = 64;
 const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long one check of readiness may take.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(3);
-/// How long a part may not get on before it counts as stuck.
+/// The default of `POSTERN_STALL_TIME`.
 const STALL_TIME: Duration = Duration::from_secs(120);
 
 type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -55,6 +55,11 @@ pub enum OpsError {
     /// The port is taken.
     #[error(transparent)]
     Listen(#[from] ListenError),
+}
+
+/// How long a part may not get on before it counts as stuck.
+pub fn stall_time(env: &Env) -> Result<Duration, EnvError> {
+    env.duration("POSTERN_STALL_TIME", STALL_TIME)
 }
 
 /// What parts of a process say of themselves. They are added first; then it is served.
@@ -97,7 +102,7 @@ impl Ops {
             parts: Vec::new(),
             checks: Vec::new(),
             refreshers: Vec::new(),
-            stall_time: env.duration("POSTERN_STALL_TIME", STALL_TIME)?,
+            stall_time: stall_time(env)?,
             stop: CancellationToken::new(),
         };
         Ok(Self { listener, board })
@@ -110,10 +115,11 @@ impl Ops {
 
     /// A part that must get on; `/livez` names it when it does not. `progress` picks its own out of
     /// what it shares.
-    pub fn part<T, P>(&mut self, name: &'static str, shared: &Arc<T>, progress: P)
+    pub fn part<T, S, P>(&mut self, name: &'static str, shared: &Arc<T>, progress: P)
     where
         T: Send + Sync + 'static,
-        P: Fn(&T) -> &Progress + Send + Sync + 'static,
+        S: Stalls,
+        P: Fn(&T) -> &S + Send + Sync + 'static,
     {
         let shared = shared.clone();
         let ask = move || -> Later<Duration> {

@@ -77,9 +77,26 @@ impl CertStore {
     /// When the server's own certificate in use ends; none where it does not say so in a way that can
     /// be read.
     pub fn expires(&self) -> Option<Timestamp> {
+        self.validity().map(|(_, expires)| expires)
+    }
+
+    /// When it begins and ends.
+    pub fn validity(&self) -> Option<(Timestamp, Timestamp)> {
         let current = self.current.load();
         let (_, certificate) = parse_x509_certificate(current.cert.first()?).ok()?;
-        Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
+        let times = certificate.validity();
+        let at = |seconds| Timestamp::from_second(seconds).ok();
+        Some((at(times.not_before.timestamp())?, at(times.not_after.timestamp())?))
+    }
+
+    /// Whether the certificate in use is good for a name (RFC 6125).
+    pub fn is_good_for(&self, name: &str) -> bool {
+        let current = self.current.load();
+        let certificate = current.cert.first().map(ParsedCertificate::try_from);
+        match (ServerName::try_from(name), certificate) {
+            (Ok(name), Some(Ok(certificate))) => verify_server_name(&certificate, &name).is_ok(),
+            _ => false,
+        }
     }
 
     /// The file of the chain.
@@ -140,16 +157,8 @@ struct ByName(Vec<Arc<CertStore>>);
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
-        let fits = |store: &&Arc<CertStore>| {
-            let current = store.current.load();
-            let certificate =
-                current.cert.first().and_then(|cert| ParsedCertificate::try_from(cert).ok());
-            match (&name, certificate) {
-                (Some(name), Some(certificate)) => verify_server_name(&certificate, name).is_ok(),
-                _ => false,
-            }
-        };
+        let name = hello.server_name();
+        let fits = |store: &&Arc<CertStore>| name.is_some_and(|name| store.is_good_for(name));
         let store = self.0.iter().find(fits).or(self.0.first())?;
         Some(store.current.load_full())
     }

@@ -46,6 +46,9 @@ pub(crate) enum Command {
     /// Starts the tracking edge alone; the core is at POSTERN_CORE_URL.
     #[command(after_help = variables::help(variables::Role::Tracker))]
     Tracker,
+    /// Gets certificates by ACME and keeps them fresh, as files that the other processes take up.
+    #[command(after_help = variables::help(variables::Role::Acme))]
+    Acme,
     /// Writes a `.env` with generated secrets for production; adds what is missing, changes nothing.
     Init(Init),
     /// Backs up the embedded store with secrets and journal, also while the server runs.

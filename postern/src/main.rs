@@ -3,6 +3,7 @@
 //! It holds no state of its own; a crash is a crash of the role it runs.
 
 mod cli;
+mod acme;
 mod backup;
 mod import_old;
 mod up;

@@ -73,7 +73,8 @@ pub(crate) async fn up(env: Env) -> anyhow::Result<()> {
     let edge = Edge::build(tracker_config, client.with_door("tracking"))?;
     let smtp_gateway =
         Gateway::build(smtp_config, client.with_door("smtp"), Limiter::from_env(&env)?)?;
-    let gateway = postern_gateway_rest::build(rest_config, client, settings);
+    let tls = rest_config.tls.clone();
+    let gateway = postern_gateway_rest::build(rest_config, client, settings).secured(tls)?;
     let stop = shutdown::token_on_signal()?;
     core.observe(&mut ops);
     gateway.observe(&mut ops);

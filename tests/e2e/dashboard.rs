@@ -241,3 +241,18 @@ async fn every_page_is_sound_in_every_look_and_runs_no_script_of_others() {
         assert!(pages.contains(&page), "no {page} among {pages:?}");
     }
 }
+
+#[tokio::test]
+async fn hands_on_the_keyboard_reach_everything_and_lists_stay_up_to_date() {
+    let receiver = Receiver::start().await.unwrap();
+    let stack = start(&receiver, &[]).await;
+    let args = [&stack.rest, "admin", PASSWORD, &stack.key];
+    let seen = browse("dashboard_hands.cjs", &args).await;
+    assert_eq!(text(&seen, "first"), "Overview");
+    assert_eq!((text(&seen, "skip"), text(&seen, "skipped")), ("skip", "#main"));
+    assert_eq!(text(&seen, "slash"), "q");
+    assert!(text(&seen, "found").contains("By keyboard"), "{seen}");
+    assert_eq!(text(&seen, "typed"), "a/b");
+    assert_eq!(seen["live"], true);
+    assert_eq!(seen["wrong"], json!([]));
+}

@@ -16,5 +16,7 @@ pub mod role;
 pub mod command;
 pub mod smtp_client;
 pub mod ams;
+pub mod acme;
+pub mod balancer;
 pub mod hook_receiver;
 pub mod postal;

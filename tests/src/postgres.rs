@@ -76,7 +76,8 @@ impl Database {
     }
 }
 
-async fn connect(url: &str) -> anyhow::Result<tokio_postgres::Client> {
+/// A connection to a server.
+pub async fn connect(url: &str) -> anyhow::Result<tokio_postgres::Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     // It ends with the client.
     tokio::spawn(connection);

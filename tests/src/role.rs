@@ -54,6 +54,14 @@ impl Role {
         Self::start(command, core, &[&own, vars].concat()).await
     }
 
+    /// Starts `postern rest` against the core at `host:port` with further variables.
+    pub async fn rest(core: &str, vars: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary());
+        command.arg("rest").env_clear();
+        Self::start(command, core, &[&[("POSTERN_REST_LISTEN", "127.0.0.1:0")], vars].concat())
+            .await
+    }
+
     /// Starts `postern tracker` against the core at `host:port`, with its journal in a folder.
     pub async fn tracker(core: &str, data: &Path, vars: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut command = Command::new(binary());
@@ -128,6 +136,42 @@ impl Role {
         tokio::time::timeout(wait::LIMIT, self.child.wait()).await??;
         Ok(())
     }
+}
+
+/// The binary of a single part as a process.
+#[derive(Debug)]
+pub struct Single;
+
+impl Single {
+    /// The core, with its data in this folder.
+    pub async fn core(data: &Path) -> anyhow::Result<Role> {
+        let mut command = single("postern-core");
+        command.env("POSTERN_GRPC_LISTEN", "127.0.0.1:0").env("POSTERN_DATA", data);
+        Role::start(command, "127.0.0.1:1", &edge()[1..]).await
+    }
+
+    /// A gateway of this name against the core at `host:port`.
+    pub async fn gateway(name: &str, core: &str, data: &Path) -> anyhow::Result<Role> {
+        let mut command = single(name);
+        let own: &[_] = match name {
+            "postern-gateway-rest" => &[("POSTERN_REST_LISTEN", "127.0.0.1:0")],
+            "postern-gateway-smtp" => {
+                &[("POSTERN_SMTP_LISTEN", "127.0.0.1:0"), ("POSTERN_SMTPS_LISTEN", "off")]
+            }
+            _ => &edge(),
+        };
+        if name == "postern-tracker-edge" {
+            command.env("POSTERN_TRACKER_DATA", data);
+        }
+        Role::start(command, core, own).await
+    }
+}
+
+/// The binary beside the one under test.
+fn single(name: &str) -> Command {
+    let mut command = Command::new(binary().with_file_name(name));
+    command.env_clear();
+    command
 }
 
 fn edge() -> [(&'static str, &'static str); 2] {

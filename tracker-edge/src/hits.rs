@@ -131,6 +131,10 @@ pub(crate) async fn record(app: &App, visitor: &Visitor, happened: Happened<'_>)
         verdict: verdict as i32,
         reasons: reasons.into_iter().map(str::to_owned).collect(),
     };
+    app.hits.count(match happened.kind {
+        HitKind::Click => "click",
+        _ => "open",
+    });
     keep(&app.journal, &settings, &Record::Hit(hit)).await;
 }
 

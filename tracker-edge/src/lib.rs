@@ -8,6 +8,7 @@
 //! A crash loses no hit that was answered: the journal is in the kernel's hands by then, and is
 //! read again from where the core last acknowledged.
 
+pub mod alone;
 mod answer;
 mod config;
 mod health;
@@ -47,6 +48,7 @@ pub(crate) struct App {
     pub(crate) live: Live,
     pub(crate) journal: Journal,
     pub(crate) limits: Limits,
+    pub(crate) hits: metrics::Hits,
     pub(crate) resolver: Resolver,
     pub(crate) shipping: ship::Standing,
     pub(crate) certificates: Vec<Arc<CertStore>>,
@@ -71,6 +73,7 @@ impl Edge {
             live,
             journal,
             limits: Limits::default(),
+            hits: metrics::Hits::default(),
             resolver: Resolver::new(core.clone(), config.core_timeout),
             shipping: ship::Standing::default(),
             certificates,
@@ -82,6 +85,8 @@ impl Edge {
     /// Shows how this edge is, and what it counts. It is ready whatever has become of the core: it answers
     /// recipients in any case.
     pub fn observe(&self, ops: &mut postern_kit::ops::Ops) {
+        self.app.hits.register(ops.registry());
+        ops.part("shipper", &self.app, |app| app.shipping.progress());
         let figures = metrics::Figures(self.app.clone());
         ops.registry().register_collector(Box::new(figures));
         ops.certificates("tracker", &self.app.certificates);

@@ -54,24 +54,24 @@ struct Current {
 }
 
 impl Limits {
-    /// Takes one request from the budgets; how long to wait when one is used up.
+    /// Takes one request from the budgets; which one is used up, and how long to wait for it.
     pub(crate) fn take<T>(
         &self,
         request: &Request<T>,
         settings: &Settings,
-    ) -> Result<(), Duration> {
+    ) -> Result<(), (&'static str, Duration)> {
         let current = self.following(settings);
         if let Some(quota) = &current.addresses
             && let Ok(address) = ByAddress.extract(request)
             && let Err(later) = quota.limiter().check_key(&customer(address))
         {
-            return Err(later.wait_time_from(self.clock.now()));
+            return Err(("requests_per_address", later.wait_time_from(self.clock.now())));
         }
         if let Some(quota) = &current.total
             && let Ok(all) = GlobalKeyExtractor.extract(request)
             && let Err(later) = quota.limiter().check_key(&all)
         {
-            return Err(later.wait_time_from(self.clock.now()));
+            return Err(("requests", later.wait_time_from(self.clock.now())));
         }
         Ok(())
     }
@@ -140,7 +140,8 @@ mod tests {
         assert!(taken("192.0.2.2"));
         // One customer of IPv6 has a whole /64.
         assert!(taken("2001:db8::1") && taken("2001:db8::2") && !taken("2001:db8::3"));
-        let wait = limits.take(&from("192.0.2.1"), &few).unwrap_err();
+        let (limit, wait) = limits.take(&from("192.0.2.1"), &few).unwrap_err();
+        assert_eq!(limit, "requests_per_address");
         assert!(wait > Duration::from_secs(1000) && wait <= Duration::from_secs(1800), "{wait:?}");
         let none = settings(&[("tracking.requests_per_address", "0")]);
         assert!(limits.take(&from("192.0.2.1"), &none).is_ok());
@@ -152,5 +153,6 @@ mod tests {
         let few = settings(&[("tracking.requests_max", "3"), ("tracking.requests_window", "1h")]);
         let taken = |n: u8| limits.take(&from(&format!("192.0.2.{n}")), &few).is_ok();
         assert_eq!([taken(1), taken(2), taken(3), taken(4)], [true, true, true, false]);
+        assert_eq!(limits.take(&from("192.0.2.9"), &few).unwrap_err().0, "requests");
     }
 }

@@ -6,11 +6,38 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Unit;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::App;
+
+/// What recipients did, counted as it happens.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hits {
+    kinds: Family<[(&'static str, &'static str); 1], Counter>,
+    rate_limited: Family<[(&'static str, &'static str); 1], Counter>,
+}
+
+impl Hits {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let help = "What recipients did, by kind; also what looks like a program's doing";
+        registry.register("postern_tracking_hits", help, self.kinds.clone());
+        let help = "Refused requests by the limit that was used up";
+        registry.register("postern_tracking_rate_limited", help, self.rate_limited.clone());
+    }
+
+    /// Counts `open`, `click`, `unsubscribe` or `resubscribe`.
+    pub(crate) fn count(&self, kind: &'static str) {
+        self.kinds.get_or_create(&[("kind", kind)]).inc();
+    }
+
+    /// Counts a refusal by a limit.
+    pub(crate) fn limited(&self, limit: &'static str) {
+        self.rate_limited.get_or_create(&[("limit", limit)]).inc();
+    }
+}
 
 /// What the edge shows.
 pub(crate) struct Figures(pub(crate) Arc<App>);

@@ -60,7 +60,8 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request<Body>, next: Ne
     if let Some(ip) = client_ip(&app, request.extensions().get(), request.headers()) {
         request.extensions_mut().insert(Customer(ip));
     }
-    if let Err(wait) = app.limits.take(&request, &app.live.now()) {
+    if let Err((limit, wait)) = app.limits.take(&request, &app.live.now()) {
+        app.hits.limited(limit);
         return pages::too_many(wait);
     }
     match tokio::time::timeout(app.config.request_timeout, next.run(request)).await {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use postern_kit::backoff;
 use postern_kit::core_client::{Caller, CoreClient};
+use postern_kit::progress::Progress;
 use postern_proto::settings::{TRACKING_SHIP_HITS_MAX, TRACKING_SHIP_INTERVAL};
 use postern_proto::v1;
 use postern_proto::v1::tracking_service_client::TrackingServiceClient;
@@ -33,6 +34,7 @@ pub(crate) struct Standing {
     is_stuck: AtomicBool,
     shipped: AtomicU64,
     refused: AtomicU64,
+    progress: Progress,
 }
 
 impl Standing {
@@ -46,6 +48,11 @@ impl Standing {
         self.shipped.load(Ordering::Relaxed)
     }
 
+    /// Whether the batch under way gets on.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     /// Records that the core refused for good, which is a fault of ours.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
@@ -55,8 +62,9 @@ impl Standing {
 /// Ships until `stop`, and once more then.
 pub(crate) async fn run(app: Arc<App>, core: CoreClient, reader: Reader, stop: CancellationToken) {
     let mut shipper = Shipper { app, core, reader, attempt: 0, lost: 0 };
+    let standing = shipper.app.clone();
     loop {
-        let pause = shipper.go().await;
+        let pause = standing.shipping.progress.during(shipper.go()).await;
         shipper.report_losses();
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             break;
@@ -166,14 +174,18 @@ impl Shipper {
         let mut request = self.core.request(v1::ReportHitsRequest { hits }, &Caller::default());
         request.set_timeout(BATCH_TIME_MAX);
         let mut core = TrackingServiceClient::new(self.core.channel.clone());
-        core.report_hits(request).await.map(|_| ())
+        let answer = core.report_hits(request).await.map(|_| ());
+        self.app.shipping.progress.step();
+        answer
     }
 
     async fn unsubscribe(&self, wish: v1::UnsubscribeRequest) -> Result<(), Status> {
         let mut request = self.core.request(wish, &Caller::default());
         request.set_timeout(BATCH_TIME_MAX);
         let mut core = TrackingServiceClient::new(self.core.channel.clone());
-        match core.unsubscribe(request).await {
+        let answer = core.unsubscribe(request).await;
+        self.app.shipping.progress.step();
+        match answer {
             Ok(_) => Ok(()),
             Err(status) if matches!(status.code(), Code::InvalidArgument | Code::NotFound) => {
                 self.refused("an unsubscription", &status);

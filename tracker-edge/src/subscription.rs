@@ -168,6 +168,7 @@ async fn unsubscribe(
     scope: SubscriptionScope,
     source: UnsubscribeSource,
 ) -> Result<(), Undone> {
+    app.hits.count("unsubscribe");
     let request = v1::UnsubscribeRequest {
         reference: Some(whose.into()),
         scope: scope as i32,
@@ -186,6 +187,7 @@ async fn unsubscribe(
 
 /// A mistake is taken back by people who wait for it, so it is not worth journaling.
 async fn resubscribe(app: &App, visitor: &Visitor, whose: Whose) -> Result<(), Undone> {
+    app.hits.count("resubscribe");
     let request = v1::ResubscribeRequest {
         reference: Some(whose.into()),
         client_ip: visitor.ip.map(|ip| ip.to_string()).unwrap_or_default(),

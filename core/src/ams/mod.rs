@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::directory::Directory;
+use crate::metrics::Metrics;
 use crate::store::{self, Database};
 
 pub use rpc::{Ams, AmsConfig, AmsError};
@@ -44,6 +45,8 @@ pub struct Channel {
     pub clock: Clock,
     /// Why it could not be told the last time; none when it could.
     pub away: watch::Sender<Option<String>>,
+    /// Whether rounds get on.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why a round ended early; the next one goes on.
@@ -69,7 +72,7 @@ impl Channel {
                 return;
             }
             // A call that is cut off is made again after the start.
-            match stop.run_until_cancelled(self.round()).await {
+            match stop.run_until_cancelled(self.metrics.ams.during(self.round())).await {
                 None => return,
                 Some(Ok(())) => {
                     if failures > 0 {

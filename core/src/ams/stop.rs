@@ -37,6 +37,7 @@ impl Channel {
         }
         // One question for all of them: AMS answers in the thread of its windows.
         let mailings = mailings(&self.ams.call("getMailings", json!({})).await?);
+        self.metrics.ams.step();
         for hold in held {
             let note = self.stop(find(&mailings, &hold.campaign_id)).await?;
             tracing::warn!(campaign = hold.campaign_id, note, "AMS was asked to stop a campaign");
@@ -60,7 +61,9 @@ impl Channel {
         if state != WORKING {
             return Ok(format!("mailing {id} '{name}' is {state} in AMS: nothing to stop"));
         }
-        match self.ams.call("stopMailing", json!({"id": id})).await {
+        let answer = self.ams.call("stopMailing", json!({"id": id})).await;
+        self.metrics.ams.step();
+        match answer {
             Ok(_) => Ok(format!("AMS stops mailing {id} '{name}'")),
             Err(error @ AmsError::Refused { .. }) => Ok(format!("mailing {id} '{name}': {error}")),
             Err(error) => Err(error.into()),

@@ -46,6 +46,7 @@ impl Channel {
             if known > after {
                 ams::advance(&*self.db, self.node, known, &parked, now_ms).await?;
             }
+            self.metrics.ams.step();
             if is_all {
                 return Ok(());
             }
@@ -147,6 +148,7 @@ impl Channel {
         let params =
             json!({"mailingID": campaign_id.parse::<i64>().ok(), "opensClicksData": items});
         self.ams.call("postMailingOpenClicksData", params).await?;
+        self.metrics.ams.step();
         tracing::debug!(campaign = campaign_id, count, "AMS was told what recipients did");
         Ok(())
     }

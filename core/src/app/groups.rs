@@ -20,6 +20,7 @@ use crate::worker::attempt::Lab;
 pub(super) fn accepting(
     stores: &Stores,
     clock: &Clock,
+    metrics: &Arc<Metrics>,
 ) -> Group<crate::model::message::Submission, Vec<crate::model::message::Accepted>> {
     let (intake, clock) = (stores.intake.clone(), clock.clone());
     // A transaction of PostgreSQL has room for 4096 events.
@@ -29,7 +30,7 @@ pub(super) fn accepting(
         // About 32 MiB of contents fill a group too.
         recipients + submission.content.len() / (16 << 10)
     };
-    Group::start(limits, weight, move |submissions| {
+    Group::start(limits, weight, metrics.groups.clone(), move |submissions| {
         let (intake, now_ms) = (intake.clone(), clock.now_ms());
         async move { intake.accept(submissions, now_ms).await }
     })
@@ -49,6 +50,7 @@ pub(super) fn lab(
     let begin = Group::start(
         limits,
         |_| 1,
+        metrics.groups.clone(),
         move |ids: Arc<Vec<_>>| {
             let (queue, now_ms) = (queue.clone(), time.now_ms());
             async move {
@@ -63,6 +65,7 @@ pub(super) fn lab(
     let finish = Group::start(
         limits,
         |_| 1,
+        metrics.groups.clone(),
         move |results: Arc<Vec<_>>| {
             let (queue, now_ms) = (queue.clone(), time.now_ms());
             async move { queue.finish(node, &results, now_ms).await }
@@ -72,12 +75,13 @@ pub(super) fn lab(
     let postpone = Group::start(
         limits,
         |_| 1,
+        metrics.groups.clone(),
         move |until: Arc<Vec<_>>| {
             let queue = queue.clone();
             async move { queue.postpone(node, &until).await.map(|()| vec![(); until.len()]) }
         },
     );
-    let sink = Arc::new(Capture::new(stores.db.clone(), clock.clone()));
+    let sink = Arc::new(Capture::new(stores.db.clone(), clock.clone(), metrics.groups.clone()));
     let (choice, in_force) = (config.policy.transports.clone(), directory.in_force());
     let transport = &config.transport;
     let transports = Transports::new(choice, transport, in_force, sink, postal, rand::random())?;

@@ -70,7 +70,7 @@ fn posting(context: &Context, config: &CoreConfig, node: Uuid) -> Result<Posting
     let dns: Arc<dyn Dns> = Arc::new(Resolver::new(&config.transport)?);
     let outgoing = Outgoing::new(dns, config.webhooks_may_be_private, USER_AGENT)?;
     let limits = GroupLimits { weight_max: 200, parallel: 2, waiting_max: 4096 };
-    let db = context.db.clone();
+    let (db, metrics) = (context.db.clone(), context.intake.worker.metrics.clone());
     let end = move |ended: Arc<Vec<_>>| {
         let db = db.clone();
         async move {
@@ -82,7 +82,8 @@ fn posting(context: &Context, config: &CoreConfig, node: Uuid) -> Result<Posting
         db: context.db.clone(),
         directory: context.directory.clone(),
         outgoing,
-        end: Group::start(limits, |_| 1, end),
+        end: Group::start(limits, |_| 1, metrics.groups.clone(), end),
+        metrics,
         node,
         clock: context.clock.clone(),
         server_id: config.transport.helo_name.clone(),
@@ -103,5 +104,6 @@ fn channel(
         node,
         clock: context.clock.clone(),
         away: watch::Sender::default(),
+        metrics: context.intake.worker.metrics.clone(),
     }))
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::breaker::Condition;
 use crate::config::CoreConfig;
 use crate::directory::Directory;
+use crate::metrics::Metrics;
 use crate::postal::api::Api;
 use crate::postal::config::PostalConfig;
 use crate::postal::hook::{Hook, Stored};
@@ -26,12 +27,14 @@ pub(super) fn hook(
     stores: &Stores,
     directory: &Arc<Directory>,
     clock: &Clock,
+    metrics: &Arc<Metrics>,
 ) -> Hook {
     let stored = Stored {
         reports: stores.reports.clone(),
         tracking: stores.tracking.clone(),
         db: stores.db.clone(),
         directory: directory.clone(),
+        metrics: metrics.clone(),
     };
     Hook::new(&config.postal, stored, clock.clone())
 }

@@ -138,7 +138,7 @@ async fn what_is_kept_for_how_long_is_said_by_the_settings() {
     assert_eq!(kept().await, (2, 0), "for ever");
     set("message.retention", "23h").await;
     assert_eq!(kept().await, (1, 0), "the one with the newest event stays");
-    let inbox = Capture::new(db.clone(), clock.clone());
+    let inbox = Capture::new(db.clone(), clock.clone(), std::sync::Arc::default());
     for _ in 0..3 {
         let mail = Mail {
             delivery: RecipientId::generate(),

@@ -23,6 +23,7 @@ use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use crate::directory::Directory;
+use crate::metrics::Way;
 use crate::model::content::domain_of;
 use crate::model::delivery::State;
 use crate::model::directory::ApiKey;
@@ -114,9 +115,10 @@ impl Intake {
         self: &Arc<Self>,
         key: &ApiKey,
         ready: Ready,
+        way: Way,
     ) -> Result<Vec<Result<Answer, Failure>>, Failure> {
         let (intake, key) = (self.clone(), key.clone());
-        let storing = async move { intake.store(&key, ready).await };
+        let storing = async move { intake.store(&key, ready, way).await };
         let task = tokio::spawn(storing.in_current_span());
         task.await.unwrap_or_else(|error| {
             tracing::error!(%error, "acceptance panicked");
@@ -128,6 +130,7 @@ impl Intake {
         &self,
         key: &ApiKey,
         ready: Ready,
+        way: Way,
     ) -> Result<Vec<Result<Answer, Failure>>, Failure> {
         let now_ms = self.clock.now_ms();
         let recipients: usize = ready.messages.iter().map(|m| m.recipients.len()).sum();
@@ -150,8 +153,7 @@ impl Intake {
             let recipients = message.recipients.len();
             match accepted {
                 Accepted::New(_) => {
-                    self.worker.metrics.messages.inc();
-                    self.worker.metrics.recipients.inc_by(recipients as u64);
+                    self.worker.metrics.accepted(way, recipients);
                     tracing::debug!(message.id = %message.row.id, recipients, "accepted");
                 }
                 Accepted::Replayed { .. } | Accepted::KeyReused => unused += recipients,

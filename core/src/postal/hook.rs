@@ -18,6 +18,7 @@ use super::jwks::Keyring;
 use super::news;
 use super::verify::{Refusal, Signatures, verify};
 use crate::directory::Directory;
+use crate::metrics::Metrics;
 use crate::store::handovers::{self, Orphan};
 use crate::store::reports::{Report, Reported, Subject};
 use crate::store::tracking::NewHit;
@@ -64,6 +65,7 @@ pub struct Hook {
     tracking: Arc<dyn Tracking>,
     db: Arc<dyn Database>,
     directory: Arc<Directory>,
+    metrics: Arc<Metrics>,
     clock: Clock,
     warned: Mutex<Option<Instant>>,
 }
@@ -78,6 +80,8 @@ pub struct Stored {
     pub db: Arc<dyn Database>,
     /// What the operator knows about the words of refusals.
     pub directory: Arc<Directory>,
+    /// Where what is reported is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Hook {
@@ -90,6 +94,7 @@ impl Hook {
             tracking: stored.tracking,
             db: stored.db,
             directory: stored.directory,
+            metrics: stored.metrics,
             clock,
             warned: Mutex::default(),
         }
@@ -128,9 +133,13 @@ impl Hook {
     pub async fn report(&self, report: Report) -> Result<Reported, Error> {
         let key = report.key.clone();
         let ticket = report.subject.ticket.id;
-        let event = report.news.event.name();
         let news = news::refined(report.news, self.directory.now().patterns());
+        let (event, reason) = (news.event, news.reason);
         let reported = self.reports.report(Report { news, ..report }).await?;
+        if reported == Reported::Applied {
+            self.metrics.reported(event, reason);
+        }
+        let event = event.name();
         tracing::debug!(report = key, postal.id = ticket, event, ?reported, "Postal reports");
         Ok(reported)
     }

@@ -24,7 +24,7 @@ use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use crate::in_force::InForce;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, door};
 
 /// Characters of an id that the caller gives.
 const ID_MAX: usize = 128;
@@ -98,7 +98,9 @@ where
             request.headers_mut().insert(metadata::REQUEST_ID, named);
         }
         let path = request.uri().path();
+        let door = door(request.headers());
         if let Some(failure) = unkept_key(path, request.headers()) {
+            self.metrics.refused(&failure, door);
             let mut response = Status::from(failure).into_http();
             sign(response.headers_mut(), &id);
             return Box::pin(async move { Ok(response) });
@@ -119,7 +121,9 @@ where
             let code = response.headers().get("grpc-status");
             let code = code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
             metrics.called(&path, code, start.elapsed());
-            sign(response.headers_mut(), &id);
+            if let Some(status) = sign(response.headers_mut(), &id) {
+                metrics.refused(&Failure::from_status(&status), door);
+            }
             Ok(response)
         })
     }
@@ -165,19 +169,21 @@ fn unkept_key(path: &str, headers: &HeaderMap) -> Option<Failure> {
     })
 }
 
-/// Names the id in the answer, and in the details of a refusal.
-fn sign(headers: &mut HeaderMap, id: &str) {
-    if let Some(status) = Status::from_header_map(headers).filter(|s| s.code() != Code::Ok) {
+/// Names the id in the answer, and in the details of a refusal. Returns the refusal.
+fn sign(headers: &mut HeaderMap, id: &str) -> Option<Status> {
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(metadata::ANSWERED_REQUEST_ID, id);
+    }
+    let refusal = Status::from_header_map(headers).filter(|s| s.code() != Code::Ok);
+    refusal.map(|status| {
         let status = explained(status);
         let mut details = status.get_error_details();
         details.set_request_info(id, "");
         let status = Status::with_error_details(status.code(), status.message(), details);
         // It consists of what the answer had in its header already.
         let _always_fits = status.add_header(headers);
-    }
-    if let Ok(id) = HeaderValue::from_str(id) {
-        headers.insert(metadata::ANSWERED_REQUEST_ID, id);
-    }
+        status
+    })
 }
 
 /// What the gRPC library itself refuses has a code and no reason; ours are added.
@@ -290,7 +296,9 @@ mod tests {
             found.unwrap().field.iter().any(|field| field.name() == "request_id")
         };
         let mut keyed = Vec::new();
-        for service in contract.file.iter().flat_map(|file| &file.service) {
+        // The audit log is searched by it.
+        let services = contract.file.iter().flat_map(|file| &file.service);
+        for service in services.filter(|service| service.name() != "AuditService") {
             let methods = service.method.iter().filter(|method| has_field(method.input_type()));
             keyed.extend(methods.map(|m| format!("/postern.v1.{}/{}", service.name(), m.name())));
         }

@@ -96,7 +96,7 @@ pub(super) async fn resend(
     let content_id = row.content_id;
     let message = NewMessage { row, recipients, idempotency };
     let ready = Ready { content_id, prepared, messages: vec![message] };
-    Ok(accept_one(context, key, ready).await?.map(shown))
+    Ok(accept_one(context, key, metadata, ready).await?.map(shown))
 }
 
 /// The row of a message that is sent once more now.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::intake::expand::{BatchItem, RawDraft};
 use crate::intake::{Answer, Ready, draft::Labels, message_id};
+use crate::metrics::{Way, door};
 use crate::model::delivery::State;
 use crate::model::directory::ApiKey;
 use crate::model::message::{DeliveryRow, NewMessage, Receipt};
@@ -65,7 +66,7 @@ pub async fn send(
     if request.validate_only {
         return Ok(Sent::unkept(preview(&ready)).map(shown));
     }
-    Ok(accept_one(context, key, ready).await?.map(shown))
+    Ok(accept_one(context, key, metadata, ready).await?.map(shown))
 }
 
 /// Accepts a message the client composed.
@@ -123,7 +124,7 @@ pub async fn send_raw(
     if validate_only {
         return Ok(Sent::unkept(preview(&ready)).map(shown));
     }
-    Ok(accept_one(context, key, ready).await?.map(shown))
+    Ok(accept_one(context, key, metadata, ready).await?.map(shown))
 }
 
 /// The id a gateway has given the message. Nobody else may choose one.
@@ -201,7 +202,7 @@ pub async fn send_batch(
         }
         batch_id = id.to_string();
         if !ready.messages.is_empty() && !request.validate_only {
-            let answers = context.intake.accept(key, ready).await?;
+            let answers = context.intake.accept(key, ready, way(metadata, "batch")).await?;
             for (n, answer) in good.into_iter().zip(answers) {
                 // The batch can be asked for again as long as all of its answers are kept.
                 let kept_ms = answer.as_ref().ok().and_then(|answer| answer.expire_ms);
@@ -269,10 +270,11 @@ fn fill(result: &mut v1::BatchResult, answer: Result<Answer, Failure>) -> Option
 pub(super) async fn accept_one(
     context: &Context,
     key: &ApiKey,
+    metadata: &MetadataMap,
     ready: Ready,
 ) -> Result<Sent<v1::Message>, Failure> {
     let asked = ready.messages.first().cloned();
-    let answer = context.intake.accept(key, ready).await?.pop();
+    let answer = context.intake.accept(key, ready, way(metadata, "single")).await?.pop();
     let missing = || Failure::new(Reason::Internal, "something went wrong on our side");
     let (asked, answer) = asked.zip(answer).ok_or_else(missing)?;
     let answer = answer?;
@@ -349,6 +351,10 @@ fn preview(ready: &Ready) -> v1::Message {
 
 fn recipient_id(bytes: &[u8]) -> RecipientId {
     RecipientId::from_uuid(Uuid::from_slice(bytes).unwrap_or_default())
+}
+
+fn way(metadata: &MetadataMap, kind: &'static str) -> Way {
+    Way { door: door(metadata.as_ref()), kind }
 }
 
 fn missing_message() -> Failure {

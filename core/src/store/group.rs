@@ -10,6 +10,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use postern_kit::progress::ManyProgress;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::Error;
@@ -40,8 +41,13 @@ pub struct GroupLimits {
 
 impl<T: Clone + Send + Sync + 'static, R: Send + 'static> Group<T, R> {
     /// Starts collecting. `commit` returns one result per item, in order; on an error it must have
-    /// stored nothing.
-    pub fn start<F, Fut>(limits: GroupLimits, weight: fn(&T) -> usize, commit: F) -> Self
+    /// stored nothing. `progress` tells whether commits get on.
+    pub fn start<F, Fut>(
+        limits: GroupLimits,
+        weight: fn(&T) -> usize,
+        progress: Arc<ManyProgress>,
+        commit: F,
+    ) -> Self
     where
         F: Fn(Arc<Vec<T>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<R>, Error>> + Send,
@@ -73,9 +79,9 @@ impl<T: Clone + Send + Sync + 'static, R: Send + 'static> Group<T, R> {
                     }
                     group.push(next);
                 }
-                let commit = commit.clone();
+                let (commit, progress) = (commit.clone(), progress.clone());
                 tokio::spawn(async move {
-                    run(group, &*commit).await;
+                    run(group, &progress, &*commit).await;
                     drop(slot);
                 });
             }
@@ -92,7 +98,7 @@ impl<T: Clone + Send + Sync + 'static, R: Send + 'static> Group<T, R> {
     }
 }
 
-async fn run<T, R, F, Fut>(group: Vec<Waiting<T, R>>, commit: &F)
+async fn run<T, R, F, Fut>(group: Vec<Waiting<T, R>>, progress: &ManyProgress, commit: &F)
 where
     T: Clone,
     F: Fn(Arc<Vec<T>>) -> Fut,
@@ -102,7 +108,7 @@ where
     let mut groups = vec![whole];
     while let Some((items, mut callers)) = groups.pop() {
         let (items, count): (Arc<Vec<T>>, usize) = (Arc::new(items), callers.len());
-        match commit(items.clone()).await {
+        match progress.during(commit(items.clone())).await {
             Ok(results) => {
                 for (caller, result) in callers.into_iter().zip(results) {
                     tell(caller, Ok(result));
@@ -156,7 +162,7 @@ mod tests {
             }
             async move { result }
         };
-        (Group::start(limits, |_| 1, commit), stored)
+        (Group::start(limits, |_| 1, Arc::default(), commit), stored)
     }
 
     /// Hands these in before the collector gets its turn on the one thread there is: one group.

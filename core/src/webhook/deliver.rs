@@ -112,7 +112,8 @@ impl Runner {
         let until_ms = now_ms + millis(limit.saturating_mul(turns) + MARGIN);
         let (id, node, ordered) = (endpoint.id, self.posting.node, wanted.ordered);
         let take = Take { endpoint: id, node, now_ms, until_ms, limit: room, ordered };
-        let taken = webhook_deliveries::take(&*self.posting.db, &take).await?;
+        let taking = webhook_deliveries::take(&*self.posting.db, &take);
+        let taken = self.posting.metrics.webhooks.during(taking).await?;
         if taken.is_empty() {
             let due = webhook_deliveries::next_due(&*self.posting.db, id, ordered).await?;
             let left_ms = due.map_or(i64::MAX, |due_ms| due_ms.saturating_sub(now_ms));
@@ -161,8 +162,9 @@ impl Turn {
         let id = event.event.id.to_string();
         let outcome = match payload::body(format, event, facts) {
             Some(body) => {
-                post::post(&self.posting, &self.endpoint, &id, taken.attempt, body, self.limit)
-                    .await
+                let (posting, attempt) = (&self.posting, taken.attempt);
+                let posted = post::post(posting, &self.endpoint, &id, attempt, body, self.limit);
+                posting.metrics.webhooks.during(posted).await
             }
             // The format was changed to one without a word for it.
             None => Outcome {
@@ -241,7 +243,7 @@ impl Turn {
     async fn record(&self, ended: Ended) {
         for tries in 0.. {
             match self.posting.end.call(ended.clone()).await {
-                Ok(()) => return,
+                Ok(()) => return self.posting.metrics.posted(outcome(&ended)),
                 Err(Error::Unavailable(cause)) if self.stop.is_cancelled() => {
                     return tracing::warn!(cause, "a webhook delivery will be made once more");
                 }
@@ -297,6 +299,16 @@ impl Turn {
         }
         let found = webhooks::find(&*self.posting.db, self.endpoint.id).await;
         found.is_ok_and(|found| found.is_some_and(|endpoint| too_long(endpoint.failing_ms)))
+    }
+}
+
+/// What came of a try, in one word.
+fn outcome(ended: &Ended) -> &'static str {
+    match ended.state {
+        _ if ended.skipped => "skipped",
+        DeliveryState::Delivered => "delivered",
+        DeliveryState::Failed => "failed",
+        _ => "deferred",
     }
 }
 

@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::directory::Directory;
+use crate::metrics::Metrics;
 use crate::model::webhook::Endpoint;
 use crate::outgoing::Outgoing;
 use crate::store::group::Group;
@@ -57,6 +58,8 @@ pub struct Posting {
     pub outgoing: Outgoing,
     /// Records how tries ended, many at a time.
     pub end: Group<Ended, ()>,
+    /// What is counted, and whether posting gets on.
+    pub metrics: Arc<Metrics>,
     /// This node.
     pub node: Uuid,
     /// The time.
@@ -98,7 +101,9 @@ impl Webhooks {
         while !stop.is_cancelled() {
             signal.mark_unchanged();
             let persist = looked.is_multiple_of(FREE_EVERY);
-            let is_more = self.round(&stop, persist).await.unwrap_or_else(|error| {
+            let metrics = self.posting.metrics.clone();
+            let round = metrics.webhooks.during(self.round(&stop, persist)).await;
+            let is_more = round.unwrap_or_else(|error| {
                 tracing::warn!(%error, "webhooks: the next look tries again");
                 false
             });

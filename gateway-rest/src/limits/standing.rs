@@ -60,6 +60,11 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
+    /// The name of the limit.
+    pub(crate) fn limit(&self) -> &'static str {
+        self.policy.name
+    }
+
     /// The standing of someone who was refused.
     pub(crate) fn exhausted(failure: &Failure) -> Option<Self> {
         let value = |name: &str| failure.metadata.iter().find(|(key, _)| key == name);

@@ -30,6 +30,8 @@ pub enum Role {
     Smtp,
     /// The tracking edge.
     Tracker,
+    /// Certificates by ACME, in a process of its own.
+    Acme,
     /// The operator's commands.
     Command,
     /// `docker-compose.yml`, and no code.
@@ -48,6 +50,7 @@ impl Role {
             Self::Rest => "rest",
             Self::Smtp => "smtp",
             Self::Tracker => "tracker",
+            Self::Acme => "acme",
             Self::Command => "commands",
             Self::Compose => "compose",
         }

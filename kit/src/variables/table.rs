@@ -18,6 +18,7 @@ const CORE_TRACKER: &[Role] = &[Role::Core, Role::Tracker];
 const REST_SMTP: &[Role] = &[Role::Rest, Role::Smtp];
 const REST_TRACKER: &[Role] = &[Role::Rest, Role::Tracker];
 const GATEWAYS: &[Role] = &[Role::Rest, Role::Smtp, Role::Tracker];
+const ACME: &[Role] = &[Role::Acme];
 const DATA: &[Role] = &[Role::Core, Role::Command];
 const COMMAND: &[Role] = &[Role::Command];
 const COMPOSE: &[Role] = &[Role::Compose];
@@ -48,7 +49,7 @@ variables! {
     "POSTERN_BACKUP_STATUS", Path, "", CORE, required by NONE,
         "file that tells when the newest backup was made, for `/metrics` and for notices; without it `last-backup` in POSTERN_DATA, which `postern backup` writes";
     "POSTERN_STALL_TIME", Time, "2m", SERVING, required by NONE,
-        "how long a loop of the core may hang before `/livez` fails and names it";
+        "how long a loop may hang before `/livez` fails and names it, and gRPC health says what does not serve";
     "POSTERN_DATA", Path, "./data", DATA, required by NONE,
         "embedded store and generated secrets; the commands find the first API key there";
     "DATABASE_URL", Url, "", CORE, required by NONE,
@@ -135,6 +136,10 @@ variables! {
         "REST: finishing requests when stopping";
     "POSTERN_REST_CORS_ORIGINS", List, "none", REST, required by NONE,
         "origins whose pages may call `/v1` and `/api/v1`, comma-separated; no wildcard";
+    "POSTERN_REST_TLS_CERT", Path, "none: plain HTTP", REST, required by NONE,
+        "certificate chain of the REST gateway, as PEM; a new one is taken up by itself";
+    "POSTERN_REST_TLS_KEY", Path, "", REST, required by NONE,
+        "its private key";
     "POSTERN_REST_CONCURRENCY_MAX", Count, "1024", REST, required by NONE,
         "REST: requests under way before new ones get 503";
     "POSTERN_REST_CONNECTIONS_MAX", Count, "4096", REST, required by NONE,
@@ -229,10 +234,32 @@ variables! {
         "the second";
     "ENCRYPTION_KEY_DERIVATION_SALT", Foreign, "", COMMAND, required by NONE,
         "the third";
+    "POSTERN_ACME_NAMES", List, "", ACME, required by ACME,
+        "names for the certificate of `postern acme`, all in one";
+    "POSTERN_ACME_FOLDER", Path, "./data/acme", ACME, required by NONE,
+        "where `fullchain.pem` and `privkey.pem` go, which the other processes take up by themselves";
+    "POSTERN_ACME_EMAIL", Text, "", ACME, required by NONE,
+        "whom the authority may write to";
+    "POSTERN_ACME_DIRECTORY", Url, "https://acme-v02.api.letsencrypt.org/directory", ACME, required by NONE,
+        "the authority; whoever runs `postern acme` agrees to its terms";
+    "POSTERN_ACME_CA_FILE", Path, "", ACME, required by NONE,
+        "root certificate with which an authority of one's own is checked";
+    "POSTERN_ACME_HTTP_LISTEN", Addresses, "0.0.0.0:80", ACME, required by NONE,
+        "where HTTP-01 is answered and everything else is sent to `https`, or `off`; seen from outside it must be port 80";
+    "POSTERN_ACME_TLS_LISTEN", Addresses, "off", ACME, required by NONE,
+        "where TLS-ALPN-01 is answered, which then takes the place of HTTP-01; seen from outside it must be port 443";
+    "POSTERN_ACME_RENEW_BEFORE", Time, "30d", ACME, required by NONE,
+        "how long before its end a certificate is exchanged, or a third of its life where that is shorter";
+    "POSTERN_ACME_RETRY", Time, "1m", ACME, required by NONE,
+        "how soon a failed order is tried again; later and later up to six hours";
+    "POSTERN_ACME_TIMEOUT", Time, "5m", ACME, required by NONE,
+        "how long an order may take";
     "POSTGRES_PASSWORD", Secret, "", COMPOSE, required by COMPOSE,
         "password of the PostgreSQL that `docker-compose.yml` starts";
     "REPLICATION_PASSWORD", Secret, "", COMPOSE, required by COMPOSE,
         "password under which the replica and backups stream from PostgreSQL";
+    "GRAFANA_PASSWORD", Secret, "", COMPOSE, required by COMPOSE,
+        "password of Grafana's user `admin`, where `docker-compose.yml` starts it";
     "POSTERN_TLS_DIR", Path, "", COMPOSE, required by COMPOSE,
         "folder of `fullchain.pem` and `privkey.pem` for the SMTP gateway that `docker-compose.yml` starts";
 }

@@ -67,6 +67,7 @@ fn wanted(
         own("POSTERN_TRACKING_KEYS", format!("1:{}", credential::hex_secret())),
         own("POSTGRES_PASSWORD", credential::random_text(SECRET_CHARS)),
         own("REPLICATION_PASSWORD", credential::random_text(SECRET_CHARS)),
+        own("GRAFANA_PASSWORD", credential::random_text(PASSWORD_CHARS)),
         own("POSTERN_OPERATOR_NAME", "admin".to_owned()),
         own("POSTERN_OPERATOR_PASSWORD", credential::random_text(PASSWORD_CHARS)),
     ];

@@ -32,16 +32,17 @@ use std::process::ExitCode;
 use postern_kit::env::Env;
 
 use crate::cli::{Args, Command};
-use crate::{roles, up};
+use crate::{acme, up};
 
 /// Runs the command and says how the process ends.
 pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
     match args.command {
         None | Some(Command::Up) => Box::pin(up::up(env)).await?,
-        Some(Command::Core) => roles::core(&env).await?,
-        Some(Command::Rest) => roles::rest(&env).await?,
-        Some(Command::Smtp) => roles::smtp(&env).await?,
-        Some(Command::Tracker) => roles::tracker(&env).await?,
+        Some(Command::Core) => postern_core::alone::run(&env).await?,
+        Some(Command::Rest) => postern_gateway_rest::alone::run(&env).await?,
+        Some(Command::Smtp) => postern_gateway_smtp::alone::run(&env).await?,
+        Some(Command::Tracker) => postern_tracker_edge::alone::run(&env).await?,
+        Some(Command::Acme) => Box::pin(acme::run(&env)).await?,
         Some(Command::Config(args)) => return Ok(config::config(&args, &env)),
         Some(Command::Healthcheck(args)) => {
             return healthcheck::healthcheck(&args, &env).await;

@@ -161,7 +161,7 @@ async fn a_poisoned_submission_fails_alone(stores: Stores) {
         let intake = intake.clone();
         async move { intake.accept(submissions, NOW).await }
     };
-    let group = Group::start(limits, |_| 1, commit);
+    let group = Group::start(limits, |_| 1, std::sync::Arc::default(), commit);
     let good = || message(&["bob@example.net"]);
     // The third has the id of a message that is stored already.
     let asked = [good(), good(), first, good(), keyed("k", 1), keyed("k", 1)];
