@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use jiff::Timestamp;
+use postern_kit::certificates;
 use postern_kit::http_server::{self, Bounds};
 use postern_kit::presence::{self, Condition};
 use postern_kit::tls::{self, CertStore};
@@ -33,7 +35,7 @@ pub(crate) async fn serve(
             Err(error) => return tracing::error!(%error, "there is no TLS"),
         },
     };
-    if let Some(store) = certificate {
+    if let Some(store) = certificate.clone() {
         tokio::spawn(store.watch(stop.clone()));
     }
     let bounds = Bounds {
@@ -48,7 +50,15 @@ pub(crate) async fn serve(
         app.drain.cancel();
     };
     let following = app.live.clone().follow(stop.clone());
-    let how = || Condition { good: true, detail: "serves".to_owned(), certificate_end: None };
+    let how = || {
+        let stores = certificate.as_slice();
+        let expired = certificates::expired(stores, Timestamp::now());
+        Condition {
+            good: expired.is_none(),
+            detail: expired.unwrap_or_else(|| "serves".to_owned()),
+            certificate_end: certificates::first_end(stores),
+        }
+    };
     let reporting = presence::report(app.core.clone(), how, stop.clone());
     tokio::join!(serving, draining, following, reporting, tidy_up(&app, &stop));
 }
