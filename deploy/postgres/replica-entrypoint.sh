@@ -14,8 +14,8 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     sed -i -E '/^synchronous_standby_names\b/d' "$copy/postgresql.auto.conf"
     find "$copy" -mindepth 1 -maxdepth 1 ! -name PG_VERSION -exec mv -t "$PGDATA" {} +
     sync -f "$PGDATA"
+    chmod 700 "$PGDATA"
     mv "$copy/PG_VERSION" "$PGDATA/"
     rmdir "$copy"
-    chmod 700 "$PGDATA"
 fi
 exec postgres -c hot_standby=on

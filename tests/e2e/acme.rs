@@ -96,7 +96,7 @@ async fn the_challenge_over_tls_works_where_port_80_is_taken() {
         ("POSTERN_ACME_HTTP_LISTEN", "off".to_owned()),
         ("POSTERN_ACME_TLS_LISTEN", format!("127.0.0.1:{}", authority.ports[1])),
     ];
-    let _keeper = keeper(&authority, folder.path(), &vars);
+    let mut running = keeper(&authority, folder.path(), &vars);
     let ordered = async || Ok(folder.path().join("ordered").exists().then_some(()));
     wait::until("an order is through", ordered).await.unwrap();
     let chain = folder.path().join("fullchain.pem");
@@ -105,6 +105,19 @@ async fn the_challenge_over_tls_works_where_port_80_is_taken() {
     let shown = show.output().await.unwrap();
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("Pebble") && NAMES.iter().all(|name| shown.contains(name)), "{shown}");
+    // A crash between the two files leaves a key that does not fit: nobody has to clean up after it.
+    running.kill().await.unwrap();
+    let own = tempfile::tempdir().unwrap();
+    let other = postern_kit::tls::self_signed(own.path(), &["x.test".to_owned()]).unwrap();
+    std::fs::copy(&other.key, folder.path().join("privkey.pem")).unwrap();
+    let old = std::fs::read_to_string(&chain).unwrap();
+    let _running = keeper(&authority, folder.path(), &vars);
+    let mended = async || {
+        let now = std::fs::read_to_string(&chain).unwrap_or_default();
+        let is_new = !now.is_empty() && now != old && folder.path().join("ordered").exists();
+        Ok(is_new.then_some(()))
+    };
+    wait::until("a pair that fits", mended).await.unwrap();
 }
 
 #[tokio::test]

@@ -83,6 +83,45 @@ async fn a_log_that_broke_off_is_told_and_begun_anew_with_a_base_and_a_gap_is_ne
     assert_eq!(client.query("SELECT one FROM late", &[]).await.unwrap().len(), 1);
 }
 
+#[tokio::test]
+async fn a_gap_within_one_segment_is_seen_and_a_restart_makes_no_base_before_its_time() {
+    let primary = Server::primary("").unwrap();
+    let scripts = Scripts::new();
+    let client = primary.client().await.unwrap();
+    let receiver = scripts.receive(&primary);
+    received(&primary).await;
+    scripts.base(&primary, &[]);
+    client.batch_execute("CREATE TABLE first AS SELECT 1 AS one").await.unwrap();
+    received(&primary).await;
+    drop(receiver);
+    // On a quiet server a segment lasts long: what is lost is within the one that was under way.
+    client.batch_execute("SELECT pg_drop_replication_slot('postern_backup')").await.unwrap();
+    let switch = "INSERT INTO first VALUES (2); SELECT pg_switch_wal()";
+    client.batch_execute(switch).await.unwrap();
+    client.batch_execute("CREATE TABLE second AS SELECT 1 AS one").await.unwrap();
+    let receiver = scripts.receive(&primary);
+    received(&primary).await;
+    drop(receiver);
+    let base = scripts.bases().remove(0);
+    let server = Server::bare().unwrap();
+    let refused = server.command(&scripts.path("restore"), &[&base, &server.data()], &[]);
+    let refused = refused.unwrap().output().unwrap();
+    let told = text(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("of the log is missing"), "{refused:?}");
+
+    std::fs::remove_file(scripts.path("backups/base-wanted")).unwrap();
+    let dir = scripts.path("backups");
+    let vars = [("BACKUP_DIR", &*dir), ("BACKUP_PAUSE", "0.1")];
+    for _ in 0..3 {
+        let running = scripts.start(&primary, "backup", &["run"], &vars);
+        received(&primary).await;
+        drop(running);
+    }
+    assert_eq!(scripts.bases(), [base], "the last one is not a day old");
+    let none = scripts.run(&primary, "base", &[("BACKUP_KEEP", "0")]);
+    assert!(!none.status.success() && text(&none.stderr).contains("BACKUP_KEEP"), "{none:?}");
+}
+
 /// What a store for copies was given, by path.
 type Given = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 

@@ -49,6 +49,7 @@ mod injection;
 mod python;
 mod contract;
 mod limits;
+mod long_ids;
 mod config;
 mod alerts;
 mod backup;

@@ -139,8 +139,8 @@ pub async fn list(
         conditions.and("id = ?", id.uuid());
     }
     if !filter.request_id.is_empty() {
-        // The first half lets the partial index serve.
-        conditions.and_sql("request_id <> ''");
+        // What lets the partial index serve.
+        conditions.and_sql("request_id <> '' AND length(request_id) <= 600");
         conditions.and("request_id = ?", filter.request_id.as_str());
     }
     if let Some(since_ms) = filter.since_ms {

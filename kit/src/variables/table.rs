@@ -244,7 +244,7 @@ variables! {
         "the authority; whoever runs `postern acme` agrees to its terms";
     "POSTERN_ACME_CA_FILE", Path, "", ACME, required by NONE,
         "root certificate with which an authority of one's own is checked";
-    "POSTERN_ACME_HTTP_LISTEN", Addresses, "0.0.0.0:80", ACME, required by NONE,
+    "POSTERN_ACME_HTTP_LISTEN", Addresses, "0.0.0.0:80; off with POSTERN_ACME_TLS_LISTEN", ACME, required by NONE,
         "where HTTP-01 is answered and everything else is sent to `https`, or `off`; seen from outside it must be port 80";
     "POSTERN_ACME_TLS_LISTEN", Addresses, "off", ACME, required by NONE,
         "where TLS-ALPN-01 is answered, which then takes the place of HTTP-01; seen from outside it must be port 443";

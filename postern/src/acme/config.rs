@@ -45,14 +45,17 @@ impl AcmeConfig {
             "off" => Ok(None),
             _ => ListenAddr::from_env(env, name, default).map(Some),
         };
+        let tls = door("POSTERN_ACME_TLS_LISTEN", "off")?;
+        // Who answers over TLS has no use for port 80, and may not have it.
+        let plain = if tls.is_some() { "off" } else { "0.0.0.0:80" };
         let config = Self {
             names,
             folder: env.text("POSTERN_ACME_FOLDER", "./data/acme").into(),
             email: env.text("POSTERN_ACME_EMAIL", ""),
             directory: env.text("POSTERN_ACME_DIRECTORY", LETS_ENCRYPT),
             ca_file: env.get("POSTERN_ACME_CA_FILE").map(PathBuf::from),
-            http: door("POSTERN_ACME_HTTP_LISTEN", "0.0.0.0:80")?,
-            tls: door("POSTERN_ACME_TLS_LISTEN", "off")?,
+            http: door("POSTERN_ACME_HTTP_LISTEN", plain)?,
+            tls,
             renew_before: env.duration("POSTERN_ACME_RENEW_BEFORE", 30 * DAY)?,
             retry: env.duration("POSTERN_ACME_RETRY", Duration::from_secs(60))?,
             timeout: env.duration("POSTERN_ACME_TIMEOUT", Duration::from_secs(300))?,

@@ -44,16 +44,31 @@ impl Folder {
         Ok(files)
     }
 
-    /// Whether the certificate there is comes from an order.
+    /// Whether the certificate there is comes from an order, and is there.
     pub(super) fn is_ordered(&self) -> bool {
-        self.0.join(ORDERED).exists()
+        [ORDERED, CHAIN, KEY].iter().all(|name| self.0.join(name).exists())
     }
 
     /// Exchanges chain and key.
     pub(super) fn exchange(&self, chain: &str, key: &str) -> std::io::Result<()> {
-        self.put(KEY, key, 0o640)?;
-        self.put(CHAIN, chain, 0o644)?;
+        // Both are on the disk before the first takes its place: a full disk changes nothing.
+        self.write(KEY, key, 0o640)?;
+        self.write(CHAIN, chain, 0o644)?;
+        self.take(KEY)?;
+        self.take(CHAIN)?;
         self.put(ORDERED, "", 0o644)
+    }
+
+    /// Takes away what is there, so that a pair of our own is made: chain and key that do not fit would stop
+    /// every process that reads them.
+    pub(super) fn discard(&self) -> std::io::Result<()> {
+        for name in [ORDERED, CHAIN, KEY] {
+            match std::fs::remove_file(self.0.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The account, as it was kept.
@@ -71,12 +86,20 @@ impl Folder {
     }
 
     fn put(&self, name: &str, text: &str, mode: u32) -> std::io::Result<()> {
+        self.write(name, text, mode)?;
+        self.take(name)
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) -> std::io::Result<()> {
         let part = self.0.join(format!("{name}.part"));
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&part)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&part, self.0.join(name))?;
+        file.sync_all()
+    }
+
+    fn take(&self, name: &str) -> std::io::Result<()> {
+        std::fs::rename(self.0.join(format!("{name}.part")), self.0.join(name))?;
         std::fs::File::open(&self.0)?.sync_all()
     }
 }

@@ -2,7 +2,8 @@
 //! listener takes up by itself.
 //!
 //! A process of its own: it alone opens the ports of the challenges and knows the account. A crash loses an
-//! order under way, which is begun anew; the files change by renaming, and the key that fits is there first.
+//! order under way, which is begun anew. One between the renaming of the key and that of the chain leaves two
+//! that do not fit: the next start replaces them by a pair of its own, and orders at once.
 
 mod challenge;
 mod config;
@@ -42,7 +43,14 @@ pub(crate) async fn run(env: &Env) -> anyhow::Result<()> {
     let stop = shutdown::token_on_signal()?;
     let doors = challenge::open(&config, &challenges, &stop).await?;
     // Something to answer with until the first order is through; nobody takes it for a certificate.
-    let store = CertStore::open(folder.files(&config.names)?)?;
+    let store = match CertStore::open(folder.files(&config.names)?) {
+        Ok(store) => store,
+        Err(error) => {
+            tracing::warn!(%error, "chain and key cannot be used; ordering anew");
+            folder.discard()?;
+            CertStore::open(folder.files(&config.names)?)?
+        }
+    };
     ops.certificates("acme", std::slice::from_ref(&store));
     ops.serve(stop.clone());
     let renewing = renew(&config, &folder, &store, &challenges, &stop);
@@ -63,12 +71,12 @@ async fn renew(
             Some(wait) => wait.min(LOOK_EVERY),
             None => match stop.run_until_cancelled(order::make(config, folder, challenges)).await {
                 None => return,
-                Some(Ok(())) => {
-                    failures = 0;
-                    taken_up(store);
-                    continue;
-                }
-                Some(Err(error)) => {
+                Some(result) => {
+                    let taken = result.and_then(|()| taken_up(config, folder, store));
+                    let Err(error) = taken else {
+                        failures = 0;
+                        continue;
+                    };
                     let random = rand::random::<f64>();
                     let wait =
                         backoff::delay(failures, config.retry, RETRY_MAX, JITTER_PERCENT, random);
@@ -83,14 +91,15 @@ async fn renew(
     }
 }
 
-fn taken_up(store: &CertStore) {
-    match store.reload() {
-        Ok(()) => {
-            let expires = store.expires().map(|at| at.to_string());
-            tracing::info!(expires, "new certificate");
-        }
-        Err(error) => tracing::error!(%error, "the new certificate cannot be used"),
-    }
+/// Fails where the new one is not what was wanted either: ordering again at once would use up what the authority
+/// grants in a week.
+fn taken_up(config: &AcmeConfig, folder: &Folder, store: &CertStore) -> anyhow::Result<()> {
+    store.reload().context("the new certificate cannot be used")?;
+    let expires = store.expires().map(|at| at.to_string());
+    tracing::info!(expires, "new certificate");
+    let wanted = due_in(config, folder, store, Timestamp::now()).is_none();
+    anyhow::ensure!(!wanted, "the new certificate lacks a name, or has no time left by our clock");
+    Ok(())
 }
 
 /// How long until a new certificate is wanted; none when it is wanted now. It is when the one there is does

@@ -36,9 +36,10 @@ impl From<tokio_postgres::Error> for Error {
     }
 }
 
-/// Syntax errors, unknown tables, wrong types, broken constraints: trying again would not help.
+/// Syntax errors, unknown tables, wrong types, broken constraints, limits of the server: trying again would not
+/// help, and what else is in the group must not suffer.
 fn is_fault_of_ours(code: &SqlState) -> bool {
-    ["22", "23", "42"].iter().any(|class| code.code().starts_with(class))
+    ["22", "23", "42", "54"].iter().any(|class| code.code().starts_with(class))
 }
 
 impl From<deadpool_postgres::PoolError> for Error {
