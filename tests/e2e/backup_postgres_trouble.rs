@@ -120,6 +120,16 @@ async fn a_gap_within_one_segment_is_seen_and_a_restart_makes_no_base_before_its
     assert_eq!(scripts.bases(), [base], "the last one is not a day old");
     let none = scripts.run(&primary, "base", &[("BACKUP_KEEP", "0")]);
     assert!(!none.status.success() && text(&none.stderr).contains("BACKUP_KEEP"), "{none:?}");
+    // A base that cannot be made is noted, beside when the last one was.
+    primary.crash().unwrap();
+    let due = [&vars[..], &[("BACKUP_EVERY", "0")]].concat();
+    let _running = scripts.start(&primary, "backup", &["run"], &due);
+    let noted = async || {
+        let status = std::fs::read_to_string(scripts.path("backups/last-backup"))?;
+        let has = |name| status.contains(&format!("postern_backup_last_{name}_timestamp_seconds "));
+        Ok((has("failure") && has("success")).then_some(()))
+    };
+    wait::until("the failure is noted", noted).await.unwrap();
 }
 
 /// What a store for copies was given, by path.
