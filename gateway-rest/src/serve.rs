@@ -13,7 +13,6 @@ use postern_kit::http_server::{self, Bounds};
 use postern_kit::presence::{self, Condition};
 use postern_kit::tls::{self, CertStore};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::App;
@@ -28,16 +27,10 @@ pub(crate) async fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) {
-    let acceptor = match certificate.as_slice() {
-        [] => None,
-        stores => match tls::https_by_name(stores) {
-            Ok(config) => Some(TlsAcceptor::from(config)),
-            Err(error) => return tracing::error!(%error, "there is no TLS"),
-        },
+    let acceptor = match tls::acceptor(certificate.as_slice(), &stop) {
+        Ok(acceptor) => acceptor,
+        Err(error) => return tracing::error!(%error, "there is no TLS"),
     };
-    if let Some(store) = certificate.clone() {
-        tokio::spawn(store.watch(stop.clone()));
-    }
     let bounds = Bounds {
         connections_max: app.config.connections_max,
         header_timeout: app.config.header_timeout,

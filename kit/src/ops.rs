@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,8 +91,8 @@ impl Ops {
             tracing::info!(%ops, "health and metrics listen");
         }
         let mut registry = Registry::default();
-        let beside = || data.as_ref().map(|data| data.join(metrics::LAST_BACKUP));
-        let backup = env.get("POSTERN_BACKUP_STATUS").map(PathBuf::from).or_else(beside);
+        let named = env.get("POSTERN_BACKUP_STATUS").map(Path::new);
+        let backup = metrics::backup_status(named, data.as_deref());
         metrics::register(&mut registry, data, backup);
         let certificates = Certificates::default();
         registry.register_collector(Box::new(certificates.clone()));

@@ -18,6 +18,7 @@ use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use x509_parser::parse_x509_certificate;
 
@@ -142,7 +143,7 @@ impl ResolvesServerCert for CertStore {
 /// TLS 1.2 and 1.3 with the first of these certificates that is good for the name the client asks for
 /// (RFC 6066 §3); with the very first one when none is, or none was asked for. Clients may choose
 /// between HTTP/2 and HTTP/1.1 (RFC 7301, RFC 9113 §3.2).
-pub fn https_by_name(stores: &[Arc<CertStore>]) -> Result<Arc<ServerConfig>, TlsError> {
+fn https_by_name(stores: &[Arc<CertStore>]) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -150,6 +151,21 @@ pub fn https_by_name(stores: &[Arc<CertStore>]) -> Result<Arc<ServerConfig>, Tls
         .with_cert_resolver(Arc::new(ByName(stores.to_vec())));
     config.alpn_protocols = [&b"h2"[..], b"http/1.1"].map(<[u8]>::to_vec).to_vec();
     Ok(Arc::new(config))
+}
+
+/// The TLS of a listener with these certificates, which are exchanged until told to stop; none without any.
+pub fn acceptor(
+    stores: &[Arc<CertStore>],
+    stop: &CancellationToken,
+) -> Result<Option<TlsAcceptor>, TlsError> {
+    if stores.is_empty() {
+        return Ok(None);
+    }
+    let config = https_by_name(stores)?;
+    for store in stores {
+        tokio::spawn(store.clone().watch(stop.clone()));
+    }
+    Ok(Some(TlsAcceptor::from(config)))
 }
 
 #[derive(Debug)]

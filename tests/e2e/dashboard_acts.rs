@@ -1,5 +1,5 @@
-//! What the buttons of the dashboard do, what stands in the audit log of it, where its search field
-//! leads, and what its tables are as files.
+//! What the buttons of the dashboard do, what stands in the audit log of it, and where its search field
+//! leads.
 
 use postern_tests::dns::Zone;
 use postern_tests::hook_receiver::HookReceiver;
@@ -9,39 +9,39 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::dashboard::{PASSWORD, start};
-use super::dashboard_security::{Visitor, attribute, furnish, location};
+use super::dashboard_security::{Visitor, location};
 
-async fn admin(stack: &Stack) -> Visitor {
+pub(crate) async fn admin(stack: &Stack) -> Visitor {
     let mut admin = Visitor::new(stack);
     assert_eq!(admin.log_in("admin", PASSWORD, "").await.status(), StatusCode::SEE_OTHER);
     admin
 }
 
-/// Presses a button that leads to a page again; the address of that page.
-async fn pressed(
+/// Names and values of fields.
+type Fields<'a> = &'a [(&'a str, &'a str)];
+
+/// Presses a button, which must be answered with this status; where it leads, and what it shows.
+async fn answered(
     admin: &Visitor,
     page: &str,
-    which: &[(&str, &str)],
-    fill: &[(&str, &str)],
-) -> String {
+    (which, fill): (Fields<'_>, Fields<'_>),
+    status: u16,
+) -> (String, String) {
     let answer = admin.press(page, which, fill).await;
-    let status = answer.status();
-    let to = location(&answer).to_owned();
-    assert_eq!(status, 303, "{which:?} on {page}: {}", answer.text().await.unwrap());
-    to
+    let (seen, to) = (answer.status(), location(&answer).to_owned());
+    let text = answer.text().await.unwrap();
+    assert_eq!(seen, status, "{which:?} on {page}: {text}");
+    (to, text)
+}
+
+/// Presses a button that leads to a page again; the address of that page.
+async fn pressed(admin: &Visitor, page: &str, which: Fields<'_>, fill: Fields<'_>) -> String {
+    answered(admin, page, (which, fill), 303).await.0
 }
 
 /// Presses a button that shows a secret this once.
-async fn shown(
-    admin: &Visitor,
-    page: &str,
-    which: &[(&str, &str)],
-    fill: &[(&str, &str)],
-) -> String {
-    let answer = admin.press(page, which, fill).await;
-    let status = answer.status();
-    let text = answer.text().await.unwrap();
-    assert_eq!(status, 200, "{which:?} on {page}: {text}");
+async fn shown(admin: &Visitor, page: &str, which: Fields<'_>, fill: Fields<'_>) -> String {
+    let (_, text) = answered(admin, page, (which, fill), 200).await;
     let secret = text.split_once("id=\"secret\">").unwrap_or_else(|| panic!("no secret: {text}")).1;
     secret.split('<').next().unwrap().to_owned()
 }
@@ -359,40 +359,4 @@ async fn a_long_message_says_what_of_it_is_not_shown() {
         }
     }
     assert_eq!((delivered, pages), (520, 3));
-}
-
-#[tokio::test]
-async fn every_table_is_a_file_too() {
-    let receiver = Receiver::start().await.unwrap();
-    let stack = start(&receiver, &[]).await;
-    let pages = furnish(&stack).await;
-    let bounced = stack.send_to("refuse@good.test").await.unwrap();
-    stack.wait_state(&bounced, "bounced").await.unwrap();
-    let admin = admin(&stack).await;
-    let mut files = 0;
-    for path in &pages {
-        let page = admin.page(path).await;
-        let tables = page.matches("<table>").count();
-        let links: Vec<String> = page
-            .split("<a class=\"button small\"")
-            .skip(1)
-            .filter(|rest| rest.split('>').next().unwrap().ends_with("download"))
-            .map(|rest| attribute(rest, "href"))
-            .collect();
-        assert_eq!(links.len(), tables, "{path}");
-        for link in links {
-            let file = admin.get(&link).await;
-            assert_eq!(file.status(), 200, "{link}");
-            let kind = file.headers()["content-type"].to_str().unwrap().to_owned();
-            assert_eq!(kind, "text/csv; charset=utf-8", "{link}");
-            let text = file.text().await.unwrap();
-            let mut rows = csv::ReaderBuilder::new().from_reader(text.as_bytes());
-            assert!(rows.headers().unwrap().iter().all(|name| !name.is_empty()), "{link}: {text}");
-            let rows: Vec<_> = rows.records().map(Result::unwrap).collect();
-            assert!(!rows.is_empty(), "{link}: {text}");
-            files += 1;
-        }
-    }
-    assert!(files >= 30, "{files}");
-    assert_eq!(admin.get("/dashboard/keys?table=7").await.status(), 404);
 }

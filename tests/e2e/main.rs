@@ -33,6 +33,7 @@ mod drain;
 mod operator;
 mod dashboard;
 mod dashboard_acts;
+mod dashboard_files;
 mod dashboard_security;
 mod operators;
 mod scopes;

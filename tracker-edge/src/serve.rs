@@ -13,7 +13,6 @@ use http::Request;
 use postern_kit::http_server::{self, Bounds};
 use postern_kit::tls;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::App;
@@ -38,16 +37,10 @@ pub(crate) async fn serve(
         header_timeout: config.header_timeout,
         drain_timeout: config.drain_timeout,
     };
-    let acceptor = match app.certificates.is_empty() {
-        true => None,
-        false => match tls::https_by_name(&app.certificates) {
-            Ok(config) => Some(TlsAcceptor::from(config)),
-            Err(error) => return tracing::error!(%error, "there is no TLS"),
-        },
+    let acceptor = match tls::acceptor(&app.certificates, &stop) {
+        Ok(acceptor) => acceptor,
+        Err(error) => return tracing::error!(%error, "there is no TLS"),
     };
-    for store in &app.certificates {
-        tokio::spawn(store.clone().watch(stop.clone()));
-    }
     tokio::spawn(tidy_up(app.clone(), stop.clone()));
     let service = router
         .layer(DefaultBodyLimit::max(BODY_OCTETS_MAX))

@@ -51,9 +51,8 @@ pub(crate) struct BackupStatus {
 impl BackupStatus {
     /// The file that is named, or the one that `postern backup` writes.
     pub(crate) fn find(named: Option<&Path>, data: Option<&Path>) -> Option<Self> {
-        let beside = || data.map(|data| (data.join(metrics::LAST_BACKUP), false));
-        let (file, is_expected) = named.map(|named| (named.to_owned(), true)).or_else(beside)?;
-        Some(Self { file, is_expected })
+        let file = metrics::backup_status(named, data)?;
+        Some(Self { file, is_expected: named.is_some() })
     }
 
     /// What is wrong with the backups; none while nothing is.

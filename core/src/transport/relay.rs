@@ -53,7 +53,10 @@ impl Transport for Relay {
         let until = Instant::now() + self.pool.reach();
         match self.pool.deliver(&self.target, &mail, until).await {
             Attempt::Answered(outcome) => {
-                self.away.send_replace(None);
+                // Looked at first: mails that are answered have nothing to exchange, and need not wait in turn.
+                if self.away.borrow().is_some() {
+                    self.away.send_replace(None);
+                }
                 outcome
             }
             Attempt::Unreached(mut outcome) => {

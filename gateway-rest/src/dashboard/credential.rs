@@ -216,34 +216,43 @@ fn aliases(fields: &Fields) -> Result<Vec<i32>, Fault> {
 }
 
 async fn find_key(app: &App, visit: &Visit, id: &str) -> Result<v1::ApiKey, Fault> {
-    let mut page_token = String::new();
-    for _ in 0..PAGES_MAX {
+    let page = |page_token| async move {
         let request = v1::ListApiKeysRequest { page_size: PAGE_SIZE, page_token };
         let list = credentials(app).list_api_keys(asked(app, visit, request)).await?.into_inner();
-        if let Some(found) = list.api_keys.into_iter().find(|key| key.id == id) {
-            return Ok(found);
-        }
-        page_token = list.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
-    Err(Failure::new(Reason::ApiKeyNotFound, "").into())
+        Ok((list.api_keys, list.next_page_token))
+    };
+    find(page, |key| key.id == id, Reason::ApiKeyNotFound).await
 }
 
 async fn find_smtp(app: &App, visit: &Visit, id: &str) -> Result<v1::SmtpCredential, Fault> {
-    let mut page_token = String::new();
-    for _ in 0..PAGES_MAX {
+    let page = |page_token| async move {
         let request = v1::ListSmtpCredentialsRequest { page_size: PAGE_SIZE, page_token };
         let request = asked(app, visit, request);
         let list = credentials(app).list_smtp_credentials(request).await?.into_inner();
-        if let Some(found) = list.smtp_credentials.into_iter().find(|one| one.id == id) {
+        Ok((list.smtp_credentials, list.next_page_token))
+    };
+    find(page, |one| one.id == id, Reason::SmtpCredentialNotFound).await
+}
+
+/// The one of a list that is meant, page after page.
+async fn find<T, R>(
+    page: impl Fn(String) -> R,
+    is_meant: impl Fn(&T) -> bool,
+    missing: Reason,
+) -> Result<T, Fault>
+where
+    R: Future<Output = Result<(Vec<T>, String), Fault>>,
+{
+    let mut token = String::new();
+    for _ in 0..PAGES_MAX {
+        let (list, next) = page(token).await?;
+        if let Some(found) = list.into_iter().find(&is_meant) {
             return Ok(found);
         }
-        page_token = list.next_page_token;
-        if page_token.is_empty() {
+        token = next;
+        if token.is_empty() {
             break;
         }
     }
-    Err(Failure::new(Reason::SmtpCredentialNotFound, "").into())
+    Err(Failure::new(missing, "").into())
 }

@@ -38,18 +38,10 @@ pub(super) fn inline(table: &Table) -> String {
 }
 
 fn text(table: &Table) -> String {
-    // Columns of buttons hold nothing to keep.
     let is_button = |row: &Vec<Cell>, at: usize| matches!(row.get(at), Some(Cell::Actions(_)));
-    let kept: Vec<usize> = (0..table.columns.len())
-        .filter(|at| !table.rows.iter().any(|row| is_button(row, *at)))
-        .collect();
-    let mut text = line(kept.iter().map(|at| table.columns[*at]));
-    for row in &table.rows {
-        let cells = kept.iter().filter_map(|at| row.get(*at)).map(Cell::plain);
-        let cells: Vec<String> = cells.collect();
-        text.push_str(&line(cells.iter().map(String::as_str)));
-    }
-    text
+    let has_buttons = |at: &usize| table.rows.iter().any(|row| is_button(row, *at));
+    let columns = (0..table.columns.len()).take_while(|at| !has_buttons(at)).count();
+    line(table.columns[..columns].iter().copied()) + &lines(&table.rows, columns)
 }
 
 /// Exports a table whose pages `fetch` reads, the first under the empty token.

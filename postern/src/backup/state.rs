@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{BackupError, sync};
 
 /// Its name.
-pub(super) const FILE: &str = "last-backup";
+pub(super) const FILE: &str = postern_kit::metrics::LAST_BACKUP;
 /// The figure of a backup that failed.
 const FAILED: &str = "postern_backup_last_failure_timestamp_seconds";
 
