@@ -22,6 +22,7 @@ use std::time::Duration;
 use postern_kit::clock::Clock;
 use postern_kit::in_process::{CoreChannel, Local};
 use postern_kit::ops::Ops;
+use postern_kit::spans::Spans;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -30,7 +31,7 @@ use uuid::Uuid;
 
 use self::alarms::alarms;
 pub use self::first::{FirstError, FirstOperator};
-use self::groups::{accepting, lab};
+use self::groups::{intake, lab};
 use self::notify::Notifying;
 use self::postal::{hook, tell, watch};
 use crate::alarm::Alarms;
@@ -38,7 +39,6 @@ use crate::ams::AmsError;
 use crate::config::{CoreConfig, StoreConfig};
 use crate::directory::Directory;
 use crate::domain;
-use crate::intake::{Intake, quota::Quota};
 use crate::metrics::{self, Sources};
 use crate::notice::Notices;
 use crate::outgoing;
@@ -54,6 +54,7 @@ use crate::store::postgres::{self, Postgres};
 use crate::store::{self, Replicated, Stores};
 use crate::transport::{self, Postal};
 use crate::uses::Uses;
+use crate::worker::attempt::Lab;
 use crate::worker::keeper::{Keeper, NODE_TTL};
 use crate::worker::{self, Worker};
 
@@ -106,6 +107,7 @@ impl Core {
 
     async fn build_at(config: CoreConfig, clock: Clock) -> Result<Self, BuildError> {
         let (uses, node) = (Arc::<Uses>::default(), Uuid::now_v7());
+        let spans = Spans::start(config.traces.clone(), "postern-core");
         let stores = open(&config.store).await?;
         let loop_ends = worker::handle();
         let directory =
@@ -125,16 +127,8 @@ impl Core {
         let postal = config.postal.api.as_ref().map(to_postal).transpose()?;
         let metrics = loop_ends.0.metrics.clone();
         let lab = lab(&config, &stores, &directory, postal.clone(), node, &clock, metrics.clone())?;
-        let intake = Intake {
-            policy: config.policy.clone(),
-            directory: directory.clone(),
-            clock: clock.clone(),
-            db: stores.db.clone(),
-            group: accepting(&stores, &clock, &metrics),
-            worker: loop_ends.0.clone(),
-            node,
-            quota: Quota::default(),
-        };
+        let lab = Lab { spans: spans.clone(), ..lab };
+        let intake = intake(&config, &stores, &directory, &clock, &loop_ends.0, node);
         let gate = gate(&config, &directory, uses, &clock);
         let hook = Arc::new(hook(&config, &stores, &directory, &clock, &metrics));
         let context = Context {
@@ -151,6 +145,7 @@ impl Core {
             domain_checker: Arc::new(domain_checker(&config)?),
             pages: Arc::new(Pages::new(config.gateway_token.reveal())),
             clock,
+            spans,
             draining: CancellationToken::new(),
         };
         let notices = notices(&context, &config);
@@ -261,6 +256,7 @@ impl Core {
         if let Err(error) = context.gate.uses.flush(&*context.db).await {
             tracing::warn!(%error, "the last uses of credentials are not written");
         }
+        context.spans.stop().await;
         served
     }
 }

@@ -11,6 +11,7 @@ use postern_kit::limits::Limiter;
 use postern_kit::listen::ListenAddr;
 use postern_kit::live;
 use postern_kit::ops;
+use postern_kit::spans;
 use postern_kit::variables;
 
 use postern_proto::link::BadKeys;
@@ -87,6 +88,8 @@ pub struct CoreConfig {
     pub notices: Option<NoticeConfig>,
     /// The file that tells when the newest backup was made, where the configuration names one.
     pub backup_status: Option<PathBuf>,
+    /// Where the spans of traces go; none: nowhere.
+    pub traces: Option<spans::Export>,
 }
 
 impl CoreConfig {
@@ -105,6 +108,7 @@ impl CoreConfig {
         let listen = ListenAddr::from_env(env, "POSTERN_GRPC_LISTEN", "127.0.0.1:50051")?;
         Ok(Self {
             store: store(env)?,
+            traces: spans::Export::from_env(env)?,
             gateway_token: GatewayToken::new(env.required("POSTERN_GATEWAY_TOKEN")?)?,
             transport: TransportConfig::from_env(env)?,
             postal: PostalConfig::from_env(env)?,

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use postern_kit::env::{Env, EnvError};
 use postern_kit::listen::ListenAddr;
+use postern_kit::spans;
 use postern_kit::tls::CertFiles;
 use postern_kit::variables;
 
@@ -44,6 +45,8 @@ pub struct RestConfig {
     pub x_ratelimit: bool,
     /// The old contract's refusal of sender domains that contain `ams`.
     pub legacy_ams_ban: bool,
+    /// Where the spans of traces go; none: nowhere.
+    pub traces: Option<spans::Export>,
 }
 
 impl RestConfig {
@@ -56,6 +59,7 @@ impl RestConfig {
             inbox: env.switch("POSTERN_INBOX", variables::is_local(env, &listen))?,
             listen,
             tls: tls(env)?,
+            traces: spans::Export::from_env(env)?,
             dashboard: env.switch("POSTERN_DASHBOARD", true)?,
             smtp_ports: [
                 smtp_port(env, "POSTERN_SMTP_LISTEN", 2587),

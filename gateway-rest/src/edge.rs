@@ -7,20 +7,20 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use postern_kit::core_client::Caller;
 use postern_kit::http_server::Peer;
 use postern_kit::net;
-use postern_kit::trace::Trace;
+use postern_kit::spans::{Ended, KeyValue, Kind};
 use postern_proto::ids::RequestId;
 use postern_proto::metadata;
 use postern_proto::reason::Reason;
@@ -31,7 +31,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::App;
 use crate::fault::{self, Fault};
 use crate::limits::{Seat, Standing, Standings};
-use crate::metrics::Exhausted;
+use crate::metrics::{self, Exhausted};
 use crate::{dashboard, inbox, legacy, postal};
 
 /// Waiting for a mail may take the contract's 60 s, whatever the limit for other requests is.
@@ -70,6 +70,8 @@ pub(crate) async fn edge(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let (start, method) = (Instant::now(), request.method().clone());
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let path = request.uri().path().to_owned();
     let settings = app.live.now();
     let context = context(&app, &settings, &request, &path);
@@ -100,6 +102,12 @@ pub(crate) async fn edge(
     if let Some(told) = told.and_then(|text| HeaderValue::try_from(text).ok()) {
         headers.insert("traceresponse", told);
     }
+    if let Some(trace) = trace {
+        let request_id = &context.caller.request_id;
+        let span = || ended(&method, route.as_ref(), response.status(), request_id);
+        app.spans.ended(&trace, start.elapsed(), span);
+    }
+    let headers = response.headers_mut();
     headers.insert("postern-version", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     tracing::debug!(
@@ -111,6 +119,28 @@ pub(crate) async fn edge(
         "answered"
     );
     response
+}
+
+/// The span of a request, in the words of OpenTelemetry; the path that the client named stays out.
+fn ended(
+    method: &Method,
+    route: Option<&MatchedPath>,
+    status: StatusCode,
+    request_id: &str,
+) -> Ended {
+    let method = metrics::known_method(method).unwrap_or("_OTHER");
+    let mut attributes = vec![
+        KeyValue::new("http.request.method", method),
+        KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
+        KeyValue::new("postern.request.id", request_id.to_owned()),
+    ];
+    let mut name = method.to_owned();
+    if let Some(route) = route {
+        name = format!("{method} {}", route.as_str());
+        attributes.push(KeyValue::new("http.route", route.as_str().to_owned()));
+    }
+    let error = status.is_server_error().then(|| status.as_str().to_owned());
+    Ended { name: name.into(), kind: Kind::Server, attributes, error }
 }
 
 async fn answer(
@@ -216,7 +246,7 @@ fn context(app: &App, settings: &Settings, request: &Request, path: &str) -> Con
     }
     let mut traces = request.headers().get_all(metadata::TRACEPARENT).iter();
     let trace = traces.next().filter(|_| traces.next().is_none());
-    let trace = Trace::continuing(trace.and_then(|trace| trace.to_str().ok()));
+    let trace = app.spans.request(trace.and_then(|trace| trace.to_str().ok()));
     let caller = Caller {
         authorization: authorization(request.headers()),
         client_ip: peer.map(|peer| client_ip(peer, request.headers(), &app.config.trusted_proxies)),

@@ -43,6 +43,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method};
 use postern_kit::core_client::CoreClient;
 use postern_kit::live::Live;
+use postern_kit::spans::Spans;
 use postern_kit::tls::{CertFiles, CertStore, TlsError};
 use postern_proto::settings::{REST_BODY_MAX, Settings};
 use prost_reflect::DescriptorPool;
@@ -66,6 +67,7 @@ pub(crate) struct App {
     pub(crate) turns: Arc<Semaphore>,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) drain: CancellationToken,
+    pub(crate) spans: Spans,
 }
 
 impl App {
@@ -98,6 +100,7 @@ pub fn build(config: RestConfig, core: CoreClient, settings: Settings) -> Gatewa
         turns: Arc::new(Semaphore::new(config.concurrency_max)),
         watchers: Arc::new(Semaphore::new(config.watchers_max)),
         drain: CancellationToken::new(),
+        spans: Spans::start(config.traces.clone(), "postern-rest"),
         config,
         core,
         contract,
@@ -191,6 +194,8 @@ impl Gateway {
 
     /// Serves until `stop`, then drains: requests under way finish, event streams end.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let spans = self.app.spans.clone();
         serve::serve(self.app, self.router, self.certificate, listener, stop).await;
+        spans.stop().await;
     }
 }

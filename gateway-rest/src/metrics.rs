@@ -8,6 +8,7 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::Method;
 use postern_kit::metrics::SECONDS;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -45,6 +46,12 @@ impl Metrics {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Exhausted(pub(crate) &'static str);
 
+/// The name of a method that HTTP has, and that we may answer.
+pub(crate) fn known_method(method: &Method) -> Option<&'static str> {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str())
+}
+
 /// The layer that counts.
 pub(crate) async fn count(
     State(metrics): State<Metrics>,
@@ -55,10 +62,7 @@ pub(crate) async fn count(
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let response = next.run(request).await;
     // A method of the client's own making is no label.
-    let method = match method.as_str() {
-        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
-        _ => "other",
-    };
+    let method = known_method(&method).unwrap_or("other");
     if let Some(standing) = response.extensions().get::<Exhausted>() {
         metrics.rate_limited.get_or_create(&[("limit", standing.0)]).inc();
     }

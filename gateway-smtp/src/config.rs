@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use postern_kit::env::{Env, EnvError};
 use postern_kit::listen::{ListenAddr, ListenError};
+use postern_kit::spans;
 use postern_kit::tls::CertFiles;
 use tokio::net::TcpListener;
 
@@ -92,6 +93,8 @@ pub struct SmtpConfig {
     pub core_timeout: Duration,
     /// The longest wait for sessions when stopping.
     pub drain: Duration,
+    /// Where the spans of traces go; none: nowhere.
+    pub traces: Option<spans::Export>,
 }
 
 /// An API key of the configuration. Its `Debug` form shows nothing.
@@ -146,6 +149,7 @@ impl SmtpConfig {
             normalize_line_ends,
             core_timeout: env.duration("POSTERN_SMTP_CORE_TIMEOUT", Duration::from_secs(30))?,
             drain: env.duration("POSTERN_SMTP_DRAIN", Duration::from_secs(35))?,
+            traces: spans::Export::from_env(env)?,
         })
     }
 }

@@ -30,6 +30,7 @@ use jiff::Timestamp;
 use postern_kit::certificates;
 use postern_kit::core_client::CoreClient;
 use postern_kit::limits::Limiter;
+use postern_kit::spans::Spans;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) submitter: Submitter,
+    spans: Spans,
     pub(crate) tls: Option<Tls>,
     /// Content in memory, of all sessions.
     pub(crate) content_octets: std::sync::atomic::AtomicUsize,
@@ -101,6 +103,7 @@ impl Gateway {
             }
         };
         let (limiter, metrics) = (Arc::new(limiter), Metrics::default());
+        let spans = Spans::start(config.traces.clone(), "postern-smtp");
         let shared = Shared {
             live: Live::new(core.clone(), "smtp."),
             seats: Seats::default(),
@@ -112,7 +115,8 @@ impl Gateway {
             ),
             metrics,
             limiter,
-            submitter: Submitter::new(core.clone(), config.core_timeout),
+            submitter: Submitter::new(core.clone(), config.core_timeout, spans.clone()),
+            spans,
             tls,
             content_octets: std::sync::atomic::AtomicUsize::new(0),
             config,
@@ -154,5 +158,6 @@ impl Gateway {
         if !postern_kit::shutdown::drain(&tasks, self.shared.config.drain).await {
             tracing::warn!(sessions = tasks.len(), "some sessions did not end in time");
         }
+        self.shared.spans.stop().await;
     }
 }

@@ -1,11 +1,13 @@
 //! Hands a complete message to the core and turns its answer into a reply. 250 is said only for an
 //! answer that says committed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use postern_kit::core_client::{Caller, CoreClient};
+use postern_kit::spans::{Ended, KeyValue, Kind, Spans};
+use postern_kit::trace::Trace;
 use postern_proto::ids::{MessageId, RequestId};
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
@@ -29,12 +31,13 @@ pub(crate) struct Submitter {
     sink: CoreClient,
     timeout: Duration,
     unanswered: Unanswered,
+    spans: Spans,
 }
 
 impl Submitter {
-    pub(crate) fn new(core: CoreClient, timeout: Duration) -> Self {
+    pub(crate) fn new(core: CoreClient, timeout: Duration, spans: Spans) -> Self {
         let sink = core.with_door("sink");
-        Self { core, sink, timeout, unanswered: Unanswered::default() }
+        Self { core, sink, timeout, unanswered: Unanswered::default(), spans }
     }
 
     /// Remembers a message whose sender may not have heard that it was accepted.
@@ -42,14 +45,27 @@ impl Submitter {
         self.unanswered.remember(handover, id);
     }
 
-    /// Hands a message over. Returns the client's reply, and the message's id when it was accepted
-    /// under the one that was proposed.
+    /// Hands a message over, in the first span of a trace. Returns the client's reply, and the
+    /// message's id when it was accepted under the one that was proposed.
     pub(crate) async fn submit(
         &self,
         handover: &Handover,
         client_ip: std::net::IpAddr,
     ) -> (Reply, Option<MessageId>) {
+        let (start, trace) = (Instant::now(), self.spans.request(None));
         let request_id = RequestId::generate().to_string();
+        let (reply, id) = self.hand_over(handover, client_ip, &request_id, trace).await;
+        self.spans.ended(&trace, start.elapsed(), || ended(handover, &reply, &request_id));
+        (reply, id)
+    }
+
+    async fn hand_over(
+        &self,
+        handover: &Handover,
+        client_ip: std::net::IpAddr,
+        request_id: &str,
+        trace: Trace,
+    ) -> (Reply, Option<MessageId>) {
         let before = self.unanswered.find(handover);
         let id = before.unwrap_or_else(MessageId::generate);
         let mut message = match request(handover) {
@@ -61,15 +77,16 @@ impl Submitter {
         let caller = Caller {
             authorization: handover.identity.authorization.to_string(),
             client_ip: Some(client_ip),
-            request_id: request_id.clone(),
-            trace: None,
+            request_id: request_id.to_owned(),
+            trace: Some(trace),
         };
         match self.call(message, &caller).await {
             Ok(accepted) => {
                 if before.is_some() {
                     self.unanswered.forget(handover);
                 }
-                tracing::debug!(message.id = accepted, credential.id = %handover.identity.id, "accepted");
+                let trace_id = trace.id();
+                tracing::debug!(message.id = accepted, request.id = request_id, trace.id = trace_id, credential.id = %handover.identity.id, "accepted");
                 let reply = Reply::new(250, "2.0.0", format!("Ok: queued as {accepted}"));
                 (reply, (accepted == id.to_string()).then_some(id))
             }
@@ -78,7 +95,8 @@ impl Submitter {
                     self.unanswered.remember(handover, id);
                 }
                 let reason = failure.reason.meaning().name;
-                tracing::info!(request.id = request_id, reason, credential.id = %handover.identity.id, "not accepted");
+                let trace_id = trace.id();
+                tracing::info!(request.id = request_id, trace.id = trace_id, reason, credential.id = %handover.identity.id, "not accepted");
                 let mut reply = Reply::of(&failure, false);
                 reply.text = format!("{} [{request_id}]", reply.text).into();
                 (reply, None)
@@ -119,6 +137,21 @@ impl Submitter {
             }),
         }
     }
+}
+
+/// The span of a message: from its last octet to our reply.
+fn ended(handover: &Handover, reply: &Reply, request_id: &str) -> Ended {
+    let attributes = vec![
+        KeyValue::new("messaging.operation.name", "submit"),
+        KeyValue::new("postern.smtp.reply_code", i64::from(reply.code)),
+        KeyValue::new("postern.smtp.enhanced_code", reply.enhanced),
+        KeyValue::new("postern.smtp.recipients", handover.recipients.len() as i64),
+        KeyValue::new("postern.smtp.octets", handover.content.len() as i64),
+        KeyValue::new("postern.request.id", request_id.to_owned()),
+    ];
+    // What the client did wrong is no fault of ours; that it is to come again is.
+    let error = (400..500).contains(&reply.code).then(|| reply.enhanced.to_owned());
+    Ended { name: "SMTP message".into(), kind: Kind::Server, attributes, error }
 }
 
 /// Whether the core may have accepted the message although it gave no such answer.

@@ -24,4 +24,5 @@ pub mod net;
 pub mod tls;
 pub mod certificates;
 pub mod trace;
+pub mod spans;
 pub mod variables;

@@ -1,20 +1,75 @@
 //! W3C Trace Context: to which distributed trace a request belongs, and what the caller is told
 //! about it. Pure, but for the ids that are drawn.
 
-/// The part that one request has in a trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The part that one request, or a later step of what it began, has in a trace: a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Trace {
     trace_id: u128,
     span_id: u64,
+    /// The span that this one is a part of; none for the first one of a trace.
+    parent_id: Option<u64>,
     sampled: bool,
 }
 
 impl Trace {
+    /// Octets of [`Self::to_bytes`].
+    pub const BYTES: usize = 25;
+
     /// Goes on with the trace of the caller's `traceparent`. Without one, or with one that the
     /// specification tells to disregard, it begins a trace of its own.
     pub fn continuing(traceparent: Option<&str>) -> Self {
-        let (trace_id, sampled) = traceparent.and_then(parse).unwrap_or((drawn(), true));
-        Self { trace_id, span_id: drawn::<u64>(), sampled }
+        traceparent.and_then(Self::parse).map_or_else(|| Self::begin(true), |caller| caller.child())
+    }
+
+    /// The first span of a new trace.
+    pub fn begin(sampled: bool) -> Self {
+        Self { trace_id: drawn(), span_id: drawn(), parent_id: None, sampled }
+    }
+
+    /// A part of this span.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { span_id: drawn(), parent_id: Some(self.span_id), ..*self }
+    }
+
+    /// The span that a `traceparent` names. None where the specification tells to disregard it. Later
+    /// versions begin like version 00 and may go on.
+    pub fn parse(traceparent: &str) -> Option<Self> {
+        let mut parts = traceparent.split('-');
+        let version = hex(parts.next()?, 2)?;
+        let trace_id = hex(parts.next()?, 32)?;
+        let span_id = hex(parts.next()?, 16)? as u64;
+        let sampled = hex(parts.next()?, 2)? & 1 == 1;
+        let known = version != 0xff && (version != 0 || parts.next().is_none());
+        let whole = known && trace_id != 0 && span_id != 0;
+        whole.then_some(Self { trace_id, span_id, parent_id: None, sampled })
+    }
+
+    /// The form in which the span is stored with what it began: trace id, span id, flags.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..16].copy_from_slice(&self.trace_id.to_be_bytes());
+        bytes[16..24].copy_from_slice(&self.span_id.to_be_bytes());
+        bytes[24] = u8::from(self.sampled);
+        bytes
+    }
+
+    /// Reads [`Self::to_bytes`]; none when it is something else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
+        let trace_id = u128::from_be_bytes(bytes[..16].try_into().ok()?);
+        let span_id = u64::from_be_bytes(bytes[16..24].try_into().ok()?);
+        let whole = trace_id != 0 && span_id != 0;
+        whole.then_some(Self { trace_id, span_id, parent_id: None, sampled: bytes[24] & 1 == 1 })
+    }
+
+    /// Whether anybody records this trace.
+    pub fn is_sampled(&self) -> bool {
+        self.sampled
+    }
+
+    pub(crate) fn numbers(&self) -> (u128, u64, Option<u64>) {
+        (self.trace_id, self.span_id, self.parent_id)
     }
 
     /// The id of the whole trace: 32 hexadecimal digits.
@@ -32,17 +87,6 @@ impl Trace {
         let (trace, span, flags) = (self.trace_id, self.span_id, u8::from(self.sampled));
         format!("00-{trace:032x}-{span:016x}-{flags:02x}")
     }
-}
-
-/// The trace id, and whether it is recorded. Later versions begin like version 00 and may go on.
-fn parse(text: &str) -> Option<(u128, bool)> {
-    let mut parts = text.split('-');
-    let version = hex(parts.next()?, 2)?;
-    let trace_id = hex(parts.next()?, 32)?;
-    let parent_id = hex(parts.next()?, 16)?;
-    let flags = hex(parts.next()?, 2)?;
-    let known = version != 0xff && (version != 0 || parts.next().is_none());
-    (known && trace_id != 0 && parent_id != 0).then_some((trace_id, flags & 1 == 1))
 }
 
 fn hex(text: &str, digits: usize) -> Option<u128> {
@@ -88,6 +132,19 @@ mod tests {
         assert_eq!((trace.id().as_str(), trace.response()), (ID, None));
         let next = Trace::continuing(Some(&trace.parent()));
         assert_eq!((next.id().as_str(), next.response()), (ID, None), "nor by whom we call");
+    }
+
+    #[test]
+    fn a_span_is_stored_and_has_parts() {
+        let trace = Trace::continuing(Some(&format!("00-{ID}-00f067aa0ba902b7-01")));
+        let read = Trace::from_bytes(&trace.to_bytes()).unwrap();
+        assert_eq!(read.parent(), trace.parent());
+        let part = read.child();
+        assert_eq!((part.id(), part.parent_id), (trace.id(), Some(trace.span_id)));
+        assert_ne!(part.span_id, trace.span_id);
+        for bad in [&trace.to_bytes()[1..], &[0; Trace::BYTES], b""] {
+            assert_eq!(Trace::from_bytes(bad), None);
+        }
     }
 
     #[test]

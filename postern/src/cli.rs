@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Send(Send),
     /// Shows what became of a message.
     Status(Status),
+    /// Shows the journey of a message: every step, what was said to remote servers, and webhooks.
+    Trace(Trace),
     /// Follows the event feed.
     Watch(Watch),
     /// Shows what a mail holds, and sends it once more.
@@ -168,6 +170,17 @@ pub(crate) struct Send {
 pub(crate) struct Status {
     /// The message: `msg_…`, or the id you gave it.
     pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Trace {
+    /// The message: `msg_…`, or the id you gave it.
+    pub(crate) id: String,
+    /// Leave out what was said line by line.
+    #[arg(long)]
+    pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }

@@ -77,6 +77,7 @@ mod tracking_journal;
 mod tracking_browser;
 mod ams;
 mod webhooks;
+mod traces;
 mod webhooks_guard;
 mod webhooks_many;
 mod postal;

@@ -3,6 +3,7 @@
 //!
 //! Every piece belongs to one test and dies with it, so tests run side by side in any order.
 
+pub mod collector;
 pub mod wait;
 pub mod stack;
 pub mod answer;

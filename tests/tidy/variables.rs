@@ -12,7 +12,7 @@ const END: &str = "<!-- end -->\n";
 /// Files that name variables without reading them.
 const TABLE: &str = "kit/src/variables/";
 /// Names of variables that do not begin as ours do.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 10] = [
     "DATABASE_URL",
     "DATABASE_REPLICA_URL",
     "REDIS_URL",
@@ -20,7 +20,12 @@ const OTHERS: [&str; 7] = [
     "ENCRYPTION_PRIMARY_KEY",
     "ENCRYPTION_DETERMINISTIC_KEY",
     "ENCRYPTION_KEY_DERIVATION_SALT",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_TRACES_SAMPLER_ARG",
 ];
+/// What a library reads by itself: the exporter of OpenTelemetry.
+const BY_LIBRARY: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
 pub(super) fn breaches(root: &Path, sources: &[(String, String)]) -> Vec<String> {
     let mut breaches: Vec<String> = manual(root).into_iter().chain(defaults(sources)).collect();
@@ -37,7 +42,7 @@ pub(super) fn breaches(root: &Path, sources: &[(String, String)]) -> Vec<String>
         let used = match variable.roles {
             [Role::Compose] => compose.contains(&format!("${{{name}")),
             // The table is what reads the mode.
-            _ => read.contains(name) || name == variables::MODE,
+            _ => read.contains(name) || [variables::MODE, BY_LIBRARY].contains(&name),
         };
         if !used {
             breaches.push(format!("{name} is in {TABLE}table.rs and read nowhere: remove it"));

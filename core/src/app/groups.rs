@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use postern_kit::clock::Clock;
+use postern_kit::spans::Spans;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -11,13 +12,37 @@ use super::BuildError;
 use crate::capture::Capture;
 use crate::config::CoreConfig;
 use crate::directory::Directory;
+use crate::intake::Intake;
+use crate::intake::quota::Quota;
 use crate::metrics::Metrics;
 use crate::store::Stores;
 use crate::store::group::{Group, GroupLimits};
 use crate::transport::{Postal, Transports};
+use crate::worker::Handle;
 use crate::worker::attempt::Lab;
 
-pub(super) fn accepting(
+/// The door for mail, for the node that is this process.
+pub(super) fn intake(
+    config: &CoreConfig,
+    stores: &Stores,
+    directory: &Arc<Directory>,
+    clock: &Clock,
+    worker: &Handle,
+    node: Uuid,
+) -> Intake {
+    Intake {
+        policy: config.policy.clone(),
+        directory: directory.clone(),
+        clock: clock.clone(),
+        db: stores.db.clone(),
+        group: accepting(stores, clock, &worker.metrics),
+        worker: worker.clone(),
+        node,
+        quota: Quota::default(),
+    }
+}
+
+fn accepting(
     stores: &Stores,
     clock: &Clock,
     metrics: &Arc<Metrics>,
@@ -87,6 +112,7 @@ pub(super) fn lab(
     let transports = Transports::new(choice, transport, in_force, sink, postal, rand::random())?;
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     Ok(Lab {
+        spans: Spans::default(),
         queue: stores.queue.clone(),
         begin,
         finish,

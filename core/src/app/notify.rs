@@ -84,6 +84,7 @@ fn posting(context: &Context, config: &CoreConfig, node: Uuid) -> Result<Posting
         outgoing,
         end: Group::start(limits, |_| 1, metrics.groups.clone(), end),
         metrics,
+        spans: context.spans.clone(),
         node,
         clock: context.clock.clone(),
         server_id: config.transport.helo_name.clone(),

@@ -297,6 +297,7 @@ impl Intake {
             expire_ms: labels.expire_ms.unwrap_or(latest),
             test: key.test,
             rfc_message_id: format!("{id}@{}", domain_of(&from.email)),
+            trace: None,
         }
     }
 

@@ -274,6 +274,7 @@ fn jobs(ready: &Ready, accepted: &[Accepted]) -> Vec<Job> {
                 test: row.test,
                 rfc_message_id: row.rfc_message_id.clone(),
                 sender: row.from.email.clone(),
+                trace: row.trace,
                 suppressed: None,
             };
             jobs.push(Job { claimed, prepared: kept.clone(), span: Span::current() });

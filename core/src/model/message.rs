@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use postern_kit::trace::Trace;
 use postern_proto::ids::{BatchId, KeyId, MessageId, RecipientId};
 use uuid::Uuid;
 
@@ -68,6 +69,8 @@ pub struct MessageRow {
     pub test: bool,
     /// The Message-ID without angle brackets.
     pub rfc_message_id: String,
+    /// The span of the call that it was accepted in.
+    pub trace: Option<Trace>,
 }
 
 /// A recipient to be accepted.
@@ -218,6 +221,8 @@ pub struct Claimed {
     pub rfc_message_id: String,
     /// The address in the From field.
     pub sender: String,
+    /// The span of the call that the message was accepted in.
+    pub trace: Option<Trace>,
     /// The recipient was suppressed since the message was accepted. Only looked at when a delivery
     /// is claimed from the store: acceptance has just looked.
     pub suppressed: Option<SuppressionReason>,

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use postern_kit::trace::Trace;
+use postern_kit::spans::{Ended, KeyValue, Kind, Spans};
 use postern_proto::ids::RequestId;
 use postern_proto::metadata;
 use postern_proto::reason::Reason;
 use postern_proto::settings::RPC_TIMEOUT;
 use postern_proto::status::Failure;
+use postern_proto::strict::has_method;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
@@ -49,12 +50,14 @@ pub(super) struct Calls {
     pub(super) settings: InForce,
     /// Where calls are counted.
     pub(super) metrics: Arc<Metrics>,
+    /// Where the spans of calls go.
+    pub(super) spans: Spans,
 }
 
 impl Calls {
     pub(super) fn new(context: &super::Context) -> Self {
         let metrics = context.intake.worker.metrics.clone();
-        Self { settings: context.directory.in_force(), metrics }
+        Self { settings: context.directory.in_force(), metrics, spans: context.spans.clone() }
     }
 }
 
@@ -62,7 +65,8 @@ impl<S> Layer<S> for Calls {
     type Service = Call<S>;
 
     fn layer(&self, inner: S) -> Call<S> {
-        Call { inner, settings: self.settings.clone(), metrics: self.metrics.clone() }
+        let Self { settings, metrics, spans } = self.clone();
+        Call { inner, settings, metrics, spans }
     }
 }
 
@@ -72,6 +76,7 @@ pub(super) struct Call<S> {
     inner: S,
     settings: InForce,
     metrics: Arc<Metrics>,
+    spans: Spans,
 }
 
 type Answer<R, E> = Pin<Box<dyn Future<Output = Result<Response<R>, E>> + Send>>;
@@ -105,12 +110,18 @@ where
             sign(response.headers_mut(), &id);
             return Box::pin(async move { Ok(response) });
         }
-        let trace = trace(request.headers());
+        let trace = self.spans.request(traceparent(request.headers()));
+        // What the call begins is a part of its span.
+        if let Ok(named) = HeaderValue::try_from(trace.parent()) {
+            request.headers_mut().insert(metadata::TRACEPARENT, named);
+        }
+        let path = request.uri().path();
         let span =
             tracing::info_span!("call", rpc.method = path, request.id = id, trace.id = trace.id());
         let limit = self.settings.now().time(&RPC_TIMEOUT);
         let limit = if path == WAITING.0 { limit.max(WAITING.1) } else { limit };
         let (metrics, start, path) = (self.metrics.clone(), Instant::now(), path.to_owned());
+        let spans = self.spans.clone();
         let answer = self.inner.call(request).instrument(span);
         Box::pin(async move {
             let mut response = match tokio::time::timeout(limit, answer).await {
@@ -120,7 +131,9 @@ where
             // An answer that failed is nothing but headers; one that came has no code yet.
             let code = response.headers().get("grpc-status");
             let code = code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
-            metrics.called(&path, code, start.elapsed());
+            let took = start.elapsed();
+            metrics.called(&path, code, took);
+            spans.ended(&trace, took, || ended(&path, code, &id));
             if let Some(status) = sign(response.headers_mut(), &id) {
                 metrics.refused(&Failure::from_status(&status), door);
             }
@@ -153,10 +166,30 @@ fn id(headers: &HeaderMap) -> String {
     given.filter(fits).map_or_else(|| RequestId::generate().to_string(), str::to_owned)
 }
 
-fn trace(headers: &HeaderMap) -> Trace {
+/// The caller's span; none when there are several.
+fn traceparent(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(metadata::TRACEPARENT).iter();
     let only = given.next().filter(|_| given.next().is_none());
-    Trace::continuing(only.and_then(|value| value.to_str().ok()))
+    only.and_then(|value| value.to_str().ok())
+}
+
+/// The span of a call, in the words of OpenTelemetry. A method that we do not have is not named: whoever
+/// calls could choose what stands in it.
+fn ended(path: &str, code: Code, id: &str) -> Ended {
+    let method = path.strip_prefix('/').filter(|_| has_method(path)).unwrap_or("_OTHER");
+    let fault = matches!(code, Code::Unknown | Code::Internal | Code::Unavailable | Code::DataLoss)
+        || matches!(code, Code::DeadlineExceeded | Code::Unimplemented);
+    Ended {
+        name: method.to_owned().into(),
+        kind: Kind::Server,
+        attributes: vec![
+            KeyValue::new("rpc.system.name", "grpc"),
+            KeyValue::new("rpc.method", method.to_owned()),
+            KeyValue::new("rpc.response.status_code", code_name(code)),
+            KeyValue::new("postern.request.id", id.to_owned()),
+        ],
+        error: fault.then(|| code_name(code)),
+    }
 }
 
 /// A refusal, where a caller relies on a key that nobody keeps.
@@ -167,6 +200,18 @@ fn unkept_key(path: &str, headers: &HeaderMap) -> Option<Failure> {
         let text = "this method keeps no answers; leave the key out";
         Failure::field(Reason::UnknownField, metadata::IDEMPOTENCY_KEY, text)
     })
+}
+
+/// The name of a code as gRPC writes it, for example `NOT_FOUND`.
+fn code_name(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
 }
 
 /// Names the id in the answer, and in the details of a refusal. Returns the refusal.
@@ -248,8 +293,12 @@ mod tests {
         let never = tower::service_fn(async |_: Request<()>| {
             std::future::pending::<Result<Response<()>, std::convert::Infallible>>().await
         });
-        let mut called =
-            Calls { settings: InForce::default(), metrics: Arc::default() }.layer(never);
+        let mut called = Calls {
+            settings: InForce::default(),
+            metrics: Arc::default(),
+            spans: Spans::default(),
+        }
+        .layer(never);
         for (path, seconds) in [("/postern.v1.MessageService/GetMessage", 30), (WAITING.0, 65)] {
             let began = tokio::time::Instant::now();
             let request = Request::builder().uri(path).body(()).unwrap();

@@ -152,6 +152,7 @@ fn claimed(row: &MessageRow, delivery: &DeliveryRow, variables: String) -> Claim
         test: row.test,
         rfc_message_id: row.rfc_message_id.clone(),
         sender: row.from.email.clone(),
+        trace: row.trace,
         suppressed: None,
     }
 }

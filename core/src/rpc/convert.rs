@@ -231,6 +231,7 @@ pub fn message(row: MessageRow, deliveries: Vec<DeliveryRow>) -> v1::Message {
         recipients: deliveries.into_iter().map(recipient_status).collect(),
         test: row.test,
         rfc_message_id: row.rfc_message_id,
+        trace_id: row.trace.map(|trace| trace.id()).unwrap_or_default(),
     }
 }
 

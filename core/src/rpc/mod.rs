@@ -47,6 +47,7 @@ pub mod server;
 use std::sync::Arc;
 
 use postern_kit::clock::Clock;
+use postern_kit::spans::Spans;
 use tokio_util::sync::CancellationToken;
 
 use crate::directory::Directory;
@@ -89,6 +90,8 @@ pub struct Context {
     pub pages: Arc<Pages>,
     /// The time.
     pub clock: Clock,
+    /// Where the spans of traces go.
+    pub spans: Spans,
     /// Cancelled when the process drains: streams end.
     pub draining: CancellationToken,
 }

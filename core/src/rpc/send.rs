@@ -1,5 +1,6 @@
 //! Sending: one message, a batch, or a message the client composed.
 
+use postern_kit::trace::Trace;
 use postern_proto::metadata;
 use postern_proto::reason::Reason;
 use postern_proto::status::Failure;
@@ -202,6 +203,7 @@ pub async fn send_batch(
         }
         batch_id = id.to_string();
         if !ready.messages.is_empty() && !request.validate_only {
+            let ready = traced(ready, metadata);
             let answers = context.intake.accept(key, ready, way(metadata, "batch")).await?;
             for (n, answer) in good.into_iter().zip(answers) {
                 // The batch can be asked for again as long as all of its answers are kept.
@@ -273,6 +275,7 @@ pub(super) async fn accept_one(
     metadata: &MetadataMap,
     ready: Ready,
 ) -> Result<Sent<v1::Message>, Failure> {
+    let ready = traced(ready, metadata);
     let asked = ready.messages.first().cloned();
     let answer = context.intake.accept(key, ready, way(metadata, "single")).await?.pop();
     let missing = || Failure::new(Reason::Internal, "something went wrong on our side");
@@ -355,6 +358,14 @@ fn recipient_id(bytes: &[u8]) -> RecipientId {
 
 fn way(metadata: &MetadataMap, kind: &'static str) -> Way {
     Way { door: door(metadata.as_ref()), kind }
+}
+
+/// Under the span of the call stands what becomes of the messages.
+fn traced(mut ready: Ready, metadata: &MetadataMap) -> Ready {
+    let named = metadata.get(metadata::TRACEPARENT).and_then(|value| value.to_str().ok());
+    let trace = named.and_then(Trace::parse);
+    ready.messages.iter_mut().for_each(|message| message.row.trace = trace);
+    ready
 }
 
 fn missing_message() -> Failure {

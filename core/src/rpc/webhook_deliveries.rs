@@ -12,7 +12,8 @@ use crate::model::event::{EventFilter, EventRow};
 use crate::model::webhook::{AttemptRow, DeliveryRow, DeliveryState, Endpoint, fits};
 use crate::store::webhook_deliveries::{self as deliveries, Collected};
 use crate::store::{feed_place, ledger, webhook_attempts};
-use crate::webhook::{Posting, payload, post, wants};
+use crate::webhook::post::{self, Try};
+use crate::webhook::{Posting, payload, wants};
 
 use super::act::By;
 use super::webhook_draft::{attempt, check_type, delivery};
@@ -29,7 +30,8 @@ pub(super) async fn test(posting: &Posting, endpoint: &Endpoint) -> v1::WebhookA
     let id = EventId::generate().to_string();
     let body = payload::ping(endpoint.wanted.format, &id, create_ms);
     let limit = posting.directory.now().settings().time(&WEBHOOKS_TIMEOUT);
-    let outcome = post::post(posting, endpoint, &id, 1, body, limit).await;
+    let one = Try { id: &id, attempt: 1, trace: None, body };
+    let outcome = post::post(posting, endpoint, one, limit).await;
     let row = AttemptRow {
         number: 1,
         create_ms,

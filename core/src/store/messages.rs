@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use postern_kit::trace::Trace;
 use postern_proto::ids::{BatchId, KeyId, MessageId, RecipientId};
 use uuid::Uuid;
 
@@ -39,11 +40,11 @@ pub struct MessageFilter {
 
 const MESSAGE: &str = "SELECT m.id, m.content_id, m.batch_id, m.key_id, m.from_email, m.from_name, \
     m.subject, m.external_id, m.campaign_id, m.tags, m.metadata, m.priority, m.create_ms, \
-    m.send_ms, m.expire_ms, m.test, m.rfc_message_id FROM messages m";
+    m.send_ms, m.expire_ms, m.test, m.rfc_message_id, m.trace FROM messages m";
 
 const COUNTED: &str = ", (SELECT count(*) FROM deliveries d WHERE d.message_id = m.id) \
     FROM messages m";
-const COUNT_COLUMN: usize = 17;
+const COUNT_COLUMN: usize = 18;
 
 const DELIVERY: &str = "SELECT d.message_id, d.id, d.kind, d.email, d.name, d.state, d.reason, \
     d.attempts, d.due_ms, d.reply, d.update_ms FROM deliveries d";
@@ -178,6 +179,7 @@ fn message_row(row: &Row) -> Result<MessageRow, Error> {
         expire_ms: row.int(14)?,
         test: row.bool(15)?,
         rfc_message_id: row.text(16)?,
+        trace: Trace::from_bytes(&row.blob(17)?),
     })
 }
 

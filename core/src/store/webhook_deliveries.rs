@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use postern_kit::trace::Trace;
 use postern_proto::ids::{BatchId, EventId, MessageId, WebhookId};
 use uuid::Uuid;
 
@@ -100,6 +101,8 @@ pub struct Facts {
     pub subject: String,
     /// The Message-ID, without brackets.
     pub rfc_message_id: String,
+    /// The span in which the message was accepted.
+    pub trace: Option<Trace>,
     /// The batch.
     pub batch_id: Option<BatchId>,
     /// Labels.
@@ -191,8 +194,8 @@ pub async fn facts(
     for piece in pieces(messages) {
         let mut conditions = Where::default();
         conditions.and_in("id", piece.iter().map(|id| Value::Uuid(id.uuid())).collect());
-        let select = "SELECT id, from_email, subject, rfc_message_id, batch_id, tags, metadata \
-                      FROM messages";
+        let select = "SELECT id, from_email, subject, rfc_message_id, batch_id, tags, metadata, \
+                      trace FROM messages";
         for row in db.read(conditions.statement(select, "")).await? {
             let fact = Facts {
                 from: row.text(1)?,
@@ -201,6 +204,7 @@ pub async fn facts(
                 batch_id: row.uuid_or_null(4)?.map(BatchId::from_uuid),
                 tags: row.json(5)?,
                 metadata: row.json(6)?,
+                trace: Trace::from_bytes(&row.blob(7)?),
             };
             facts.insert(MessageId::from_uuid(row.uuid(0)?), fact);
         }

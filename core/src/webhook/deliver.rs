@@ -15,7 +15,7 @@ use crate::store::webhook_attempts::Ended;
 use crate::store::webhook_deliveries::{self, Facts, Take, Taken};
 use crate::store::{Error, webhooks};
 
-use super::post::{self, Outcome, Wish};
+use super::post::{self, Outcome, Try, Wish};
 use super::schedule::{self, Health, Pace, Permit};
 use super::{Posting, payload};
 
@@ -163,8 +163,16 @@ impl Turn {
         let outcome = match payload::body(format, event, facts) {
             Some(body) => {
                 let (posting, attempt) = (&self.posting, taken.attempt);
-                let posted = post::post(posting, &self.endpoint, &id, attempt, body, self.limit);
-                posting.metrics.webhooks.during(posted).await
+                let trace = facts.trace.map(|accepted| accepted.child());
+                let try_ = Try { id: &id, attempt, trace, body };
+                let start = Instant::now();
+                let posted = post::post(posting, &self.endpoint, try_, self.limit);
+                let outcome = posting.metrics.webhooks.during(posted).await;
+                if let Some(trace) = trace {
+                    let span = || post::span(&self.endpoint, event, attempt, &outcome);
+                    posting.spans.ended(&trace, start.elapsed(), span);
+                }
+                outcome
             }
             // The format was changed to one without a word for it.
             None => Outcome {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_kit::clock::Clock;
+use postern_kit::spans::Spans;
 use postern_proto::ids::WebhookId;
 use postern_proto::settings::WEBHOOKS_RETENTION;
 use tokio::sync::{Notify, watch};
@@ -60,6 +61,8 @@ pub struct Posting {
     pub end: Group<Ended, ()>,
     /// What is counted, and whether posting gets on.
     pub metrics: Arc<Metrics>,
+    /// Where the spans of tries go.
+    pub spans: Spans,
     /// This node.
     pub node: Uuid,
     /// The time.

@@ -190,6 +190,7 @@ pub(super) mod tests {
             from: "hi@shop.example".to_owned(),
             subject: "News".to_owned(),
             rfc_message_id: "2@shop.example".to_owned(),
+            trace: None,
             batch_id: None,
             tags: vec!["welcome".to_owned()],
             metadata: BTreeMap::from([("order".to_owned(), "42".to_owned())]),

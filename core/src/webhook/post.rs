@@ -7,8 +7,11 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
+use postern_kit::spans::{Ended, KeyValue, Kind};
+use postern_kit::trace::Trace;
 use url::Url;
 
+use crate::model::event::EventRow;
 use crate::model::webhook::{Endpoint, ErrorClass, Format};
 use crate::outgoing::{Answer, Failed};
 
@@ -66,13 +69,24 @@ pub fn is_free(name: &str) -> bool {
     !OWN.contains(&name) && !own.iter().any(|start| name.starts_with(start))
 }
 
+/// What is posted in one try.
+#[derive(Debug)]
+pub struct Try<'a> {
+    /// The event's id, the same in every try.
+    pub id: &'a str,
+    /// Which try it is, from 1.
+    pub attempt: i64,
+    /// The span of the try, of which the receiver's work is a part; none without a message.
+    pub trace: Option<Trace>,
+    /// The body.
+    pub body: String,
+}
+
 /// Posts a body once.
 pub async fn post(
     posting: &Posting,
     endpoint: &Endpoint,
-    id: &str,
-    attempt: i64,
-    body: String,
+    one: Try<'_>,
     limit: Duration,
 ) -> Outcome {
     let now_ms = posting.clock.now_ms();
@@ -80,21 +94,15 @@ pub async fn post(
         let text = "the url cannot be read".to_owned();
         return failed(Failed { class: ErrorClass::Blocked, text });
     };
-    let headers = headers(endpoint, &posting.server_id, id, attempt, &body, now_ms);
-    match posting.outgoing.post(&url, headers, Bytes::from(body), limit).await {
+    let headers = headers(endpoint, &posting.server_id, &one, now_ms);
+    match posting.outgoing.post(&url, headers, Bytes::from(one.body), limit).await {
         Ok(answer) => answered(&answer, now_ms),
         Err(error) => failed(error),
     }
 }
 
-fn headers(
-    endpoint: &Endpoint,
-    server_id: &str,
-    id: &str,
-    attempt: i64,
-    body: &str,
-    now_ms: i64,
-) -> HeaderMap {
+fn headers(endpoint: &Endpoint, server_id: &str, one: &Try<'_>, now_ms: i64) -> HeaderMap {
+    let Try { id, attempt, trace, body } = one;
     let wanted = &endpoint.wanted;
     let seconds = now_ms / 1000;
     let mut secrets = vec![endpoint.secret.as_str()];
@@ -103,11 +111,12 @@ fn headers(
     }
     let mut fields = vec![
         (CONTENT_TYPE.as_str(), "application/json".to_owned()),
-        ("webhook-id", id.to_owned()),
+        ("webhook-id", (*id).to_owned()),
         ("webhook-timestamp", seconds.to_string()),
         ("webhook-signature", sign::standard(&secrets, id, seconds, body)),
         ("webhook-attempt", attempt.to_string()),
     ];
+    fields.extend(trace.map(|trace| ("traceparent", trace.parent())));
     if wanted.format == Format::Legacy {
         let secret = endpoint.secret.as_str();
         fields.extend([
@@ -124,6 +133,27 @@ fn headers(
         Some((name, HeaderValue::from_str(&value).ok()?))
     };
     fields.into_iter().filter_map(field).collect()
+}
+
+/// The span of a try.
+pub fn span(endpoint: &Endpoint, event: &EventRow, attempt: i64, outcome: &Outcome) -> Ended {
+    let host = Url::parse(&endpoint.wanted.url).ok();
+    let host = host.as_ref().and_then(|url| url.host_str()).unwrap_or_default();
+    let mut attributes = vec![
+        KeyValue::new("http.request.method", "POST"),
+        // Only the host: the rest of a webhook's address may be a secret.
+        KeyValue::new("server.address", host.to_owned()),
+        KeyValue::new("http.request.resend_count", attempt.saturating_sub(1)),
+        KeyValue::new("postern.webhook.id", endpoint.id.to_string()),
+        KeyValue::new("postern.event.id", event.event.id.to_string()),
+        KeyValue::new("postern.event", event.event.kind.name()),
+        KeyValue::new("postern.message.id", event.event.message_id.to_string()),
+    ];
+    if outcome.status > 0 {
+        attributes.push(KeyValue::new("http.response.status_code", i64::from(outcome.status)));
+    }
+    let error = outcome.error.map(|class| class.name().to_owned());
+    Ended { name: "POST webhook".into(), kind: Kind::Client, attributes, error }
 }
 
 fn answered(answer: &Answer, now_ms: i64) -> Outcome {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use postern_kit::backoff;
 use postern_kit::clock::Clock;
+use postern_kit::spans::Spans;
 use postern_proto::ids::{EventId, RecipientId, SuppressionId};
 use prost::Message as _;
 use tokio::sync::Semaphore;
@@ -29,7 +30,7 @@ use crate::store::{Error, Queue};
 use crate::track::Tracker;
 use crate::transport::Transports;
 
-use super::{Job, Prepared, build};
+use super::{Job, Prepared, build, span};
 
 /// Longest pause between two tries while the store is down.
 const STORE_PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -61,6 +62,8 @@ pub struct Lab {
     pub builders: Arc<Semaphore>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where the spans of attempts go.
+    pub spans: Spans,
 }
 
 /// What became of an attempt.
@@ -263,6 +266,7 @@ async fn record(
         match lab.finish.call(finish.clone()).await {
             Ok(true) => {
                 lab.metrics.attempt_ended(&finish, start.elapsed());
+                span::ended(&lab.spans, claimed, &finish, start.elapsed());
                 log(&finish, claimed);
                 return Attempted::Ended(next.state);
             }

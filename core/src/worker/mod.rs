@@ -8,6 +8,7 @@ mod prepared;
 mod build;
 pub mod attempt;
 pub mod keeper;
+mod span;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,7 +48,7 @@ pub struct Job {
     pub claimed: Claimed,
     /// The content.
     pub prepared: Option<Arc<Prepared>>,
-    /// The call that it was accepted in, under which its attempt is logged; none after a restart.
+    /// Under what its attempt is logged: the call that it was accepted in, or after a restart its trace.
     pub span: Span,
 }
 
@@ -247,7 +248,10 @@ impl Worker {
                 }
                 self.handle.held.fetch_add(claimed.len(), Ordering::AcqRel);
                 self.handle.known().extend(claimed.iter().map(|claimed| claimed.id));
-                let job = |claimed| Job { claimed, prepared: None, span: Span::none() };
+                let job = |claimed| {
+                    let span = span::logged(&claimed);
+                    Job { claimed, prepared: None, span }
+                };
                 self.enqueue(lanes, claimed.into_iter().map(job).collect());
             }
             Err(error) => tracing::warn!(%error, "nothing claimed"),

@@ -18,6 +18,7 @@ const CORE_TRACKER: &[Role] = &[Role::Core, Role::Tracker];
 const REST_SMTP: &[Role] = &[Role::Rest, Role::Smtp];
 const REST_TRACKER: &[Role] = &[Role::Rest, Role::Tracker];
 const GATEWAYS: &[Role] = &[Role::Rest, Role::Smtp, Role::Tracker];
+const TRACED: &[Role] = &[Role::Core, Role::Rest, Role::Smtp];
 const ACME: &[Role] = &[Role::Acme];
 const DATA: &[Role] = &[Role::Core, Role::Command];
 const COMMAND: &[Role] = &[Role::Command];
@@ -222,6 +223,14 @@ variables! {
         "log filter; with `info,postern_core=debug` every message can be followed: `accepted` and `attempt ended` with the ids of request, trace, message and recipient";
     "POSTERN_LOG_FORMAT", Choice(&["text", "json"]), "text", SERVING, required by NONE,
         "how logs are written";
+    "OTEL_EXPORTER_OTLP_ENDPOINT", Url, "", TRACED, required by NONE,
+        "OpenTelemetry collector that gets traces over OTLP/gRPC, for example `http://127.0.0.1:4317`; without it none are made";
+    "OTEL_EXPORTER_OTLP_CERTIFICATE", Path, "the system's authorities", TRACED, required by NONE,
+        "certificate of the authority that the collector's own must come from, for `https`";
+    "OTEL_EXPORTER_OTLP_HEADERS", Foreign, "", TRACED, required by NONE,
+        "what the collector wants to see with each batch: `name=value`, separated by commas";
+    "OTEL_TRACES_SAMPLER_ARG", Text, "1", TRACED, required by NONE,
+        "which part of the traces that begin here is recorded, from 0 to 1; for others their caller decides";
     "NO_COLOR", Text, "", SERVING, required by NONE,
         "anything: logs at a terminal have no colours";
     "POSTERN_API_KEY", Foreign, "the first key in POSTERN_DATA", COMMAND, required by NONE,

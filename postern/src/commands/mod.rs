@@ -6,6 +6,7 @@ mod healthcheck;
 mod init;
 mod send;
 mod status;
+mod trace;
 mod watch;
 mod messages;
 mod queue;
@@ -52,6 +53,7 @@ pub(crate) async fn run(args: Args, env: Env) -> anyhow::Result<ExitCode> {
         Some(Command::Restore(args)) => return Ok(backup::restore(&args, &env)),
         Some(Command::Send(args)) => send::send(args, &env).await?,
         Some(Command::Status(args)) => status::status(&args, &env).await?,
+        Some(Command::Trace(args)) => trace::trace(&args, &env).await?,
         Some(Command::Watch(args)) => watch::watch(args, &env).await?,
         Some(Command::Messages(command)) => messages::messages(command, &env).await?,
         Some(Command::Queue(command)) => queue::queue(command, &env).await?,

@@ -12,12 +12,23 @@ use crate::output::line;
 
 pub(super) async fn status(args: &Status, env: &Env) -> anyhow::Result<()> {
     let client = Client::new(&args.connection, env)?;
+    let message = find(&client, &args.id).await?;
+    if args.connection.json {
+        line(&json::message(&message).to_string());
+        return Ok(());
+    }
+    print(&message);
+    Ok(())
+}
+
+/// The message with this id, ours or the client's.
+pub(super) async fn find(client: &Client, id: &str) -> anyhow::Result<v1::Message> {
     let mut service = MessageServiceClient::new(client.channel.clone());
-    let message = if args.id.starts_with("msg_") {
-        let request = v1::GetMessageRequest { id: args.id.clone() };
+    let message = if id.starts_with("msg_") {
+        let request = v1::GetMessageRequest { id: id.to_owned() };
         service.get_message(client.request(request)).await?.into_inner().message
     } else {
-        let external_id = args.id.clone();
+        let external_id = id.to_owned();
         let request = v1::ListMessagesRequest {
             external_id,
             page_size: 1,
@@ -26,11 +37,11 @@ pub(super) async fn status(args: &Status, env: &Env) -> anyhow::Result<()> {
         let found = service.list_messages(client.request(request)).await?.into_inner();
         found.messages.into_iter().next()
     };
-    let Some(message) = message else { bail!("there is no message '{}'", args.id) };
-    if args.connection.json {
-        line(&json::message(&message).to_string());
-        return Ok(());
-    }
+    let Some(message) = message else { bail!("there is no message '{id}'") };
+    Ok(message)
+}
+
+fn print(message: &v1::Message) {
     line(&format!("{}  {}", message.id, message.subject));
     for recipient in &message.recipients {
         let state = json::state(recipient.state());
@@ -43,5 +54,4 @@ pub(super) async fn status(args: &Status, env: &Env) -> anyhow::Result<()> {
         }
         line(&text);
     }
-    Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use postern_kit::trace::Trace;
 use postern_proto::ids::{EventId, KeyId, MessageId, RecipientId, SuppressionId};
 use uuid::Uuid;
 
@@ -50,6 +51,7 @@ pub(crate) fn message(to: &[&str]) -> NewMessage {
             expire_ms: NOW + 1_000_000,
             test: false,
             rfc_message_id: format!("{id}@example.com"),
+            trace: Some(Trace::begin(true)),
         },
         recipients: to.iter().map(recipient).collect(),
         idempotency: None,

@@ -97,8 +97,8 @@ fn insert_message(connection: &Connection, row: &MessageRow) -> Result<(), Error
         .prepare_cached(
             "INSERT INTO messages (id, content_id, batch_id, key_id, from_email, from_name, \
              subject, external_id, campaign_id, tags, metadata, priority, create_ms, send_ms, \
-             expire_ms, test, rfc_message_id) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             expire_ms, test, rfc_message_id, trace) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             row.id.uuid(),
@@ -118,6 +118,7 @@ fn insert_message(connection: &Connection, row: &MessageRow) -> Result<(), Error
             row.expire_ms,
             row.test,
             row.rfc_message_id,
+            row.trace.map(|trace| trace.to_bytes()),
         ])?;
     for tag in &row.tags {
         connection

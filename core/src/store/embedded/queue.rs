@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use postern_kit::trace::Trace;
 use postern_proto::ids::{EventId, MessageId, RecipientId};
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -234,7 +235,7 @@ fn claim(
     let mut select = connection.prepare_cached(
         "SELECT d.id, d.message_id, m.content_id, d.email, d.name, d.variables, m.campaign_id, \
          m.priority, d.attempts, COALESCE(m.send_ms, m.create_ms), m.expire_ms, m.test, m.rfc_message_id, \
-         m.from_email \
+         m.from_email, m.trace \
          FROM deliveries d JOIN messages m ON m.id = d.message_id WHERE d.id = ?",
     )?;
     let mut claimed = Vec::with_capacity(ids.len());
@@ -262,6 +263,7 @@ fn claimed_of(row: &Row<'_>) -> Result<Claimed, rusqlite::Error> {
         test: row.get(11)?,
         rfc_message_id: row.get(12)?,
         sender: row.get(13)?,
+        trace: row.get::<_, Option<Vec<u8>>>(14)?.as_deref().and_then(Trace::from_bytes),
         suppressed: None,
     })
 }

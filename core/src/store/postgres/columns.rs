@@ -12,7 +12,7 @@ use crate::model::message::MessageRow;
 pub(super) const TYPES: [&str; Columns::PARAMS] = [
     // messages
     "uuid", "uuid", "uuid", "uuid", "text", "text", "text", "text", "text", "text", "text",
-    "bigint", "bigint", "bigint", "bigint", "boolean", "text",
+    "bigint", "bigint", "bigint", "bigint", "boolean", "text", "bytea",
     // bodies
     "uuid", "bigint", "bytea",
     // deliveries
@@ -61,6 +61,7 @@ struct Messages<'p> {
     expire_ms: Vec<i64>,
     test: Vec<bool>,
     rfc_message_id: Vec<&'p str>,
+    trace: Vec<Option<Vec<u8>>>,
 }
 
 #[derive(Default)]
@@ -82,7 +83,7 @@ struct Deliveries<'p> {
 
 impl<'p> Columns<'p> {
     /// How many arrays there are.
-    pub(super) const PARAMS: usize = 39;
+    pub(super) const PARAMS: usize = 40;
 
     pub(super) fn new(plan: &'p Plan<'_>) -> Self {
         let mut columns = Self::default();
@@ -116,7 +117,7 @@ impl<'p> Columns<'p> {
         vec![
             &m.id, &m.content_id, &m.batch_id, &m.key_id, &m.from_email, &m.from_name, &m.subject,
             &m.external_id, &m.campaign_id, &m.tags, &m.metadata, &m.priority, &m.create_ms,
-            &m.send_ms, &m.expire_ms, &m.test, &m.rfc_message_id,
+            &m.send_ms, &m.expire_ms, &m.test, &m.rfc_message_id, &m.trace,
             &self.bodies.0, &self.bodies.1, &self.bodies.2,
             &d.id, &d.message_id, &d.ordinal, &d.kind, &d.email, &d.name, &d.variables, &d.state,
             &d.reason, &d.due_ms, &d.priority, &d.lease, &d.update_ms,
@@ -145,6 +146,7 @@ impl<'p> Messages<'p> {
         self.expire_ms.push(row.expire_ms);
         self.test.push(row.test);
         self.rfc_message_id.push(&row.rfc_message_id);
+        self.trace.push(row.trace.map(|trace| trace.to_bytes().to_vec()));
     }
 }
 

@@ -112,7 +112,7 @@ fn statement_sql() -> String {
     format!(
         "WITH m AS (INSERT INTO messages (id, content_id, batch_id, key_id, from_email, from_name, \
          subject, external_id, campaign_id, tags, metadata, priority, create_ms, send_ms, \
-         expire_ms, test, rfc_message_id) SELECT * FROM UNNEST({messages})), \
+         expire_ms, test, rfc_message_id, trace) SELECT * FROM UNNEST({messages})), \
          b AS (INSERT INTO bodies (id, create_ms, content) SELECT * FROM UNNEST({bodies})), \
          d AS (INSERT INTO deliveries (id, message_id, ordinal, kind, email, name, variables, state, \
          reason, due_ms, priority, lease, update_ms, attempts) \
@@ -124,11 +124,11 @@ fn statement_sql() -> String {
          t AS (INSERT INTO message_tags (tag, message_id) SELECT * FROM UNNEST({tags}) \
          ON CONFLICT DO NOTHING), \
          {events} SELECT COUNT(*) FROM k",
-        messages = arrays(0, 17),
-        bodies = arrays(17, 20),
-        deliveries = arrays(20, 33),
-        keys = arrays(33, 37),
-        tags = arrays(37, 39),
+        messages = arrays(0, 18),
+        bodies = arrays(18, 21),
+        deliveries = arrays(21, 34),
+        keys = arrays(34, 38),
+        tags = arrays(38, 40),
         events = append_sql(Columns::PARAMS + 1, shard, ""),
     )
 }

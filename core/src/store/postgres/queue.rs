@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use postern_kit::trace::Trace;
 use postern_proto::ids::{EventId, MessageId, RecipientId};
 use prost::Message as _;
 use tokio_postgres::Row;
@@ -47,7 +48,7 @@ impl Queue for Postgres {
                    WHERE deliveries.id = free.id RETURNING deliveries.*) \
                    SELECT d.id, d.message_id, m.content_id, d.email, d.name, d.variables, \
                    m.campaign_id, m.priority, d.attempts, COALESCE(m.send_ms, m.create_ms), m.expire_ms, m.test, \
-                   m.rfc_message_id, m.from_email FROM taken d JOIN messages m ON m.id = d.message_id \
+                   m.rfc_message_id, m.from_email, m.trace FROM taken d JOIN messages m ON m.id = d.message_id \
                    ORDER BY d.priority, d.due_ms";
         let mut client = self.client().await?;
         let transaction = client.transaction().await?;
@@ -298,6 +299,7 @@ fn claimed(row: &Row) -> Claimed {
         test: row.get(11),
         rfc_message_id: row.get(12),
         sender: row.get(13),
+        trace: row.get::<_, Option<&[u8]>>(14).and_then(Trace::from_bytes),
         suppressed: None,
     }
 }

@@ -42,6 +42,7 @@ fn delivery(sender: &str, test: bool) -> Claimed {
         test,
         rfc_message_id: String::new(),
         sender: sender.to_owned(),
+        trace: None,
         suppressed: None,
     }
 }
