@@ -54,7 +54,6 @@ use crate::store::postgres::{self, Postgres};
 use crate::store::{self, Replicated, Stores};
 use crate::transport::{self, Postal};
 use crate::uses::Uses;
-use crate::worker::attempt::Lab;
 use crate::worker::keeper::{Keeper, NODE_TTL};
 use crate::worker::{self, Worker};
 
@@ -126,9 +125,8 @@ impl Core {
         let to_postal = |_: &_| Postal::new(&config.postal, directory.clone()).map(Arc::new);
         let postal = config.postal.api.as_ref().map(to_postal).transpose()?;
         let metrics = loop_ends.0.metrics.clone();
-        let lab = lab(&config, &stores, &directory, postal.clone(), node, &clock, metrics.clone())?;
-        let lab = Lab { spans: spans.clone(), ..lab };
-        let intake = intake(&config, &stores, &directory, &clock, &loop_ends.0, node);
+        let lab = lab(&config, &stores, &keeper, postal.clone(), spans.clone())?;
+        let intake = intake(&config, &stores, &keeper);
         let gate = gate(&config, &directory, uses, &clock);
         let hook = Arc::new(hook(&config, &stores, &directory, &clock, &metrics));
         let context = Context {

@@ -55,7 +55,6 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) submitter: Submitter,
-    spans: Spans,
     pub(crate) tls: Option<Tls>,
     /// Content in memory, of all sessions.
     pub(crate) content_octets: std::sync::atomic::AtomicUsize,
@@ -115,8 +114,7 @@ impl Gateway {
             ),
             metrics,
             limiter,
-            submitter: Submitter::new(core.clone(), config.core_timeout, spans.clone()),
-            spans,
+            submitter: Submitter::new(core.clone(), config.core_timeout, spans),
             tls,
             content_octets: std::sync::atomic::AtomicUsize::new(0),
             config,
@@ -158,6 +156,6 @@ impl Gateway {
         if !postern_kit::shutdown::drain(&tasks, self.shared.config.drain).await {
             tracing::warn!(sessions = tasks.len(), "some sessions did not end in time");
         }
-        self.shared.spans.stop().await;
+        self.shared.submitter.spans.stop().await;
     }
 }

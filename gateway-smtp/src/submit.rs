@@ -31,7 +31,7 @@ pub(crate) struct Submitter {
     sink: CoreClient,
     timeout: Duration,
     unanswered: Unanswered,
-    spans: Spans,
+    pub(crate) spans: Spans,
 }
 
 impl Submitter {

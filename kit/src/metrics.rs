@@ -17,15 +17,15 @@ pub const SECONDS: [f64; 14] =
 
 /// The file in the data folder, or where `POSTERN_BACKUP_STATUS` says, that tells when the last backup was made.
 pub const LAST_BACKUP: &str = "last-backup";
-/// The file that tells when the last backup was made: the one that is named, or the one in the data folder.
-pub fn backup_status(named: Option<&Path>, data: Option<&Path>) -> Option<PathBuf> {
-    named.map(Path::to_owned).or_else(|| data.map(|data| data.join(LAST_BACKUP)))
-}
-
 /// Its line with that time.
 const BEGUN: &str = "postern_backup_last_success_timestamp_seconds ";
 /// Its line with the time at which one failed.
 const FAILED: &str = "postern_backup_last_failure_timestamp_seconds ";
+
+/// The file that tells when the last backup was made: the one that is named, or the one in the data folder.
+pub fn backup_status(named: Option<&Path>, data: Option<&Path>) -> Option<PathBuf> {
+    named.map(Path::to_owned).or_else(|| data.map(|data| data.join(LAST_BACKUP)))
+}
 
 /// Registers what every process has. `data` is the folder whose disk is shown, `backup` the file that
 /// tells when the last backup was made.

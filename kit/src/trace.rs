@@ -15,12 +15,6 @@ impl Trace {
     /// Octets of [`Self::to_bytes`].
     pub const BYTES: usize = 25;
 
-    /// Goes on with the trace of the caller's `traceparent`. Without one, or with one that the
-    /// specification tells to disregard, it begins a trace of its own.
-    pub fn continuing(traceparent: Option<&str>) -> Self {
-        traceparent.and_then(Self::parse).map_or_else(|| Self::begin(true), |caller| caller.child())
-    }
-
     /// The first span of a new trace.
     pub fn begin(sampled: bool) -> Self {
         Self { trace_id: drawn(), span_id: drawn(), parent_id: None, sampled }
@@ -112,31 +106,36 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spans::Spans;
+
+    fn continuing(traceparent: Option<&str>) -> Trace {
+        Spans::default().request(traceparent)
+    }
 
     const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
     #[test]
     fn a_trace_goes_on() {
-        let trace = Trace::continuing(Some(&format!("00-{ID}-00f067aa0ba902b7-01")));
+        let trace = continuing(Some(&format!("00-{ID}-00f067aa0ba902b7-01")));
         assert_eq!(trace.id(), ID);
         let told = trace.response().unwrap();
         assert!(told.starts_with(&format!("00-{ID}-")) && told.ends_with("-01"), "{told}");
         assert!(!told.contains("00f067aa0ba902b7"), "the span is our own");
-        let later = Trace::continuing(Some(&format!("01-{ID}-00f067aa0ba902b7-03-more")));
+        let later = continuing(Some(&format!("01-{ID}-00f067aa0ba902b7-03-more")));
         assert_eq!(later.id(), ID);
     }
 
     #[test]
     fn what_nobody_records_is_not_told() {
-        let trace = Trace::continuing(Some(&format!("00-{ID}-00f067aa0ba902b7-00")));
+        let trace = continuing(Some(&format!("00-{ID}-00f067aa0ba902b7-00")));
         assert_eq!((trace.id().as_str(), trace.response()), (ID, None));
-        let next = Trace::continuing(Some(&trace.parent()));
+        let next = continuing(Some(&trace.parent()));
         assert_eq!((next.id().as_str(), next.response()), (ID, None), "nor by whom we call");
     }
 
     #[test]
     fn a_span_is_stored_and_has_parts() {
-        let trace = Trace::continuing(Some(&format!("00-{ID}-00f067aa0ba902b7-01")));
+        let trace = continuing(Some(&format!("00-{ID}-00f067aa0ba902b7-01")));
         let read = Trace::from_bytes(&trace.to_bytes()).unwrap();
         assert_eq!(read.parent(), trace.parent());
         let part = read.child();
@@ -160,7 +159,7 @@ mod tests {
             format!("00-{}-00f067aa0ba902b7-01", ID.to_uppercase()),
             format!("00-{ID}-00f067aa0ba902b7-é"),
         ] {
-            let trace = Trace::continuing(Some(&bad));
+            let trace = continuing(Some(&bad));
             assert_ne!(trace.id(), ID, "{bad}");
             assert_eq!(trace.response().unwrap().len(), 55);
         }

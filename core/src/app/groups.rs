@@ -6,38 +6,30 @@ use std::sync::Arc;
 use postern_kit::clock::Clock;
 use postern_kit::spans::Spans;
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 use super::BuildError;
 use crate::capture::Capture;
 use crate::config::CoreConfig;
-use crate::directory::Directory;
 use crate::intake::Intake;
 use crate::intake::quota::Quota;
 use crate::metrics::Metrics;
 use crate::store::Stores;
 use crate::store::group::{Group, GroupLimits};
 use crate::transport::{Postal, Transports};
-use crate::worker::Handle;
 use crate::worker::attempt::Lab;
+use crate::worker::keeper::Keeper;
 
 /// The door for mail, for the node that is this process.
-pub(super) fn intake(
-    config: &CoreConfig,
-    stores: &Stores,
-    directory: &Arc<Directory>,
-    clock: &Clock,
-    worker: &Handle,
-    node: Uuid,
-) -> Intake {
+pub(super) fn intake(config: &CoreConfig, stores: &Stores, keeper: &Keeper) -> Intake {
+    let Keeper { clock, worker, .. } = keeper;
     Intake {
         policy: config.policy.clone(),
-        directory: directory.clone(),
+        directory: keeper.directory.clone(),
         clock: clock.clone(),
         db: stores.db.clone(),
         group: accepting(stores, clock, &worker.metrics),
         worker: worker.clone(),
-        node,
+        node: keeper.node,
         quota: Quota::default(),
     }
 }
@@ -64,12 +56,12 @@ fn accepting(
 pub(super) fn lab(
     config: &CoreConfig,
     stores: &Stores,
-    directory: &Arc<Directory>,
+    keeper: &Keeper,
     postal: Option<Arc<Postal>>,
-    node: Uuid,
-    clock: &Clock,
-    metrics: Arc<Metrics>,
+    spans: Spans,
 ) -> Result<Lab, BuildError> {
+    let Keeper { directory, clock, node, .. } = keeper;
+    let (node, metrics) = (*node, keeper.worker.metrics.clone());
     let limits = GroupLimits { weight_max: 1000, parallel: 2, waiting_max: 4096 };
     let (queue, time) = (stores.queue.clone(), clock.clone());
     let begin = Group::start(
@@ -112,7 +104,6 @@ pub(super) fn lab(
     let transports = Transports::new(choice, transport, in_force, sink, postal, rand::random())?;
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     Ok(Lab {
-        spans: Spans::default(),
         queue: stores.queue.clone(),
         begin,
         finish,
@@ -124,5 +115,6 @@ pub(super) fn lab(
         clock: clock.clone(),
         builders: Arc::new(Semaphore::new(processors)),
         metrics,
+        spans,
     })
 }

@@ -21,6 +21,8 @@ const ENVELOPE_BYTES: usize = 64;
 const SCHEDULED: i64 = 1;
 const SCHEDULED_EVENT: i64 = 2;
 const NORMAL: i64 = 2;
+/// As many octets as the core keeps of a trace.
+const TRACE: [u8; 25] = [1; 25];
 
 /// Appends 4 KiB and syncs, again and again.
 pub(crate) fn fsync(folder: &Path, seconds: Duration) -> anyhow::Result<Figure> {

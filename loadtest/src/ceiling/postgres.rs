@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Statement};
 use uuid::Uuid;
 
-use super::{DAY_MS, ENVELOPE_BYTES, NORMAL, SCHEDULED, SCHEDULED_EVENT, now_ms};
+use super::{DAY_MS, ENVELOPE_BYTES, NORMAL, SCHEDULED, SCHEDULED_EVENT, TRACE, now_ms};
 use crate::report::{Figure, STORE_ALONE};
 use crate::text::Texts;
 
@@ -17,10 +17,10 @@ const PARALLEL: usize = 2;
 
 /// The types of the arrays, table by table.
 #[rustfmt::skip]
-const TYPES: [&str; 50] = [
+const TYPES: [&str; 51] = [
     // messages
     "uuid", "uuid", "uuid", "uuid", "text", "text", "text", "text", "text", "text", "text",
-    "bigint", "bigint", "bigint", "bigint", "boolean", "text",
+    "bigint", "bigint", "bigint", "bigint", "boolean", "text", "bytea",
     // bodies
     "uuid", "bigint", "bytea",
     // deliveries
@@ -94,7 +94,7 @@ fn sql() -> String {
     format!(
         "WITH m AS (INSERT INTO messages (id, content_id, batch_id, key_id, from_email, from_name, \
          subject, external_id, campaign_id, tags, metadata, priority, create_ms, send_ms, \
-         expire_ms, test, rfc_message_id) SELECT * FROM UNNEST({messages})), \
+         expire_ms, test, rfc_message_id, trace) SELECT * FROM UNNEST({messages})), \
          b AS (INSERT INTO bodies (id, create_ms, content) SELECT * FROM UNNEST({bodies})), \
          d AS (INSERT INTO deliveries (id, message_id, ordinal, kind, email, name, variables, state, \
          reason, due_ms, priority, lease, update_ms, attempts) \
@@ -102,7 +102,7 @@ fn sql() -> String {
          k AS (INSERT INTO idempotency (key, fingerprint, expire_ms, receipt) \
          SELECT * FROM UNNEST({keys}) ON CONFLICT (key) DO UPDATE SET \
          fingerprint = excluded.fingerprint, expire_ms = excluded.expire_ms, \
-         receipt = excluded.receipt WHERE idempotency.expire_ms <= $52 RETURNING 1), \
+         receipt = excluded.receipt WHERE idempotency.expire_ms <= $53 RETURNING 1), \
          t AS (INSERT INTO message_tags (tag, message_id) SELECT * FROM UNNEST({tags}) \
          ON CONFLICT DO NOTHING), \
          x AS (SELECT x.* FROM UNNEST({events}) WITH ORDINALITY AS x (id, type, create_ms, \
@@ -114,16 +114,16 @@ fn sql() -> String {
          x.create_ms, x.message_id, x.delivery_id, x.attempt, x.reason, x.reply, \
          x.possible_duplicate, x.next_ms FROM x CROSS JOIN event_clock c), \
          s AS (INSERT INTO stats (hour_ms, campaign_id, type, shard, count) \
-         SELECT create_ms - create_ms % 3600000, campaign_id, type, $51::bigint, COUNT(*) \
+         SELECT create_ms - create_ms % 3600000, campaign_id, type, $52::bigint, COUNT(*) \
          FROM x GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 \
          ON CONFLICT (hour_ms, campaign_id, type, shard) \
          DO UPDATE SET count = stats.count + excluded.count) SELECT COUNT(*) FROM k",
-        messages = arrays(0, 17),
-        bodies = arrays(17, 20),
-        deliveries = arrays(20, 33),
-        keys = arrays(33, 37),
-        tags = arrays(37, 39),
-        events = arrays(39, 50),
+        messages = arrays(0, 18),
+        bodies = arrays(18, 21),
+        deliveries = arrays(21, 34),
+        keys = arrays(34, 38),
+        tags = arrays(38, 40),
+        events = arrays(40, 51),
     )
 }
 
@@ -168,14 +168,15 @@ impl Rows {
         let (now, due, expire) =
             (int(self.now), int(self.now + DAY_MS), int(self.now + 4 * DAY_MS));
         let (scheduled, kind, no) = (int(SCHEDULED), int(SCHEDULED_EVENT), vec![false; size]);
+        let trace = vec![TRACE.to_vec(); size];
         let no_reply = vec![None::<Vec<u8>>; size];
         let (no_text, no_bytes) = (Vec::<&str>::new(), Vec::<Vec<u8>>::new());
         let (no_int, no_id) = (Vec::<i64>::new(), Vec::<Uuid>::new());
         let (id, delivery) = (&self.messages, &self.deliveries);
         #[rustfmt::skip]
-        let params: [&(dyn ToSql + Sync); 52] = [
+        let params: [&(dyn ToSql + Sync); 53] = [
             id, id, &none, id, &from, &empty, &subject, &empty, &empty, &list, &map,
-            &normal, &now, &due, &expire, &no, &self.rfc_ids,
+            &normal, &now, &due, &expire, &no, &self.rfc_ids, &trace,
             id, &now, &self.bodies,
             delivery, id, &zero, &one, &self.emails, &empty, &empty, &scheduled, &empty, &due,
             &normal, &none, &now,

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::{DAY_MS, ENVELOPE_BYTES, NORMAL, SCHEDULED, SCHEDULED_EVENT, now_ms};
+use super::{DAY_MS, ENVELOPE_BYTES, NORMAL, SCHEDULED, SCHEDULED_EVENT, TRACE, now_ms};
 use crate::report::{Figure, STORE_ALONE};
 use crate::text::Texts;
 
@@ -52,8 +52,8 @@ fn insert(connection: &Connection, now: i64, body: &str, n: u64) -> anyhow::Resu
         .prepare_cached(
             "INSERT INTO messages (id, content_id, batch_id, key_id, from_email, from_name, \
              subject, external_id, campaign_id, tags, metadata, priority, create_ms, send_ms, \
-             expire_ms, test, rfc_message_id) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             expire_ms, test, rfc_message_id, trace) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             message,
@@ -73,6 +73,7 @@ fn insert(connection: &Connection, now: i64, body: &str, n: u64) -> anyhow::Resu
             now + 4 * DAY_MS,
             false,
             format!("{message}@example.com"),
+            TRACE,
         ])?;
     connection
         .prepare_cached("INSERT INTO bodies (id, create_ms, content) VALUES (?, ?, ?)")?

@@ -39,6 +39,7 @@ pub(super) fn message(message: &v1::Message) -> Value {
         "external_id": message.external_id,
         "campaign_id": message.campaign_id,
         "test": message.test,
+        "trace_id": message.trace_id,
         "recipients": message.recipients.iter().map(recipient).collect::<Vec<_>>(),
     })
 }
@@ -233,7 +234,13 @@ pub(super) fn webhook_attempt(attempt: &v1::WebhookAttempt) -> Value {
         "status": attempt.status,
         "error": attempt.error,
         "response": attempt.response,
+        "duration_ms": took_ms(attempt),
     })
+}
+
+/// How long a try took, in milliseconds; none while it is under way.
+pub(super) fn took_ms(attempt: &v1::WebhookAttempt) -> Option<u64> {
+    attempt.duration.as_ref().and_then(postern_proto::time::duration_millis)
 }
 
 /// The word for it.

@@ -5,7 +5,7 @@ use postern_kit::env::Env;
 use postern_proto::v1;
 use postern_proto::v1::event_service_client::EventServiceClient;
 use postern_proto::v1::webhook_service_client::WebhookServiceClient;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tonic::Code;
 
 use super::{json as shown, status};
@@ -32,15 +32,14 @@ pub(super) async fn trace(args: &Trace, env: &Env) -> anyhow::Result<()> {
     let (events, is_more) = events(&client, &message.id).await?;
     let mut steps: Vec<Step> = events.iter().map(of_event).collect();
     let webhooks = webhooks(&client, &events).await;
-    if let Ok(tries) = &webhooks {
+    if let Ok((tries, _)) = &webhooks {
         steps.extend(tries.iter().flat_map(of_delivery));
     }
     // Stable: what happened in the same millisecond stays in the order of the feed.
     steps.sort_by_key(|step| step.at_ms);
     if args.connection.json {
         let steps: Vec<_> = steps.into_iter().map(|step| step.json).collect();
-        let (mut all, trace_id) = (shown::message(&message), message.trace_id);
-        all["trace_id"] = trace_id.into();
+        let mut all = shown::message(&message);
         all["steps"] = steps.into();
         line(&all.to_string());
         return Ok(());
@@ -49,8 +48,10 @@ pub(super) async fn trace(args: &Trace, env: &Env) -> anyhow::Result<()> {
     if is_more {
         line(&format!("  … only the first {EVENTS_MAX} events are shown"));
     }
-    if let Err(status) = webhooks {
-        line(&format!("  webhooks are not shown: {}", status.message()));
+    match webhooks {
+        Ok((_, false)) => {}
+        Ok((_, true)) => line(&format!("  … only the first {WEBHOOKS_MAX} webhooks were asked")),
+        Err(status) => line(&format!("  webhooks are not shown: {}", status.message())),
     }
     Ok(())
 }
@@ -97,14 +98,16 @@ async fn events(client: &Client, message_id: &str) -> anyhow::Result<(Vec<v1::Ev
     Ok((answer.events, !answer.next_page_token.is_empty()))
 }
 
-/// What became of the events at the endpoints of webhooks, with their tries.
+/// What became of the events at the endpoints of webhooks, with their tries, and whether there are more
+/// endpoints.
 async fn webhooks(
     client: &Client,
     events: &[v1::Event],
-) -> Result<Vec<v1::WebhookDelivery>, tonic::Status> {
+) -> Result<(Vec<v1::WebhookDelivery>, bool), tonic::Status> {
     let mut service = WebhookServiceClient::new(client.channel.clone());
     let request = v1::ListWebhooksRequest { page_size: WEBHOOKS_MAX, page_token: String::new() };
-    let endpoints = service.list_webhooks(client.request(request)).await?.into_inner().webhooks;
+    let list = service.list_webhooks(client.request(request)).await?.into_inner();
+    let endpoints = list.webhooks;
     let mut found = Vec::new();
     for (endpoint, event) in endpoints.iter().flat_map(|one| events.iter().map(move |e| (one, e))) {
         let request =
@@ -116,7 +119,7 @@ async fn webhooks(
             Err(status) => return Err(status),
         }
     }
-    Ok(found)
+    Ok((found, !list.next_page_token.is_empty()))
 }
 
 fn of_event(event: &v1::Event) -> Step {
@@ -125,8 +128,8 @@ fn of_event(event: &v1::Event) -> Step {
     if event.attempt > 0 {
         text += &format!("  attempt {}", event.attempt);
     }
-    for word in [&event.reason].into_iter().filter(|word| !word.is_empty()) {
-        text += &format!("  {word}");
+    if !event.reason.is_empty() {
+        text += &format!("  {}", event.reason);
     }
     if event.possible_duplicate {
         text += "  may have been delivered before";
@@ -154,25 +157,13 @@ fn of_delivery(delivery: &v1::WebhookDelivery) -> Vec<Step> {
             (0, error) => error.to_owned(),
             (status, _) => status.to_string(),
         };
-        let took = one
-            .duration
-            .as_ref()
-            .map(|took| took.seconds * 1000 + i64::from(took.nanos) / 1_000_000);
-        let took_text = took.map(|ms| format!("  in {ms} ms")).unwrap_or_default();
-        let text = format!(
-            "{:<12} {id}  attempt {}  {outcome}{took_text}  {event}",
-            "webhook", one.number
-        );
-        let json = json!({
-            "type": "webhook",
-            "webhook_id": id,
-            "event_id": event,
-            "attempt": one.number,
-            "create_time": shown::time(one.create_time.as_ref()),
-            "status": one.status,
-            "error": one.error,
-            "duration_ms": took,
-        });
+        let took = shown::took_ms(one).map(|ms| format!("  in {ms} ms")).unwrap_or_default();
+        let text =
+            format!("{:<12} {id}  attempt {}  {outcome}{took}  {event}", "webhook", one.number);
+        let mut json = shown::webhook_attempt(one);
+        json["type"] = "webhook".into();
+        json["webhook_id"] = id.as_str().into();
+        json["event_id"] = event.as_str().into();
         Step { at_ms: millis(one.create_time.as_ref()), text, more: Vec::new(), json }
     };
     delivery.tries.iter().map(step).collect()

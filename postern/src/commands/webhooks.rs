@@ -167,10 +167,7 @@ fn say_attempt(attempt: &v1::WebhookAttempt, as_json: bool) {
     if as_json {
         return line(&json::webhook_attempt(attempt).to_string());
     }
-    let took = attempt
-        .duration
-        .as_ref()
-        .map(|took| format!("{} ms", took.seconds * 1000 + i64::from(took.nanos) / 1_000_000));
+    let took = json::took_ms(attempt).map(|took| format!("{took} ms"));
     let (time, took) = (json::time(attempt.create_time.as_ref()), took.unwrap_or_default());
     let result = if attempt.error.is_empty() { "taken" } else { &attempt.error };
     let (status, number) = (attempt.status, attempt.number);
