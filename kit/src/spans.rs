@@ -1,12 +1,13 @@
 //! Traces for an OpenTelemetry collector: finished spans leave over OTLP, in batches, from a thread of
 //! the library.
 //!
-//! Spans are an aid for people. A collector that is away or slow costs nobody anything: what does not
-//! fit into the queue is dropped, and the library says so in the log. A crash loses what is queued.
+//! Spans are an aid for people. A collector that is away or slow delays nobody: what it does not take is
+//! dropped, and the log says so once. A crash loses what is queued.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 pub use opentelemetry::{KeyValue, Value};
@@ -19,11 +20,14 @@ use opentelemetry_otlp::{
     ExporterBuildError, SpanExporter, WithExportConfig as _, WithTonicConfig as _,
 };
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor as _,
+    BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanEvents, SpanExporter as Exporter,
+    SpanLinks, SpanProcessor as _,
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
+use crate::core_client::tuned;
 use crate::env::{Env, EnvError};
 use crate::trace::Trace;
 
@@ -42,8 +46,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Where spans go.
 #[derive(Debug, Clone)]
 pub struct Export {
-    endpoint: String,
-    tls: Option<ClientTlsConfig>,
+    /// Boxed: configurations are moved about, and it is large.
+    endpoint: Box<Endpoint>,
     ratio: f64,
 }
 
@@ -55,18 +59,19 @@ impl Export {
         if endpoint.is_empty() {
             return Ok(None);
         }
-        let address = Endpoint::from_shared(endpoint.clone());
-        let address = address.map_err(|error| EnvError::new(ENDPOINT, error.to_string()))?;
-        let tls = match address.uri().scheme_str() {
-            Some("http") => None,
-            Some("https") => Some(tls(env)?),
+        let bad = |error: tonic::transport::Error| EnvError::new(ENDPOINT, error.to_string());
+        // A collector that vanished must not hold the thread until TCP gives up.
+        let endpoint = tuned(Endpoint::from_shared(endpoint).map_err(bad)?).timeout(TIMEOUT);
+        let endpoint = match endpoint.uri().scheme_str() {
+            Some("http") => endpoint,
+            Some("https") => endpoint.tls_config(tls(env)?).map_err(bad)?,
             _ => return Err(EnvError::new(ENDPOINT, "must begin with http:// or https://")),
         };
         let ratio = env.parsed(RATIO, 1.0)?;
         if !(0.0..=1.0).contains(&ratio) {
             return Err(EnvError::new(RATIO, "must be between 0 and 1"));
         }
-        Ok(Some(Self { endpoint, tls, ratio }))
+        Ok(Some(Self { endpoint: Box::new(endpoint), ratio }))
     }
 }
 
@@ -125,6 +130,11 @@ impl Spans {
         }
     }
 
+    /// Whether somebody will see spans of this process.
+    pub fn is_exporting(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The span of a request: a part of what its `traceparent` names, or the first of a new trace.
     pub fn request(&self, traceparent: Option<&str>) -> Trace {
         let begin = || match &self.0 {
@@ -177,25 +187,54 @@ impl Spans {
 }
 
 fn exporting(export: Export, service: &'static str) -> Result<Exporting, ExporterBuildError> {
+    let channel = export.endpoint.connect_lazy();
     let exporter =
-        SpanExporter::builder().with_tonic().with_endpoint(export.endpoint).with_timeout(TIMEOUT);
-    let exporter = match export.tls {
-        Some(tls) => exporter.with_tls_config(tls),
-        None => exporter,
-    };
+        SpanExporter::builder().with_tonic().with_channel(channel).with_timeout(TIMEOUT).build()?;
+    let exporter = Watched { exporter, is_failing: AtomicBool::new(false) };
     let batches = BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE_SPANS)
         .with_max_export_batch_size(BATCH_SPANS)
         .with_scheduled_delay(DELAY)
         .build();
-    let mut processor =
-        BatchSpanProcessor::builder(exporter.build()?).with_batch_config(batches).build();
+    let mut processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let instance = KeyValue::new("service.instance.id", uuid::Uuid::now_v7().to_string());
     let resource = Resource::builder().with_service_name(service);
     processor.set_resource(&resource.with_attributes([version, instance]).build());
     let scope = InstrumentationScope::builder("postern").build();
     Ok(Exporting { processor, scope, ratio: export.ratio })
+}
+
+/// An exporter that says in the log when the collector begins and ceases to take spans. What the library
+/// itself would say comes with every batch, and is left out of the build.
+#[derive(Debug)]
+struct Watched {
+    exporter: SpanExporter,
+    is_failing: AtomicBool,
+}
+
+impl Exporter for Watched {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        let result = self.exporter.export(batch).await;
+        let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
+        match &result {
+            Err(error) if !was_failing => {
+                tracing::warn!(%error, spans, "the collector takes no traces; they are dropped");
+            }
+            Ok(()) if was_failing => tracing::info!("the collector takes traces again"),
+            _ => {}
+        }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
 }
 
 #[cfg(test)]

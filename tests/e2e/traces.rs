@@ -93,6 +93,7 @@ async fn one_trace_leads_from_the_gateway_to_the_remote_server_and_the_webhook()
     let steps = all["steps"].as_array().unwrap();
     let kinds: Vec<_> = steps.iter().map(|step| step["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["message.accepted", "message.delivered", "webhook"]);
+    assert_eq!(all["missing"], json!([]));
 }
 
 #[tokio::test]
@@ -144,4 +145,36 @@ async fn what_its_caller_does_not_record_is_not_exported() {
     let trace_id = stack.message(&other).await.unwrap()["trace_id"].as_str().unwrap().to_owned();
     collector.wait(&trace_id, "deliver").await.unwrap();
     assert!(collector.spans().iter().all(|span| span.trace_id != TRACE));
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_or_hangs_delays_no_mail_and_no_stop() {
+    // Connections to it are made, and never answered.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hung = format!("http://{}", listener.local_addr().unwrap());
+    for collector in ["http://127.0.0.1:1", hung.as_str()] {
+        let mut stack = Stack::start(&[(ENDPOINT, collector)]).await.unwrap();
+        let id = stack.send_to("ann@good.test").await.unwrap();
+        stack.wait_state(&id, "delivered").await.unwrap();
+        let said = postern_tests::wait::until("the word about the collector", async || {
+            let log = stack.log()?;
+            let lines = log.lines().filter(|line| line.contains("the collector takes no traces"));
+            Ok(Some(lines.count()).filter(|count| *count > 0))
+        });
+        // Once per part of the all-in-one, not per batch.
+        assert!(said.await.unwrap() <= 3);
+        stack.sigterm().await.unwrap();
+        assert!(stack.wait_exit(std::time::Duration::from_secs(30)).await.unwrap().success());
+    }
+}
+
+#[tokio::test]
+async fn without_a_collector_receivers_are_told_no_span() {
+    let hooks = HookReceiver::start().await.unwrap();
+    let stack = Stack::start(&[PRIVATE]).await.unwrap();
+    create(&stack, &hooks.url("a"), json!({})).await;
+    post(&stack, &stack.rest, &parent("01")).await;
+    let posted = hooks.wait("a", 200, 1).await.unwrap().remove(0);
+    assert!(posted["headers"]["webhook-id"].is_string(), "{posted}");
+    assert!(posted["headers"]["traceparent"].is_null(), "{posted}");
 }

@@ -163,7 +163,9 @@ impl Turn {
         let outcome = match payload::body(format, event, facts) {
             Some(body) => {
                 let (posting, attempt) = (&self.posting, taken.attempt);
-                let trace = facts.trace.map(|accepted| accepted.child());
+                // A span that nobody keeps would make receivers record theirs as parts of nothing.
+                let accepted = facts.trace.filter(|_| posting.spans.is_exporting());
+                let trace = accepted.map(|accepted| accepted.child());
                 let try_ = Try { id: &id, attempt, trace, body };
                 let start = Instant::now();
                 let posted = post::post(posting, &self.endpoint, try_, self.limit);

@@ -22,7 +22,7 @@ const KEPT_OCTETS: usize = 1024;
 /// By which an endpoint says more than a status can.
 const WORD: &str = "webhook-delivery";
 /// Header fields that are ours, or the connection's.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "content-type",
     "content-length",
     "content-encoding",
@@ -30,6 +30,7 @@ const OWN: [&str; 12] = [
     "connection",
     "host",
     "te",
+    "traceparent",
     "upgrade",
     "user-agent",
     "x-signature",

@@ -31,9 +31,18 @@ pub(super) async fn trace(args: &Trace, env: &Env) -> anyhow::Result<()> {
     let message = status::find(&client, &args.id).await?;
     let (events, is_more) = events(&client, &message.id).await?;
     let mut steps: Vec<Step> = events.iter().map(of_event).collect();
-    let webhooks = webhooks(&client, &events).await;
-    if let Ok((tries, _)) = &webhooks {
-        steps.extend(tries.iter().flat_map(of_delivery));
+    let mut missing = Vec::new();
+    if is_more {
+        missing.push(format!("only the first {EVENTS_MAX} events are shown"));
+    }
+    match webhooks(&client, &events).await {
+        Ok((tries, is_more)) => {
+            steps.extend(tries.iter().flat_map(of_delivery));
+            if is_more {
+                missing.push(format!("only the first {WEBHOOKS_MAX} webhooks were asked"));
+            }
+        }
+        Err(status) => missing.push(format!("webhooks are not shown: {}", status.message())),
     }
     // Stable: what happened in the same millisecond stays in the order of the feed.
     steps.sort_by_key(|step| step.at_ms);
@@ -41,18 +50,12 @@ pub(super) async fn trace(args: &Trace, env: &Env) -> anyhow::Result<()> {
         let steps: Vec<_> = steps.into_iter().map(|step| step.json).collect();
         let mut all = shown::message(&message);
         all["steps"] = steps.into();
+        all["missing"] = missing.into();
         line(&all.to_string());
         return Ok(());
     }
     print(&message, &steps, args.quiet);
-    if is_more {
-        line(&format!("  … only the first {EVENTS_MAX} events are shown"));
-    }
-    match webhooks {
-        Ok((_, false)) => {}
-        Ok((_, true)) => line(&format!("  … only the first {WEBHOOKS_MAX} webhooks were asked")),
-        Err(status) => line(&format!("  webhooks are not shown: {}", status.message())),
-    }
+    missing.iter().for_each(|what| line(&format!("  … {}", tidy(what))));
     Ok(())
 }
 
@@ -87,7 +90,9 @@ fn after(ms: i64) -> String {
 
 /// The events of a message, oldest first, and whether there are more.
 async fn events(client: &Client, message_id: &str) -> anyhow::Result<(Vec<v1::Event>, bool)> {
-    let mut service = EventServiceClient::new(client.channel.clone());
+    // What remote servers said may be long.
+    let mut service =
+        EventServiceClient::new(client.channel.clone()).max_decoding_message_size(usize::MAX);
     let request = v1::ListEventsRequest {
         page_size: EVENTS_MAX as i32,
         message_id: message_id.to_owned(),
