@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
@@ -21,7 +21,8 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::codegen::http::{Request, Response};
+use tonic::codegen::http::header::CONNECTION;
+use tonic::codegen::http::{HeaderValue, Request, Response, Version};
 use tower::{Service, ServiceExt as _};
 
 /// How long accepting rests after it failed.
@@ -31,6 +32,11 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 /// How long a connection stays on which nothing is asked any more. HTTP/1.1 connections end earlier:
 /// the time for a head begins when the answer before it is out.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// How long after `stop` a connection that was just in use may bring its next request. A client that sends
+/// one over HTTP/1.1 while we close cannot know what became of it (RFC 9112 §9.3.1); the answer to it says
+/// that the connection ends. HTTP/2 has words for that (RFC 9113 §6.8).
+const LAST_REQUEST_TIME: Duration = Duration::from_secs(1);
 
 /// The other end of the connection, in the extensions of each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,14 +150,21 @@ async fn conversation<I, S, B>(
 {
     let activity = Arc::new(Activity::new());
     let service = service_fn({
-        let activity = activity.clone();
+        let (activity, stop) = (activity.clone(), stop.clone());
         move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
-            let under_way = activity.begin();
+            let is_http2 = request.version() == Version::HTTP_2;
+            let (under_way, stop) = (activity.begin(is_http2), stop.clone());
             let answer = service.clone().oneshot(request);
             async move {
-                let answer = answer.await;
+                let mut answer = answer.await;
                 drop(under_way);
+                if let Ok(answer) = &mut answer
+                    && stop.is_cancelled()
+                    && !is_http2
+                {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 answer
             }
         }
@@ -163,7 +176,10 @@ async fn conversation<I, S, B>(
     tokio::pin!(connection);
     let enough = async {
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = async {
+                stop.cancelled().await;
+                activity.quiet().await;
+            } => {}
             () = activity.idle(limit) => {}
         }
     };
@@ -187,6 +203,7 @@ struct Activity {
     /// When a request last began or was answered, in milliseconds; [`NEVER`] before the first.
     last_ms: AtomicU64,
     under_way: AtomicUsize,
+    is_http2: AtomicBool,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -196,10 +213,16 @@ struct UnderWay(Arc<Activity>);
 
 impl Activity {
     fn new() -> Self {
-        Self { since: Instant::now(), last_ms: NEVER.into(), under_way: 0.into() }
+        Self {
+            since: Instant::now(),
+            last_ms: NEVER.into(),
+            under_way: 0.into(),
+            is_http2: false.into(),
+        }
     }
 
-    fn begin(self: &Arc<Self>) -> UnderWay {
+    fn begin(self: &Arc<Self>, is_http2: bool) -> UnderWay {
+        self.is_http2.store(is_http2, Ordering::Relaxed);
         self.under_way.fetch_add(1, Ordering::Relaxed);
         self.touch();
         UnderWay(self.clone())
@@ -208,6 +231,25 @@ impl Activity {
     fn touch(&self) {
         let now_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(NEVER - 1);
         self.last_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Returns when the connection can be told that it ends, and no request crosses that: a request is under
+    /// way, whose answer tells it, or none came for [`LAST_REQUEST_TIME`].
+    async fn quiet(&self) {
+        loop {
+            let last_ms = match self.last_ms.load(Ordering::Relaxed) {
+                NEVER => 0,
+                last_ms => last_ms,
+            };
+            let until = Duration::from_millis(last_ms) + LAST_REQUEST_TIME;
+            let left = until.saturating_sub(self.since.elapsed());
+            let is_told =
+                self.is_http2.load(Ordering::Relaxed) || self.under_way.load(Ordering::Relaxed) > 0;
+            if is_told || left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left).await;
+        }
     }
 
     /// Returns when nothing was asked for too long.
@@ -278,5 +320,39 @@ mod tests {
         assert_eq!(answered(b"P").await, b"");
         answered(b"GET / HTTP/1.1\r\nhost: ").await;
         answered(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    }
+
+    /// Reads up to the end of one answer of the service below.
+    async fn one_answer(stream: &mut TcpStream) -> String {
+        let mut all = Vec::new();
+        while !all.ends_with(b"hello") {
+            all.push(stream.read_u8().await.unwrap());
+        }
+        String::from_utf8(all).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_that_crosses_the_stop_is_answered_as_the_last_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let bounds = Bounds { connections_max: 1, header_timeout: LIMIT, drain_timeout: LIMIT };
+        let service = tower::service_fn(async |_| Ok(Response::new("hello".to_owned())));
+        let serving = tokio::spawn(serve(listener, None, service, bounds, stop.clone()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let ask = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        stream.write_all(ask).await.unwrap();
+        let first = one_answer(&mut stream).await;
+        assert!(!first.contains("connection: close"), "{first}");
+        stop.cancel();
+        // What can be done about it before the request is there is done.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        stream.write_all(ask).await.unwrap();
+        let last = one_answer(&mut stream).await;
+        assert!(last.contains("connection: close"), "{last}");
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "it is closed");
+        serving.await.unwrap();
     }
 }
