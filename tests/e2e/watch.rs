@@ -1,9 +1,11 @@
 //! The event feed goes on where a client stopped.
 
+use postern_proto::v1::event_service_client::EventServiceClient;
 use postern_proto::v1::{Event, ListEventsRequest, WatchEventsRequest, WatchEventsResponse};
 use postern_tests::stack::Stack;
 use postern_tests::wait;
 use tonic::Streaming;
+use tonic::transport::{Channel, Endpoint};
 
 const MESSAGES: usize = 5;
 /// Accepted and delivered.
@@ -25,13 +27,21 @@ async fn send(stack: &Stack, count: usize) {
 }
 
 async fn watch(stack: &Stack, resume_token: &str) -> Streaming<WatchEventsResponse> {
+    watch_over(stack.channel.clone(), stack, resume_token).await
+}
+
+async fn watch_over(
+    channel: Channel,
+    stack: &Stack,
+    resume_token: &str,
+) -> Streaming<WatchEventsResponse> {
     let request = WatchEventsRequest {
         resume_token: resume_token.to_owned(),
         from_beginning: resume_token.is_empty(),
         ..WatchEventsRequest::default()
     };
     let request = stack.request(request).unwrap();
-    let stream = stack.event_service().watch_events(request).await.unwrap();
+    let stream = EventServiceClient::new(channel).watch_events(request).await.unwrap();
     stream.into_inner()
 }
 
@@ -104,9 +114,17 @@ async fn a_client_that_is_behind_does_not_hold_up_a_stop() {
         let answer = stack.post("/v1/messages/batch", &batch).await.unwrap();
         assert_eq!(answer.status, 202, "{answer:?}");
     }
-    let mut stream = watch(&stack, "").await;
+    // A client with room for few events that it has not read yet.
+    let address = Endpoint::from_shared(format!("http://{}", stack.grpc)).unwrap();
+    let small = address.initial_stream_window_size(1 << 16).initial_connection_window_size(1 << 16);
+    let mut stream = watch_over(small.connect_lazy(), &stack, "").await;
     take(&mut stream, 1).await;
     stack.sigterm().await.unwrap();
+    // It reads on when the core, which closes after its gateways, has begun to stop.
+    let closed = wait::until("the core's door is closed", async || {
+        Ok(tokio::net::TcpStream::connect(&stack.grpc).await.is_err().then_some(()))
+    });
+    closed.await.unwrap();
     let mut told = 1;
     // The end is an error that says why, or just the end when there was no room for it.
     while let Ok(Some(response)) = stream.message().await {
