@@ -1,9 +1,11 @@
 //! The OpenAPI 3.1 document, made from the route table and from the contract's descriptors with
-//! their comments, so that it cannot drift from either.
+//! their comments, so that it cannot drift from either. Only Postal's webhooks, which carry what
+//! Postal defines, are described by hand.
 //!
 //! Pure; a crash has nothing to lose.
 
 mod examples;
+mod postal;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +29,9 @@ pub(crate) fn document(pool: &DescriptorPool) -> Value {
         let verb = row.route.method.as_str().to_ascii_lowercase();
         let operation = operation(&row, &mut schemas);
         paths.entry(row.route.path).or_default().insert(verb, operation);
+    }
+    for (path, operation) in postal::operations() {
+        paths.entry(path).or_default().insert("post".to_owned(), operation);
     }
     schemas.insert("Problem".to_owned(), problem());
     json!({

@@ -20,10 +20,11 @@ use crate::fault::{Fault, json};
 use crate::{App, body, rpc};
 
 /// Postal's own bodies have a few kilobytes.
-const WEBHOOK_BYTES_MAX: usize = 1 << 20;
+pub(crate) const WEBHOOK_BYTES_MAX: usize = 1 << 20;
 /// The path of the old system.
-const OLD_PATH: &str = "/api/v1/webhook";
-const PATH: &str = "/v1/postal/webhooks/{endpoint}";
+pub(crate) const OLD_PATH: &str = "/api/v1/webhook";
+/// The path that only Postal knows.
+pub(crate) const PATH: &str = "/v1/postal/webhooks/{endpoint}";
 
 /// Whether a request is a webhook, which has limits of its own.
 pub(crate) fn is_webhook(path: &str) -> bool {

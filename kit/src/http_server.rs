@@ -25,6 +25,8 @@ use tonic::codegen::http::header::CONNECTION;
 use tonic::codegen::http::{HeaderValue, Request, Response, Version};
 use tower::{Service, ServiceExt as _};
 
+use crate::request_body::{Left, RequestBody};
+
 /// How long accepting rests after it failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long an idle HTTP/2 connection goes without a sign of life.
@@ -62,7 +64,7 @@ pub async fn serve<S, B>(
     bounds: Bounds,
     stop: CancellationToken,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
     B: hyper::body::Body + Send + 'static,
@@ -112,7 +114,7 @@ async fn connection<S, B>(
     limit: Duration,
     stop: CancellationToken,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
     B: hyper::body::Body + Send + 'static,
@@ -141,7 +143,7 @@ async fn conversation<I, S, B>(
     stop: CancellationToken,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
     B: hyper::body::Body + Send + 'static,
@@ -153,6 +155,8 @@ async fn conversation<I, S, B>(
         let (activity, stop) = (activity.clone(), stop.clone());
         move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
+            let left = Left::default();
+            let request = request.map(|incoming| RequestBody::new(incoming, left.clone()));
             let is_http2 = request.version() == Version::HTTP_2;
             let (under_way, stop) = (activity.begin(is_http2), stop.clone());
             let answer = service.clone().oneshot(request);
@@ -160,7 +164,7 @@ async fn conversation<I, S, B>(
                 let mut answer = answer.await;
                 drop(under_way);
                 if let Ok(answer) = &mut answer
-                    && stop.is_cancelled()
+                    && (stop.is_cancelled() || left.too_much())
                     && !is_http2
                 {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -187,7 +191,12 @@ async fn conversation<I, S, B>(
         ended = connection.as_mut() => ended,
         () = enough => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // HTTP/2 asks the client whether it has heard that; some are gone, or say nothing.
+            match tokio::time::timeout(limit, connection.as_mut()).await {
+                Err(_) if activity.under_way.load(Ordering::Relaxed) == 0 => Ok(()),
+                Err(_) => connection.await,
+                Ok(ended) => ended,
+            }
         }
     };
     if let Err(error) = ended {
@@ -295,7 +304,7 @@ mod tests {
             header_timeout: Duration::from_millis(200),
             drain_timeout: Duration::ZERO,
         };
-        let service = tower::service_fn(async |request: Request<Incoming>| {
+        let service = tower::service_fn(async |request: Request<RequestBody>| {
             let peer = request.extensions().get::<Peer>().copied().unwrap();
             Ok(Response::new(format!("hello {}", peer.0.ip())))
         });

@@ -8,6 +8,7 @@ pub mod telemetry;
 pub mod shutdown;
 pub mod listen;
 pub mod http_server;
+pub mod request_body;
 pub mod open_files;
 pub mod clock;
 pub mod backoff;

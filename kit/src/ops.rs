@@ -12,7 +12,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -30,6 +29,7 @@ use crate::http_server::{self, Bounds};
 use crate::listen::{ListenAddr, ListenError};
 use crate::metrics;
 use crate::progress::Stalls;
+use crate::request_body::RequestBody;
 use crate::tls::CertStore;
 
 /// The port that OpenTelemetry's exporter for Prometheus has.
@@ -171,7 +171,7 @@ impl Ops {
         let Some(listener) = self.listener else { return };
         self.board.stop = draining;
         let board = Arc::new(self.board);
-        let service = tower::service_fn(move |request: Request<Incoming>| {
+        let service = tower::service_fn(move |request: Request<RequestBody>| {
             let board = board.clone();
             async move { Ok::<_, Infallible>(board.answer(&request).await) }
         });

@@ -79,6 +79,7 @@ mod ams;
 mod webhooks;
 mod traces;
 mod webhooks_guard;
+mod webhooks_chosen;
 mod webhooks_many;
 mod postal;
 mod postal_hooks;

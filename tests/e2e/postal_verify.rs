@@ -211,6 +211,16 @@ async fn the_old_path_can_be_closed_and_bodies_have_a_limit() {
     let large = webhook("NewThing", "u-2", &json!({"padding": "x".repeat(2 << 20)}));
     let fields = signer.fields(large.as_bytes()).unwrap();
     assert_eq!(post(&stack, &path, &large, &fields).await.0, 413);
+    let document = stack.get("/openapi.json").await.unwrap().body;
+    for path in [OLD, "/v1/postal/webhooks/{endpoint}"] {
+        let described = &document["paths"][path]["post"];
+        assert!(described["responses"]["200"].is_object(), "{path}: {described}");
+        let named = |name: &str| {
+            let list = described["parameters"].as_array().unwrap().iter();
+            list.filter(|one| one["name"].as_str().unwrap().eq_ignore_ascii_case(name)).count()
+        };
+        assert!(fields.iter().all(|(name, _)| named(name) == 1), "{path}: {described}");
+    }
 }
 
 #[tokio::test]

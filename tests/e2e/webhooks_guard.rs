@@ -111,6 +111,9 @@ async fn an_endpoint_at_which_everything_fails_for_too_long_is_disabled() {
     let disabled = disabled.await.unwrap();
     let reason = disabled["disable_reason"].as_str().unwrap();
     assert!(reason.contains("longer than webhooks.disable_after"), "{disabled}");
+    let told = stack.get("/v1/events?types=webhook.disabled").await.unwrap().body;
+    let [notice] = &told["events"].as_array().unwrap()[..] else { panic!("told once: {told}") };
+    assert_eq!((&notice["subject"]["id"], &notice["reason"]), (&json!(bad), &json!(reason)));
     let shown = stack.get(&format!("/v1/webhooks/{good}")).await.unwrap();
     assert_eq!(shown.body["disabled"], false, "{shown:?}");
 }

@@ -13,7 +13,7 @@ use crate::model::webhook::{AttemptRow, DeliveryRow, DeliveryState, Endpoint, fi
 use crate::store::webhook_deliveries::{self as deliveries, Collected};
 use crate::store::{feed_place, ledger, webhook_attempts};
 use crate::webhook::post::{self, Try};
-use crate::webhook::{Posting, payload, wants};
+use crate::webhook::{self, Posting, payload, wants};
 
 use super::act::By;
 use super::webhook_draft::{attempt, check_type, delivery};
@@ -95,14 +95,14 @@ pub(super) async fn get(
     let tries = webhook_attempts::list(db, endpoint.id, row.sequence, TRIES_MAX).await?;
     // Read behind its tries, so that it is never older than what they say.
     let (row, event) = find(context, endpoint, event).await?;
-    let message = event.event.message_id;
-    let facts = deliveries::facts(db, &[message]).await?.remove(&message).unwrap_or_default();
+    let format = endpoint.wanted.format;
+    let facts = webhook::facts(db, format, [&event]).await?.pop().unwrap_or_default();
     // The newest try of a delivery that is over, or due, is not under way.
     let under_way = row.state == DeliveryState::Pending && row.due_ms > context.clock.now_ms();
     let newest = row.attempts + i64::from(!under_way);
     Ok(v1::WebhookDelivery {
         tries: tries.into_iter().map(|one| attempt(one, newest)).collect(),
-        body: payload::body(endpoint.wanted.format, &event, &facts).unwrap_or_default(),
+        body: payload::body(format, &event, &facts).unwrap_or_default(),
         ..delivery(&row)
     })
 }

@@ -3,12 +3,14 @@
 //!
 //! Everything here may be done by several nodes at once and repeated after a crash.
 
+use std::collections::HashMap;
+
 use postern_proto::ids::RecipientId;
 
 use crate::model::delivery::Ticket;
 
 use super::Error;
-use super::db::{Database, Statement, Where};
+use super::db::{Database, Statement, Where, pieces};
 use super::reports::Subject;
 use super::value::Value;
 
@@ -43,6 +45,25 @@ pub async fn delivery(db: &dyn Database, ticket: &Ticket) -> Result<Option<Recip
     let rows =
         db.read(conditions.statement("SELECT delivery_id FROM postal_handovers", "")).await?;
     rows.first().map(|row| row.uuid(0).map(RecipientId::from_uuid)).transpose()
+}
+
+/// The ids that Postal gave to these deliveries, as long as they are kept.
+pub async fn postal_ids(
+    db: &dyn Database,
+    deliveries: &[RecipientId],
+) -> Result<HashMap<RecipientId, i64>, Error> {
+    let mut ids = HashMap::new();
+    for piece in pieces(deliveries) {
+        let mut conditions = Where::default();
+        let wanted = piece.iter().map(|id| Value::Uuid(id.uuid())).collect();
+        conditions.and_in("delivery_id", wanted);
+        conditions.and_sql("postal_id IS NOT NULL");
+        let select = "SELECT delivery_id, postal_id FROM postal_handovers";
+        for row in db.read(conditions.statement(select, "")).await? {
+            ids.insert(RecipientId::from_uuid(row.uuid(0)?), row.int(1)?);
+        }
+    }
+    Ok(ids)
 }
 
 /// Keeps a report for the case that its mail becomes known. Tells whether there was room.

@@ -109,6 +109,9 @@ pub struct Facts {
     pub tags: Vec<String>,
     /// The client's own data.
     pub metadata: BTreeMap<String, String>,
+    /// The id that Postal gave to the delivery; only where it is asked for, see
+    /// [`super::handovers::postal_ids`].
+    pub postal_id: Option<i64>,
 }
 
 /// A delivery that was taken for a try.
@@ -205,6 +208,7 @@ pub async fn facts(
                 tags: row.json(5)?,
                 metadata: row.json(6)?,
                 trace: Trace::from_bytes(&row.blob(7)?),
+                postal_id: None,
             };
             facts.insert(MessageId::from_uuid(row.uuid(0)?), fact);
         }
@@ -218,6 +222,20 @@ pub async fn free_dead(db: &dyn Database, now_ms: i64) -> Result<u64, Error> {
                AND state = 1 AND lease NOT IN (SELECT id FROM nodes)";
     let done = db.write(vec![Statement::new(sql, vec![now_ms.into()])]).await?;
     Ok(done[0].changed)
+}
+
+/// Makes due at once what a node had taken for an endpoint, and does not know of: the answer to its
+/// question was lost.
+pub async fn free_own(
+    db: &dyn Database,
+    endpoint: WebhookId,
+    node: Uuid,
+    now_ms: i64,
+) -> Result<(), Error> {
+    let sql = "UPDATE webhook_deliveries SET due_ms = $1, lease = NULL \
+               WHERE endpoint_id = $2 AND lease = $3 AND state = 1";
+    let params = vec![now_ms.into(), endpoint.uuid().into(), node.into()];
+    db.write(vec![Statement::new(sql, params)]).await.map(drop)
 }
 
 /// The next time something is due for an endpoint.

@@ -36,6 +36,8 @@ pub(super) struct Runner {
     wake: Arc<Notify>,
     health: Arc<Mutex<Health>>,
     pace: Pace,
+    /// The store may have given us deliveries of which we know nothing.
+    is_unsure: bool,
 }
 
 /// What tries of one turn share.
@@ -55,7 +57,7 @@ impl Runner {
         wake: Arc<Notify>,
     ) -> Self {
         let health = Arc::new(Mutex::new(Health::new(Instant::now())));
-        Self { posting, endpoint, wake, health, pace: Pace::default() }
+        Self { posting, endpoint, wake, health, pace: Pace::default(), is_unsure: false }
     }
 
     /// Posts until told to stop; then waits for tries under way.
@@ -69,6 +71,7 @@ impl Runner {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "webhook deliveries not taken; trying again");
+                    self.is_unsure = true;
                     failures += 1;
                     let first = Duration::from_millis(100);
                     backoff::delay(failures, first, STORE_PAUSE_MAX, 20, rand::random())
@@ -88,6 +91,11 @@ impl Runner {
         let endpoint = self.endpoint.borrow_and_update().clone();
         let wanted = &endpoint.wanted;
         let now_ms = self.posting.clock.now_ms();
+        if self.is_unsure {
+            let (db, node) = (&*self.posting.db, self.posting.node);
+            webhook_deliveries::free_own(db, endpoint.id, node, now_ms).await?;
+            self.is_unsure = false;
+        }
         let width = usize::try_from(wanted.max_concurrency).unwrap_or(1).max(1);
         // Tries that ended at the same time may have noted their ends in another order.
         if endpoint.failing_ms.is_some_and(|since| lock(&self.health).is_well_since(since)) {
@@ -132,11 +140,11 @@ impl Turn {
     /// Posts what was taken, so many at once. Told to stop, it begins no more: what it took and did
     /// not try is due again by itself.
     async fn post_all(self, taken: Vec<Taken>, width: usize) -> Result<(), Error> {
-        let messages: Vec<_> = taken.iter().map(|one| one.event.event.message_id).collect();
-        let mut facts = webhook_deliveries::facts(&*self.posting.db, &messages).await?;
+        let (db, format) = (&*self.posting.db, self.endpoint.wanted.format);
+        let facts = super::facts(db, format, taken.iter().map(|one| &one.event)).await?;
         let (turn, seats) = (Arc::new(self), Arc::new(Semaphore::new(width)));
         let tasks = TaskTracker::new();
-        for one in taken {
+        for (one, facts) in taken.into_iter().zip(facts) {
             let Ok(seat) = seats.clone().acquire_owned().await else { break };
             let now_ms = turn.posting.clock.now_ms();
             let permit = lock(&turn.health).permit(Instant::now());
@@ -145,7 +153,6 @@ impl Turn {
                 turn.give_back(&one, now_ms).await;
                 continue;
             }
-            let facts = facts.entry(one.event.event.message_id).or_default().clone();
             let turn = turn.clone();
             tasks.spawn(async move {
                 turn.post(one, &facts).await;

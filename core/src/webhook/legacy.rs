@@ -26,7 +26,7 @@ pub(super) fn body(row: &EventRow, facts: &Facts) -> Option<String> {
         "recipient": mask::address(&row.recipient),
         "status": word,
         "timestamp": at,
-        "postal_message_id": null,
+        "postal_message_id": facts.postal_id.map(|id| id.to_string()),
     });
     if let (Value::Object(data), Value::Object(more)) = (&mut data, extras(row, word)) {
         data.extend(more);

@@ -29,11 +29,13 @@ use uuid::Uuid;
 
 use crate::directory::Directory;
 use crate::metrics::Metrics;
-use crate::model::webhook::Endpoint;
+use crate::model::event::{EventRow, NewEvent};
+use crate::model::webhook::{Endpoint, Format};
 use crate::outgoing::Outgoing;
 use crate::store::group::Group;
 use crate::store::webhook_attempts::Ended;
-use crate::store::{Database, Error, webhook_deliveries, webhooks};
+use crate::store::webhook_deliveries::Facts;
+use crate::store::{Database, Error, handovers, webhook_deliveries, webhooks};
 
 use self::deliver::Runner;
 pub(crate) use self::fanout::wants;
@@ -47,6 +49,28 @@ const GATHER: Duration = Duration::from_millis(20);
 const FREE_EVERY: u32 = 5;
 /// Looks between two rounds of tidying.
 const TIDY_EVERY: u32 = 60;
+
+/// What else a body in this format says about each of these events, in their order.
+pub async fn facts(
+    db: &dyn Database,
+    format: Format,
+    events: impl IntoIterator<Item = &EventRow>,
+) -> Result<Vec<Facts>, Error> {
+    let events: Vec<_> = events.into_iter().map(|row| &row.event).collect();
+    let messages: Vec<_> = events.iter().map(|event| event.message_id).collect();
+    let deliveries: Vec<_> = events.iter().map(|event| event.delivery_id).collect();
+    let known = webhook_deliveries::facts(db, &messages).await?;
+    // Only the old system's receivers were ever told.
+    let postal_ids = match format {
+        Format::Legacy => handovers::postal_ids(db, &deliveries).await?,
+        _ => HashMap::new(),
+    };
+    let of_event = |event: &&NewEvent| {
+        let known = known.get(&event.message_id).cloned().unwrap_or_default();
+        Facts { postal_id: postal_ids.get(&event.delivery_id).copied(), ..known }
+    };
+    Ok(events.iter().map(of_event).collect())
+}
 
 /// What posting needs.
 #[derive(Clone)]

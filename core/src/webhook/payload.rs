@@ -194,6 +194,7 @@ pub(super) mod tests {
             batch_id: None,
             tags: vec!["welcome".to_owned()],
             metadata: BTreeMap::from([("order".to_owned(), "42".to_owned())]),
+            postal_id: None,
         }
     }
 

@@ -18,6 +18,7 @@ promises![
     what_is_collected_twice_is_there_once,
     a_delivery_is_taken_by_one_node_and_its_tries_are_kept,
     what_a_dead_node_took_is_due_at_once,
+    what_a_node_took_and_does_not_know_of_is_due_at_once,
     a_late_result_changes_nothing,
     an_ordered_endpoint_waits_for_its_first,
     what_failed_comes_back_and_what_is_over_goes,
@@ -194,6 +195,19 @@ async fn what_a_dead_node_took_is_due_at_once(stores: Stores) {
     assert_eq!((taken.len(), taken[0].attempt), (2, 2));
     let tries = webhook_attempts::list(db, id, taken[0].event.sequence, 10).await.unwrap();
     assert_eq!((tries.len(), tries[0].end_ms), (2, None), "the first was interrupted");
+}
+
+async fn what_a_node_took_and_does_not_know_of_is_due_at_once(stores: Stores) {
+    let db = &*stores.db;
+    let (id, _) = collected(&stores, 2).await;
+    let (unsure, sure) = (node(&stores).await, node(&stores).await);
+    assert_eq!(take(&stores, id, unsure, NOW).await.len(), 2);
+    deliveries::free_own(db, id, sure, NOW + 1).await.unwrap();
+    deliveries::free_own(db, WebhookId::generate(), unsure, NOW + 1).await.unwrap();
+    assert_eq!(take(&stores, id, unsure, NOW + 1).await.len(), 0, "neither was asked for");
+    deliveries::free_own(db, id, unsure, NOW + 1).await.unwrap();
+    let taken = take(&stores, id, unsure, NOW + 1).await;
+    assert_eq!((taken.len(), taken[0].attempt), (2, 2));
 }
 
 async fn a_late_result_changes_nothing(stores: Stores) {

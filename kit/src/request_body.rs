@@ -1,0 +1,144 @@
+//! The body of a request to a server of ours. A service may answer without having read it, as when the
+//! key is wrong or the body too large. What is then still on its way is read and thrown away within
+//! bounds: a connection that is closed over unread octets is reset, and with it goes the answer (RFC
+//! 9112 §9.6).
+//!
+//! A crash has nothing to lose.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+/// How much of a body that nobody wants is read, and for how long.
+const UNWANTED_BYTES_MAX: u64 = 1 << 20;
+const UNWANTED_TIME: Duration = Duration::from_secs(2);
+
+/// A body as it comes in.
+#[derive(Debug)]
+pub struct RequestBody {
+    incoming: Option<Incoming>,
+    left: Left,
+}
+
+/// Tells whether so much of a body was left unread that its connection cannot be used again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Left(Arc<AtomicBool>);
+
+impl Left {
+    pub(crate) fn too_much(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl RequestBody {
+    pub(crate) fn new(incoming: Incoming, left: Left) -> Self {
+        Self { incoming: Some(incoming), left }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.incoming {
+            Some(incoming) => Pin::new(incoming).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let unread = self.incoming.take().filter(|incoming| !incoming.is_end_stream());
+        let (Some(unread), Ok(runtime)) = (unread, tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let size = unread.size_hint().exact();
+        if size.is_none_or(|size| size > UNWANTED_BYTES_MAX) {
+            self.left.0.store(true, Ordering::Relaxed);
+        }
+        runtime.spawn(tokio::time::timeout(UNWANTED_TIME, throw_away(unread)));
+    }
+}
+
+async fn throw_away(mut unread: Incoming) {
+    let mut read = 0;
+    while read <= UNWANTED_BYTES_MAX {
+        match std::future::poll_fn(|cx| Pin::new(&mut unread).poll_frame(cx)).await {
+            Some(Ok(frame)) => read += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::sync::CancellationToken;
+    use tonic::codegen::http::{Request, Response};
+
+    use super::*;
+    use crate::http_server::{Bounds, serve};
+
+    /// Far more than any of it takes.
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// A server that answers without a look at the body.
+    async fn careless() -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let bounds = Bounds { connections_max: 1, header_timeout: LIMIT, drain_timeout: LIMIT };
+        let service = tower::service_fn(async |_: Request<RequestBody>| {
+            Ok(Response::new("hello".to_owned()))
+        });
+        tokio::spawn(serve(listener, None, service, bounds, CancellationToken::new()));
+        TcpStream::connect(address).await.unwrap()
+    }
+
+    async fn post(stream: &mut TcpStream, size: usize, sent: &[u8]) -> String {
+        let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut all = Vec::new();
+        while !all.ends_with(b"hello") {
+            all.push(stream.read_u8().await.unwrap());
+        }
+        // Only now, as from a client that is slow.
+        stream.write_all(sent).await.unwrap();
+        String::from_utf8(all).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_connection_outlives_a_small_body_that_nobody_reads() {
+        let mut stream = careless().await;
+        for _ in 0..3 {
+            let answer = post(&mut stream, 100_000, &[b'x'; 100_000]).await;
+            assert!(!answer.contains("connection: close"), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_answer_to_a_large_body_that_nobody_reads_arrives_and_is_the_last() {
+        let mut stream = careless().await;
+        let size = 100 << 20;
+        let answer = post(&mut stream, size, &vec![b'x'; 512 << 10]).await;
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+}
