@@ -28,10 +28,15 @@ impl Server {
     /// An empty primary with these further options.
     pub fn primary(options: &str) -> anyhow::Result<Self> {
         let server = Self::bare()?;
-        let data = server.data();
-        server.run("initdb", &["-D", &data, "-U", "postern", "-A", "trust", "--no-sync"])?;
+        server.init()?;
         server.start(options)?;
         Ok(server)
+    }
+
+    /// Makes an empty database where a bare server's data is to be.
+    pub fn init(&self) -> anyhow::Result<()> {
+        let data = self.data();
+        self.run("initdb", &["-D", &data, "-U", "postern", "-A", "trust", "--no-sync"]).map(drop)
     }
 
     /// A replica of a primary, which streams from it under this name.

@@ -32,13 +32,25 @@ impl SmtpClient {
 
     /// Connects and reads nothing.
     pub async fn dial(port: u16) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        Self::dial_at(&format!("127.0.0.1:{port}")).await
+    }
+
+    /// The same at a `host:port`.
+    pub async fn dial_at(address: &str) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
         Ok(Self { stream, input: Vec::new() })
     }
 
     /// Connects, says EHLO and logs in with AUTH PLAIN, which needs `POSTERN_SMTP_PLAIN_AUTH`.
     pub async fn login(port: u16, user: &str, password: &str) -> anyhow::Result<Self> {
-        let mut client = Self::connect(port).await?;
+        Self::login_at(&format!("127.0.0.1:{port}"), user, password).await
+    }
+
+    /// The same at a `host:port`.
+    pub async fn login_at(address: &str, user: &str, password: &str) -> anyhow::Result<Self> {
+        let mut client = Self::dial_at(address).await?;
+        let greeting = client.reply().await?;
+        ensure!(greeting.starts_with("220 "), "{greeting}");
         client.ask("EHLO test\r\n").await?;
         let reply = client.auth(user, password).await?;
         ensure!(reply.starts_with("235 "), "{reply}");
@@ -53,7 +65,12 @@ impl SmtpClient {
 
     /// Sends a mail in a session that is logged in; returns the last reply.
     pub async fn mail(&mut self, message: &str) -> anyhow::Result<String> {
-        self.send(ENVELOPE.as_bytes()).await?;
+        self.mail_with(ENVELOPE, message).await
+    }
+
+    /// The same with an envelope like [`ENVELOPE`].
+    pub async fn mail_with(&mut self, envelope: &str, message: &str) -> anyhow::Result<String> {
+        self.send(envelope.as_bytes()).await?;
         for _ in 0..2 {
             let reply = self.reply().await?;
             if !reply.starts_with("250 ") {

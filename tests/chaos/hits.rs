@@ -1,0 +1,133 @@
+//! Hits on tracking links all the while. The edge is told to answer only when a hit is on the disk, so
+//! what it answered with 200 must be counted; what had no answer may be.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use postern_tests::wait;
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::check::Event;
+use crate::load::ticks;
+use crate::system::System;
+
+const MAILS: usize = 4;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What became of the hits on one mail's link.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    answered: usize,
+    unknown: usize,
+}
+
+/// Hits that go on until they are stopped.
+pub(crate) struct Hits {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    tallies: Arc<Mutex<BTreeMap<String, Tally>>>,
+}
+
+impl Hits {
+    /// Sends a few tracked mails and begins to follow their pixels.
+    pub(crate) async fn start(system: &System) -> anyhow::Result<Self> {
+        let mut links = Vec::new();
+        for number in 0..MAILS {
+            let to = format!("tracked{number}@good.test");
+            let id = send(system, &to).await?;
+            system.ledger.accepted(&to, &id);
+            let mail = wait::until("a tracked mail", async || {
+                Ok(system.receiver.mails_to(&to)?.pop().map(|mail| mail.text()))
+            });
+            let link = pixel(&mail.await?).context("no pixel in the mail")?;
+            links.push((id, format!("http://{}{link}", system.doors.edge)));
+        }
+        let (stop, stopped) = watch::channel(false);
+        let tallies: Arc<Mutex<BTreeMap<String, Tally>>> = Arc::default();
+        let task = tokio::spawn(hit(links, tallies.clone(), stopped));
+        Ok(Self { stop, task, tallies })
+    }
+
+    /// Ends it. Returns how many were answered, and what is not counted as it was answered.
+    pub(crate) async fn stop(self, system: &System) -> anyhow::Result<(usize, Vec<String>)> {
+        self.stop.send_replace(true);
+        self.task.await?;
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answered = tallies.values().map(|tally| tally.answered).sum();
+        let counted = wait::until("the hits are counted", async || {
+            let feed = system.feed().await?;
+            let counted = opens(&feed);
+            let enough = |(id, tally): (&String, &Tally)| {
+                counted.get(id).copied().unwrap_or(0) >= tally.answered
+            };
+            Ok(tallies.iter().all(enough).then_some(counted))
+        });
+        // What is missing is told below, with its numbers.
+        let counted = match counted.await {
+            Ok(counted) => counted,
+            Err(_) => opens(&system.feed().await?),
+        };
+        let mut wrong = Vec::new();
+        for (id, Tally { answered, unknown }) in &tallies {
+            let counted = counted.get(id).copied().unwrap_or(0);
+            if counted < *answered || counted > answered + unknown {
+                wrong.push(format!(
+                    "{id}: {answered} hits answered, {unknown} without an answer, {counted} counted"
+                ));
+            }
+        }
+        Ok((answered, wrong))
+    }
+}
+
+fn opens(feed: &[Event]) -> BTreeMap<String, usize> {
+    let mut counted: BTreeMap<String, usize> = BTreeMap::new();
+    for event in feed.iter().filter(|event| event.kind == "message.opened") {
+        *counted.entry(event.message.clone()).or_default() += 1;
+    }
+    counted
+}
+
+async fn send(system: &System, to: &str) -> anyhow::Result<String> {
+    let mail = json!({
+        "from": "Shop <hi@shop.test>", "to": to, "subject": "News",
+        "html": "<body><p>Look</p></body>", "tracking": {"opens": true},
+    });
+    let request = Client::new().post(format!("http://{}/v1/messages", system.doors.rest));
+    let answer = request.bearer_auth(&system.doors.key).json(&mail).send().await?;
+    let body: Value = answer.json().await?;
+    body["id"].as_str().map(str::to_owned).with_context(|| body.to_string())
+}
+
+/// The path of the pixel in a mail.
+fn pixel(mail: &str) -> Option<String> {
+    let text = mail.replace("=\r\n", "").replace("=3D", "=");
+    let start = text.find("/o/")?;
+    let end = |c: char| !(c.is_ascii_alphanumeric() || "-_./".contains(c));
+    let rest = &text[start..];
+    Some(rest[..rest.find(end)?].to_owned())
+}
+
+async fn hit(
+    links: Vec<(String, String)>,
+    tallies: Arc<Mutex<BTreeMap<String, Tally>>>,
+    stopped: watch::Receiver<bool>,
+) {
+    let (http, mut ticks) = (Client::new(), ticks());
+    for (id, url) in links.iter().cycle() {
+        ticks.tick().await;
+        if *stopped.borrow() {
+            return;
+        }
+        let answer = http.get(url).timeout(PATIENCE).send().await;
+        let answered = answer.is_ok_and(|answer| answer.status() == 200);
+        let mut tallies = tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        let tally = tallies.entry(id.clone()).or_default();
+        *if answered { &mut tally.answered } else { &mut tally.unknown } += 1;
+    }
+}
