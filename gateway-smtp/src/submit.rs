@@ -128,7 +128,7 @@ impl Submitter {
             }
             Ok(Err(status)) => Err(match status.code() {
                 // The channel's own words would tell about our network.
-                tonic::Code::Unavailable if status.details().is_empty() => {
+                tonic::Code::Unavailable | tonic::Code::Unknown if status.details().is_empty() => {
                     let text = "the core cannot be reached; the message may be sent again safely";
                     Failure::new(Reason::CoreUnavailable, text)
                 }

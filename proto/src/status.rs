@@ -173,7 +173,9 @@ impl From<Failure> for Status {
 
 fn reason_of_code(code: Code) -> Reason {
     match code {
-        Code::Unavailable => Reason::CoreUnavailable,
+        // tonic answers the second when a connection breaks under a call: nobody knows what the core
+        // has done, and the same again under the same idempotency key is safe.
+        Code::Unavailable | Code::Unknown => Reason::CoreUnavailable,
         Code::DeadlineExceeded | Code::Cancelled => Reason::DeadlineExceeded,
         Code::Unauthenticated => Reason::InvalidKey,
         Code::PermissionDenied => Reason::ScopeMissing,
@@ -233,6 +235,8 @@ mod tests {
     fn a_foreign_status_gets_the_reason_of_its_code() {
         let failure = Failure::from_status(&Status::unavailable("connection refused"));
         assert_eq!(failure.reason, Reason::CoreUnavailable);
+        let failure = Failure::from_status(&Status::unknown("transport error"));
+        assert_eq!(failure.reason, Reason::CoreUnavailable, "a core that died under the call");
     }
 
     #[test]

@@ -8,10 +8,17 @@
 
 mod address;
 mod check;
+mod clock;
+mod cut;
+mod disk;
+mod gate;
 mod hits;
 mod kills;
 mod ledger;
 mod load;
 mod outcome;
+mod postgres;
 mod process;
+mod receivers;
+mod redis;
 mod system;

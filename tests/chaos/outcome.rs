@@ -41,6 +41,14 @@ impl Trial {
         self.system.processes[place].kill_9().await
     }
 
+    /// Waits until so many more answers were no, or none at all.
+    pub(crate) async fn refused(&self, more: usize) -> anyhow::Result<()> {
+        let count = || self.system.ledger.read().refused.values().sum::<usize>();
+        let before = count();
+        let refused = async || Ok((count() >= before + more).then_some(()));
+        wait::until("mail is refused", refused).await
+    }
+
     /// Waits until so many more mails are acknowledged.
     pub(crate) async fn grow(&self, more: usize) -> anyhow::Result<()> {
         self.system.ledger.grow(more).await

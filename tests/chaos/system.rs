@@ -1,6 +1,7 @@
 //! Whole systems to break: the roles as processes of their own on PostgreSQL and Redis, or all in one
 //! on the embedded store. Every way between two parts leads through a proxy of the test's.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
@@ -15,6 +16,7 @@ use postern_tests::wait;
 use serde_json::{Value, json};
 
 use crate::address::Host;
+use crate::gate::Gate;
 use crate::ledger::Ledger;
 use crate::load::Doors;
 use crate::process::Process;
@@ -57,9 +59,13 @@ pub(crate) struct Ground {
     pub(crate) address: String,
 }
 
+/// What is done to an empty folder before data is put into it.
+type Prepare<'a> = &'a mut dyn FnMut(&Path) -> anyhow::Result<()>;
+
 impl Ground {
-    async fn lay(host: Host, options: &str) -> anyhow::Result<Self> {
+    async fn lay(host: Host, prepare: Prepare<'_>, options: &str) -> anyhow::Result<Self> {
         let mut postgres = Server::bare()?;
+        prepare(postgres.folder())?;
         postgres.port = POSTGRES;
         let options = format!("-c listen_addresses={host} {options}");
         postgres.init()?;
@@ -77,8 +83,17 @@ impl Ground {
 impl System {
     /// Two cores and one of each gateway on PostgreSQL, started with `options`, and Redis.
     pub(crate) async fn split(options: &str, more: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::split_on(&mut |_| Ok(()), options, more).await
+    }
+
+    /// The same with PostgreSQL's folder prepared.
+    pub(crate) async fn split_on(
+        prepare: Prepare<'_>,
+        options: &str,
+        more: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let host = Host::any();
-        let ground = Ground::lay(host, options).await?;
+        let ground = Ground::lay(host, prepare, options).await?;
         let (receiver, hooks) = (Receiver::start().await?, HookReceiver::start().await?);
         let redis = format!("redis://{}", host.at(REDIS));
         let (relay, edge) = (receiver.relay_url(), format!("http://{}", host.at(EDGE)));
@@ -127,18 +142,27 @@ impl System {
 
     /// Everything in one process on the embedded store.
     pub(crate) async fn embedded(more: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let (receiver, hooks) = (Receiver::start().await?, HookReceiver::start().await?);
-        let process = Self::all_in_one(&receiver.relay_url(), Host::any(), more).await?;
-        Self::over(process, receiver, hooks).await
+        Self::embedded_on(&mut |_| Ok(()), more).await
     }
 
-    /// A started process with all roles, which sends to this relay.
-    pub(crate) async fn all_in_one(
-        relay: &str,
-        host: Host,
+    /// The same with mail sent through a gate, whose url is among the variables.
+    pub(crate) async fn embedded_through(
+        gate: &Gate,
         more: &[(&str, &str)],
-    ) -> anyhow::Result<(Process, Host)> {
-        let edge = format!("http://{}", host.at(EDGE));
+    ) -> anyhow::Result<Self> {
+        let system = Self::embedded(more).await?;
+        gate.lead_to(system.receiver.port());
+        Ok(system)
+    }
+
+    /// The same with its data folder prepared.
+    pub(crate) async fn embedded_on(
+        prepare: Prepare<'_>,
+        more: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let (receiver, hooks) = (Receiver::start().await?, HookReceiver::start().await?);
+        let host = Host::any();
+        let (relay, edge) = (receiver.relay_url(), format!("http://{}", host.at(EDGE)));
         let own = [
             ("POSTERN_DATA", "data".to_owned()),
             ("POSTERN_GRPC_LISTEN", host.at(GRPC)),
@@ -151,10 +175,13 @@ impl System {
             ("POSTERN_SMTP_PLAIN_AUTH", "on".to_owned()),
         ];
         let own: Vec<_> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let vars = [&core_vars(relay, &edge)[..], &own, more].concat();
+        let vars = [&core_vars(&relay, &edge)[..], &own, more].concat();
         let mut process = process("all-in-one", &[], host.at(REST), &vars)?;
+        let data = process.folder().join("data");
+        std::fs::create_dir(&data)?;
+        prepare(&data)?;
         process.start().await?;
-        Ok((process, host))
+        Self::over((process, host), receiver, hooks).await
     }
 
     async fn over(
@@ -214,6 +241,11 @@ impl System {
         let answer = request.bearer_auth(&self.doors.key).send().await?;
         ensure!(answer.status() == 200, "{path}: {}", answer.status());
         Ok(answer.json().await?)
+    }
+
+    /// What the cores stand on.
+    pub(crate) fn ground(&mut self) -> &mut Ground {
+        self.ground.as_mut().expect("roles of their own stand on a ground")
     }
 
     /// The process of this name.

@@ -83,14 +83,30 @@ impl Server {
 
     /// Sends a signal to all of its processes: STOP makes it hang, CONT ends that.
     pub fn signal(&self, name: &str) -> anyhow::Result<()> {
-        let pid = std::fs::read_to_string(format!("{}/postmaster.pid", self.data()))?;
-        let parent = pid.lines().next().context("postmaster.pid is empty")?.to_owned();
-        let children = Command::new("pgrep").args(["-P", &parent]).output()?;
-        let children = String::from_utf8(children.stdout)?;
-        let all = children.lines().chain([parent.as_str()]);
+        let (parent, children) = self.processes()?;
+        let all = children.iter().chain([&parent]);
         let killed = Command::new("kill").args(["-s", name]).args(all).status()?;
         ensure!(killed.success(), "kill -s {name}: {killed}");
         Ok(())
+    }
+
+    /// Kills all of its processes. Some may take a moment to be gone.
+    pub fn kill_9(&self) -> anyhow::Result<()> {
+        let (parent, children) = self.processes()?;
+        let killed = Command::new("kill").args(["-s", "KILL", &parent]).status()?;
+        ensure!(killed.success(), "kill -s KILL: {killed}");
+        // Without their parent they end by themselves, so some may be gone already.
+        Command::new("kill").args(["-s", "KILL"]).args(children).output()?;
+        Ok(())
+    }
+
+    /// The ids of the first process and of its children.
+    fn processes(&self) -> anyhow::Result<(String, Vec<String>)> {
+        let pid = std::fs::read_to_string(format!("{}/postmaster.pid", self.data()))?;
+        let parent = pid.lines().next().context("postmaster.pid is empty")?.to_owned();
+        let children = Command::new("pgrep").args(["-P", &parent]).output()?;
+        let children = String::from_utf8(children.stdout)?.lines().map(str::to_owned).collect();
+        Ok((parent, children))
     }
 
     /// Makes a replica the primary.

@@ -1,6 +1,7 @@
 //! A TCP proxy that can be cut: connections break and new ones are refused until it is restored.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,6 +16,7 @@ pub struct Proxy {
     pub addr: SocketAddr,
     open: watch::Sender<bool>,
     answers: watch::Sender<bool>,
+    delay: watch::Sender<Duration>,
 }
 
 impl Proxy {
@@ -24,8 +26,9 @@ impl Proxy {
         let addr = listener.local_addr().context("no address")?;
         let (open, state) = watch::channel(true);
         let (answers, heard) = watch::channel(true);
-        tokio::spawn(serve(listener, target.to_owned(), state, heard));
-        Ok(Self { addr, open, answers })
+        let (delay, delayed) = watch::channel(Duration::ZERO);
+        tokio::spawn(serve(listener, target.to_owned(), state, (heard, delayed)));
+        Ok(Self { addr, open, answers, delay })
     }
 
     /// Breaks every connection and lets none through.
@@ -43,17 +46,25 @@ impl Proxy {
         self.answers.send_replace(true);
     }
 
+    /// Keeps every piece of an answer for so long from now on.
+    pub fn delay_answers(&self, delay: Duration) {
+        self.delay.send_replace(delay);
+    }
+
     /// Lets connections through again.
     pub fn restore(&self) {
         self.open.send_replace(true);
     }
 }
 
+/// Whether answers are let through, and how much later.
+type Answers = (watch::Receiver<bool>, watch::Receiver<Duration>);
+
 async fn serve(
     listener: TcpListener,
     target: String,
     mut state: watch::Receiver<bool>,
-    answers: watch::Receiver<bool>,
+    answers: Answers,
 ) {
     loop {
         let accepted = tokio::select! {
@@ -74,7 +85,7 @@ async fn pass(
     client: TcpStream,
     target: String,
     mut state: watch::Receiver<bool>,
-    answers: watch::Receiver<bool>,
+    answers: Answers,
 ) {
     let Ok(server) = TcpStream::connect(&target).await else {
         return;
@@ -98,7 +109,7 @@ async fn pass(
 async fn relay(
     from: &mut OwnedReadHalf,
     to: &mut OwnedWriteHalf,
-    mut answers: watch::Receiver<bool>,
+    (mut answers, delay): Answers,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 16 << 10];
     loop {
@@ -109,6 +120,8 @@ async fn relay(
         if answers.wait_for(|let_through| *let_through).await.is_err() {
             return Ok(());
         }
+        let delay = *delay.borrow();
+        tokio::time::sleep(delay).await;
         to.write_all(&buffer[..read]).await?;
     }
 }
