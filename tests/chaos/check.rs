@@ -68,8 +68,8 @@ pub(crate) fn judge(seen: &Seen) -> Verdict {
     for event in &seen.feed {
         timelines.entry(&event.recipient).or_default().push(event);
     }
-    let count = |kind| seen.feed.iter().filter(|event| event.kind == kind).count();
-    verdict.recovered = count("message.recovered");
+    let recovered = seen.feed.iter().filter(|event| event.kind == "message.recovered");
+    verdict.recovered = recovered.count();
     for (address, id) in &seen.acknowledged {
         let timeline = timelines.get(address.as_str()).map_or(&[][..], Vec::as_slice);
         follow_up(address, id, timeline, seen, &mut verdict);

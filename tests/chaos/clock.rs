@@ -43,15 +43,23 @@ fn jump(clock: &Path, offset: &str) {
     std::fs::rename(&next, clock).unwrap();
 }
 
+/// Jumps, some mails after each. What was due at a time that a jump ahead has made up is due when the
+/// clock gets there, so one that is undone is short, and the long one is the last.
+async fn jumps(trial: &Trial, clock: &Path) {
+    for offset in ["-2h", "+0", "+15s", "+0", "-10m", "+2h"] {
+        jump(clock, offset);
+        trial.grow(SOME).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn jumps_of_a_cores_clock_cost_no_mail() {
     let mut system = System::split("", &[]).await.unwrap();
     let clock = under_faked_clock(&mut system.processes[0]).await.unwrap();
     let trial = Trial::start(system).await.unwrap();
-    for offset in ["+10m", "+0", "-10m", "+0", "+2h", "-2h", "+0"] {
-        jump(&clock, offset);
-        trial.grow(SOME).await.unwrap();
-    }
+    jumps(&trial, &clock).await;
+    // The core that is ahead thinks that the other one died long ago.
+    trial.grow(20 * SOME).await.unwrap();
     trial.end("clock of a core").await.unwrap();
 }
 
@@ -60,9 +68,6 @@ async fn jumps_of_the_only_clock_cost_no_mail() {
     let mut system = System::embedded(&[]).await.unwrap();
     let clock = under_faked_clock(&mut system.processes[0]).await.unwrap();
     let trial = Trial::start(system).await.unwrap();
-    for offset in ["+1h", "+0", "-1h", "+0"] {
-        jump(&clock, offset);
-        trial.grow(SOME).await.unwrap();
-    }
+    jumps(&trial, &clock).await;
     trial.end("the only clock").await.unwrap();
 }

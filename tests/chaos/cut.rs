@@ -1,6 +1,10 @@
 //! Ways between parts are cut: connections break, or nothing comes through and nobody is told. The
 //! cuts are made by proxies between the parts.
 
+use anyhow::Context as _;
+use postern_proto::v1::SendMessageRequest;
+use postern_proto::v1::message_service_client::MessageServiceClient;
+use postern_tests::stack::{outgoing, request_with};
 use postern_tests::wait;
 
 use crate::outcome::Trial;
@@ -29,38 +33,41 @@ async fn cores_cut_off_from_their_gateways_cost_no_mail() {
     trial.end("cores cut off from gateways").await.unwrap();
 }
 
+/// Mails that a core of the two accepts and hands to a receiver which does not answer yet.
+async fn hold_some(trial: &Trial, core: usize) -> anyhow::Result<()> {
+    let address = format!("http://{}", trial.system.to_cores[core].addr);
+    let mut messages = MessageServiceClient::connect(address).await?;
+    for number in 0..8 {
+        let to = format!("slow+{number}@good.test");
+        let message = Some(outgoing(&to));
+        let request = SendMessageRequest { message, ..SendMessageRequest::default() };
+        let request = request_with(request, &trial.system.doors.key)?;
+        let sent = messages.send_message(request).await?.into_inner().message;
+        trial.system.ledger.accepted(&to, &sent.context("no message")?.id);
+        trial.system.receiver.wait_until_held(&to).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_core_cut_off_from_the_database_is_taken_over_from_and_changes_nothing_afterwards() {
     let mut trial = Trial::start(System::split("", &[]).await.unwrap()).await.unwrap();
-    let http = reqwest::Client::new();
-    for number in 0..8 {
-        let to = format!("slow+{number}@good.test");
-        let request = http.post(format!("http://{}/v1/messages", trial.system.doors.rest));
-        let request = request.bearer_auth(&trial.system.doors.key);
-        let answer = request.json(&postern_tests::stack::mail_to(&to)).send().await.unwrap();
-        let body: serde_json::Value = answer.json().await.unwrap();
-        trial.system.ledger.accepted(&to, body["id"].as_str().unwrap());
-        trial.system.receiver.wait_until_held(&to).await.unwrap();
-    }
-    // Whichever core holds them: first the one is away, then the other.
-    for core in [0, 1] {
-        trial.system.ground().ways[core].hold_answers();
-        trial.refused(2).await.unwrap();
-        trial.system.ground().ways[core].cut();
-        let before = recovered(&trial).await;
-        let taken_over = async || Ok((recovered(&trial).await > before).then_some(()));
-        let taken_over = wait::until("the other core takes over", taken_over).await;
-        println!("core {core} was taken over from: {}", taken_over.is_ok());
-        trial.system.ground().ways[core].release_answers();
-        trial.system.ground().ways[core].restore();
-        trial.grow(SOME).await.unwrap();
-    }
+    hold_some(&trial, 0).await.unwrap();
+    // What it asks arrives and is done, and it does not learn of it; then nothing arrives.
+    trial.system.ground().ways[0].hold_answers();
+    trial.refused(2).await.unwrap();
+    trial.system.ground().ways[0].cut();
+    let all = async || Ok((recovered(&trial).await? >= 8).then_some(()));
+    wait::until("the other core takes over", all).await.unwrap();
+    trial.system.ground().ways[0].release_answers();
+    trial.system.ground().ways[0].restore();
+    trial.grow(SOME).await.unwrap();
     trial.system.receiver.release().unwrap();
-    let verdict = trial.end("cores cut off from the database").await.unwrap();
-    assert!(verdict.recovered > 0, "something was taken over: {verdict:?}");
+    trial.end("a core cut off from the database").await.unwrap();
 }
 
-async fn recovered(trial: &Trial) -> usize {
-    let feed = trial.system.feed().await.unwrap_or_default();
-    feed.iter().filter(|event| event.kind == "message.recovered").count()
+/// How many deliveries were taken over.
+async fn recovered(trial: &Trial) -> anyhow::Result<usize> {
+    let told = trial.system.get("/v1/events?types=message.recovered&page_size=1000").await?;
+    Ok(told["events"].as_array().map_or(0, Vec::len))
 }

@@ -168,7 +168,8 @@ async fn the_gate_passes_and_drops() {
         let mut client = postern_tests::smtp_client::SmtpClient::dial_at(&address).await.unwrap();
         client.reply().await.unwrap();
         client.ask("HELO test\r\n").await.unwrap();
-        let sent = tokio::time::timeout(Duration::from_secs(10), client.mail("Subject: x\r\n\r\nx"));
+        let sent =
+            tokio::time::timeout(Duration::from_secs(10), client.mail("Subject: x\r\n\r\nx"));
         let sent = sent.await.context("it hangs").unwrap();
         assert_eq!(sent.is_ok_and(|reply| reply.starts_with("250")), passes, "{mode:?}");
     }

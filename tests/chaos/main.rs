@@ -6,6 +6,12 @@
 //! same instants again; what the processes are doing then is as near as a real machine allows.
 //! The tests that kill 200 times are ignored: `tests/run --all` runs them too.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "all of this is test code: a failed assumption fails the test, totals are to be seen"
+)]
+
 mod address;
 mod check;
 mod clock;

@@ -13,9 +13,8 @@ const SOME: usize = 20;
 
 /// Starts it again once the last process of the one before is gone.
 async fn start(ground: &Ground) {
-    let started = wait::until("PostgreSQL starts", async || {
-        Ok(ground.postgres.start(&ground.options).ok())
-    });
+    let started =
+        wait::until("PostgreSQL starts", async || Ok(ground.postgres.start(&ground.options).ok()));
     started.await.unwrap();
 }
 

@@ -113,7 +113,7 @@ impl System {
                 ],
                 more,
             ];
-            let mut core = process(name, &["core"], listens.clone(), &vars.concat())?;
+            let mut core = process(name, &["core"], &listens, &vars.concat())?;
             core.start().await?;
             to_cores.push(Proxy::start(&listens).await?);
             if processes.is_empty() {
@@ -176,7 +176,7 @@ impl System {
         ];
         let own: Vec<_> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let vars = [&core_vars(&relay, &edge)[..], &own, more].concat();
-        let mut process = process("all-in-one", &[], host.at(REST), &vars)?;
+        let mut process = process("all-in-one", &[], &host.at(REST), &vars)?;
         let data = process.folder().join("data");
         std::fs::create_dir(&data)?;
         prepare(&data)?;
@@ -299,7 +299,7 @@ fn gateways(host: Host, core: &str, redis: &str) -> anyhow::Result<Vec<Process>>
             ]),
             _ => {}
         }
-        process(name, &[role], listens.clone(), &vars)
+        process(name, &[role], &listens, &vars)
     };
     roles.into_iter().enumerate().map(gateway).collect()
 }
@@ -307,12 +307,12 @@ fn gateways(host: Host, core: &str, redis: &str) -> anyhow::Result<Vec<Process>>
 fn process(
     name: &'static str,
     role: &[&str],
-    listens: String,
+    listens: &str,
     vars: &[(&str, &str)],
 ) -> anyhow::Result<Process> {
     let binary = binary();
     let command = [&[binary.to_str().context("a path is UTF-8")?], role].concat();
-    Process::new(name, &command, listens, vars)
+    Process::new(name, &command, listens.to_owned(), vars)
 }
 
 fn doors(host: Host, grpc: String, key: String) -> Doors {

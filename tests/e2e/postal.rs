@@ -1,5 +1,7 @@
 //! Mail handed to a stand-in for Postal: taken, refused, of unknown fate, and while it is down.
 
+use std::time::{Duration, Instant};
+
 use postern_tests::postal::{API_KEY, Mood, Postal, Signer, Taken};
 use postern_tests::proxy::Proxy;
 use postern_tests::stack::Stack;
@@ -190,6 +192,34 @@ async fn mail_waits_while_postal_is_down_and_goes_on_by_itself() {
         let times = taken.iter().filter(|one| one.to == format!("w{n}@good.test")).count();
         assert!(times <= 1, "w{n} was given {times} times");
     }
+}
+
+#[tokio::test]
+#[ignore = "minutes; tests/run --all runs it"]
+async fn mail_that_comes_while_postal_is_down_for_minutes_is_sent_when_it_is_back() {
+    let (postal, signer) = (Postal::start().await.unwrap(), Signer::new(1024).unwrap());
+    let proxy = Proxy::start(&postal.addr).await.unwrap();
+    let pauses = ["", "_MAX"].map(|end| (format!("POSTERN_POSTAL_BREAKER_OPEN_TIME{end}"), "30s"));
+    let pauses = pauses.each_ref().map(|(name, pause)| (name.as_str(), *pause));
+    let stack = handing(&proxy.addr.to_string(), &signer, &pauses).await;
+    let before = stack.send_to("before@good.test").await.unwrap();
+    stack.wait_state(&before, "sent").await.unwrap();
+    proxy.cut();
+    let mut waiting = Vec::new();
+    let (down, mut pace) = (Instant::now(), tokio::time::interval(Duration::from_millis(500)));
+    while down.elapsed() < Duration::from_secs(180) {
+        pace.tick().await;
+        let to = format!("w{}@good.test", waiting.len());
+        waiting.push(stack.send_to(&to).await.unwrap());
+    }
+    wait_health(&stack, 503).await;
+    proxy.restore();
+    for id in &waiting {
+        stack.wait_state(id, "sent").await.unwrap();
+    }
+    let taken = postal.taken();
+    assert_eq!(taken.len(), waiting.len() + 1, "each once");
+    println!("{} mails came while Postal was down for 3 minutes, all sent", waiting.len());
 }
 
 #[tokio::test]

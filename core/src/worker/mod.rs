@@ -9,6 +9,8 @@ mod build;
 pub mod attempt;
 pub mod keeper;
 mod span;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
