@@ -101,8 +101,11 @@ fn nothing_is_left_lying_about() {
         concat!("#[ig", "nore"),
         concat!("thread::", "sleep"),
     ];
+    // The one reason there is: `tests/run --all` does run those.
+    let long = concat!("#[ig", "nore = \"minutes; tests/run --all runs it\"]");
     let mut breaches = Vec::new();
     for (name, text) in sources() {
+        let text = text.replace(long, "");
         for word in words.iter().filter(|word| text.contains(**word)) {
             breaches.push(format!("{name} contains {word}: finish it, or open an issue"));
         }

@@ -120,8 +120,11 @@ fn manual(root: &Path) -> Option<String> {
 fn code<'a>(sources: &'a [(String, String)]) -> impl Iterator<Item = (&'a str, &'a str)> {
     let is_code = |name: &str| {
         let tests =
-            name.starts_with("tests/") || name.contains("/tests") || name.contains("conformance");
-        !tests && !name.starts_with(TABLE) && !name.starts_with("loadtest/")
+            ["/tests", "conformance", "/simulation/"].iter().any(|part| name.contains(part));
+        !tests
+            && !name.starts_with("tests/")
+            && !name.starts_with(TABLE)
+            && !name.starts_with("loadtest/")
     };
     let code = move |(name, text): &'a (String, String)| {
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();

@@ -18,7 +18,7 @@ use crate::store::embedded::Embedded;
 use self::world::World;
 
 /// Seeds in all, and over how many threads with a store each.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 3000;
 const THREADS: u64 = 4;
 /// Virtual time between the beginnings of two seeds on one store: none sees the nodes of another.
 const APART_MS: i64 = 10_000_000;

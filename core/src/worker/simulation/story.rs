@@ -100,24 +100,33 @@ fn counts_attempts(story: &Story) -> bool {
 /// result counts after the one that ended it.
 fn keeps_its_end(story: &Story) -> bool {
     let kinds: Vec<_> = story.events.iter().map(|(kind, _, _)| *kind).collect();
-    let is_end = |kind: &EventType| {
+    let is_last = |kind: &EventType| {
         use EventType::{Bounced, Canceled, Delivered, Expired, Failed};
         matches!(kind, Delivered | Bounced | Failed | Expired | Canceled)
     };
     let accepted = kinds.iter().filter(|kind| **kind == EventType::Accepted).count();
-    let ended = story.facts.iter().position(|fact| match fact {
-        Fact::Reported { state, recorded, .. } => *recorded && state.is_terminal(),
-        Fact::Canceled => true,
-        _ => false,
-    });
+    let ended = story.facts.iter().position(is_end);
     let later = ended.map_or(&[][..], |end| &story.facts[end + 1..]);
     let changed = later.iter().any(|fact| {
         matches!(fact, Fact::Begun { .. } | Fact::Reported { recorded: true, .. } | Fact::Canceled)
     });
     kinds.first() == Some(&EventType::Accepted)
         && accepted == 1
-        && kinds.iter().position(is_end) == kinds.len().checked_sub(1)
+        && kinds.iter().position(is_last) == kinds.len().checked_sub(1)
         && !changed
+}
+
+fn is_end(fact: &Fact) -> bool {
+    match fact {
+        Fact::Reported { state, recorded, .. } => *recorded && state.is_terminal(),
+        Fact::Canceled => true,
+        _ => false,
+    }
+}
+
+/// Whether something that happened has ended the delivery.
+pub(super) fn has_ended(facts: &[Fact]) -> bool {
+    facts.iter().any(is_end)
 }
 
 /// A mail that arrived again was called a possible duplicate as often.

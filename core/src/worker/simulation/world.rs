@@ -16,7 +16,7 @@ use crate::store::queue::Finish;
 use crate::store::{Stores, leases, ledger, messages};
 
 use super::node::{Job, Node, Stage};
-use super::story::{Fact, Story};
+use super::story::{self, Fact, Story};
 
 /// Things that happen before calm sets in.
 const STEPS: usize = 80;
@@ -323,6 +323,9 @@ impl<'a> World<'a> {
             self.claim(0).await;
             while !self.nodes[0].jobs.is_empty() {
                 self.work(0).await;
+            }
+            if self.deliveries.iter().all(|delivery| story::has_ended(&delivery.facts)) {
+                return;
             }
             self.now_ms += 5_000;
         }
