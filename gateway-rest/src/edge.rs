@@ -20,7 +20,8 @@ use ipnet::IpNet;
 use postern_kit::core_client::Caller;
 use postern_kit::http_server::Peer;
 use postern_kit::net;
-use postern_kit::spans::{Ended, KeyValue, Kind};
+use postern_kit::spans::{Ended, KeyValue, Kind, Spans};
+use postern_kit::trace::Trace;
 use postern_proto::ids::RequestId;
 use postern_proto::metadata;
 use postern_proto::reason::Reason;
@@ -75,6 +76,15 @@ pub(crate) async fn edge(
     let path = request.uri().path().to_owned();
     let settings = app.live.now();
     let context = context(&app, &settings, &request, &path);
+    let mut under_way = UnderWay {
+        spans: app.spans.clone(),
+        trace: context.caller.trace,
+        start,
+        method,
+        route,
+        request_id: context.caller.request_id.clone(),
+        status: None,
+    };
     request.extensions_mut().insert(context.clone());
     let client_request_id = client_request_id(request.headers());
     // A page that tells of a failure is in the reader's language.
@@ -102,11 +112,8 @@ pub(crate) async fn edge(
     if let Some(told) = told.and_then(|text| HeaderValue::try_from(text).ok()) {
         headers.insert("traceresponse", told);
     }
-    if let Some(trace) = trace {
-        let request_id = &context.caller.request_id;
-        let span = || ended(&method, route.as_ref(), response.status(), request_id);
-        app.spans.ended(&trace, start.elapsed(), span);
-    }
+    under_way.status = Some(response.status());
+    drop(under_way);
     let headers = response.headers_mut();
     headers.insert("postern-version", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
@@ -121,26 +128,49 @@ pub(crate) async fn edge(
     response
 }
 
-/// The span of a request, in the words of OpenTelemetry; the path that the client named stays out.
-fn ended(
-    method: &Method,
-    route: Option<&MatchedPath>,
-    status: StatusCode,
-    request_id: &str,
-) -> Ended {
-    let method = metrics::known_method(method).unwrap_or("_OTHER");
-    let mut attributes = vec![
-        KeyValue::new("http.request.method", method),
-        KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
-        KeyValue::new("postern.request.id", request_id.to_owned()),
-    ];
-    let mut name = method.to_owned();
-    if let Some(route) = route {
-        name = format!("{method} {}", route.as_str());
-        attributes.push(KeyValue::new("http.route", route.as_str().to_owned()));
+/// A request that is not answered yet. Its span ends when it is dropped: also when the client has gone
+/// away and nobody waits for the answer.
+struct UnderWay {
+    spans: Spans,
+    trace: Option<Trace>,
+    start: Instant,
+    method: Method,
+    route: Option<MatchedPath>,
+    request_id: String,
+    status: Option<StatusCode>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(trace) = self.trace {
+            self.spans.ended(&trace, self.start.elapsed(), || self.ended());
+        }
     }
-    let error = status.is_server_error().then(|| status.as_str().to_owned());
-    Ended { name: name.into(), kind: Kind::Server, attributes, error }
+}
+
+impl UnderWay {
+    /// The span, in the words of OpenTelemetry; the path that the client named stays out.
+    fn ended(&self) -> Ended {
+        let method = metrics::known_method(&self.method).unwrap_or("_OTHER");
+        let mut attributes = vec![
+            KeyValue::new("http.request.method", method),
+            KeyValue::new("postern.request.id", self.request_id.clone()),
+        ];
+        let mut name = method.to_owned();
+        if let Some(route) = &self.route {
+            name = format!("{method} {}", route.as_str());
+            attributes.push(KeyValue::new("http.route", route.as_str().to_owned()));
+        }
+        let error = match self.status {
+            Some(status) => {
+                let code = i64::from(status.as_u16());
+                attributes.push(KeyValue::new("http.response.status_code", code));
+                status.is_server_error().then(|| status.as_str().to_owned())
+            }
+            None => Some("canceled".to_owned()),
+        };
+        Ended { name: name.into(), kind: Kind::Server, attributes, error }
+    }
 }
 
 async fn answer(

@@ -58,18 +58,37 @@ pub(crate) async fn count(
     request: Request,
     next: Next,
 ) -> Response {
-    let (start, method) = (Instant::now(), request.method().clone());
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>();
+    let mut under_way = UnderWay {
+        start: Instant::now(),
+        // A method of the client's own making is no label.
+        method: known_method(request.method()).unwrap_or("other"),
+        route: route.map_or("other", MatchedPath::as_str).to_owned(),
+        status: "canceled".to_owned(),
+        metrics,
+    };
     let response = next.run(request).await;
-    // A method of the client's own making is no label.
-    let method = known_method(&method).unwrap_or("other");
     if let Some(standing) = response.extensions().get::<Exhausted>() {
-        metrics.rate_limited.get_or_create(&[("limit", standing.0)]).inc();
+        under_way.metrics.rate_limited.get_or_create(&[("limit", standing.0)]).inc();
     }
-    let class = format!("{}xx", response.status().as_u16() / 100);
-    let route = route.unwrap_or_else(|| "other".to_owned());
-    let labels = [("method", method.to_owned()), ("route", route), ("status", class)];
-    metrics.requests.get_or_create(&labels).inc();
-    metrics.time.observe(start.elapsed().as_secs_f64());
+    under_way.status = format!("{}xx", response.status().as_u16() / 100);
     response
+}
+
+/// A request that is counted when it is dropped: answered, or given up by its client.
+struct UnderWay {
+    metrics: Metrics,
+    start: Instant,
+    method: &'static str,
+    route: String,
+    status: String,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let (route, status) = (std::mem::take(&mut self.route), std::mem::take(&mut self.status));
+        let labels = [("method", self.method.to_owned()), ("route", route), ("status", status)];
+        self.metrics.requests.get_or_create(&labels).inc();
+        self.metrics.time.observe(self.start.elapsed().as_secs_f64());
+    }
 }

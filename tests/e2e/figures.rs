@@ -1,5 +1,7 @@
 //! Figures that move: what is refused, taken in, told and seen is counted where it happens, and once.
 
+use std::time::Duration;
+
 use postern_proto::v1::SendMessageRequest;
 use postern_tests::hook_receiver::HookReceiver;
 use postern_tests::postal::{Postal, Signer};
@@ -232,4 +234,22 @@ async fn what_expires_is_counted() {
     assert!(resumed.status < 300, "{resumed:?}");
     stack.wait_state(&id, "expired").await.unwrap();
     until(&stack, "postern_attempts_total{event=\"message.expired\",reason=\"\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn who_goes_away_before_the_answer_is_counted() {
+    let stack = Stack::start(&[JSON]).await.unwrap();
+    let route = "postern_http_requests_total{method=\"GET\",route=\"/v1/sink/wait\",status=";
+    let call =
+        "postern_grpc_requests_total{method=\"postern.v1.SinkService/WaitForSinkMessage\",code=";
+    let counted = wait::until("both doors have counted somebody", async || {
+        let patience = Duration::from_millis(100);
+        let nobody = stack.get("/v1/sink/wait?recipient=nobody@good.test&timeout=60s");
+        assert!(tokio::time::timeout(patience, nobody).await.is_err(), "there is no such mail");
+        let gone = sum(&stack, &format!("{route}\"canceled\"}}")).await;
+        let canceled = sum(&stack, &format!("{call}\"Cancelled\"}}")).await;
+        Ok((gone > 0.0 && canceled > 0.0).then_some(()))
+    });
+    counted.await.unwrap();
+    assert_eq!(sum(&stack, &format!("{route}\"2xx\"}}")).await, 0.0, "nobody was answered");
 }

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use postern_kit::spans::{Ended, KeyValue, Kind, Spans};
+use postern_kit::trace::Trace;
 use postern_proto::ids::RequestId;
 use postern_proto::metadata;
 use postern_proto::reason::Reason;
@@ -120,8 +121,16 @@ where
             tracing::info_span!("call", rpc.method = path, request.id = id, trace.id = trace.id());
         let limit = self.settings.now().time(&RPC_TIMEOUT);
         let limit = if path == WAITING.0 { limit.max(WAITING.1) } else { limit };
-        let (metrics, start, path) = (self.metrics.clone(), Instant::now(), path.to_owned());
-        let spans = self.spans.clone();
+        let metrics = self.metrics.clone();
+        let mut under_way = UnderWay {
+            metrics: metrics.clone(),
+            spans: self.spans.clone(),
+            trace,
+            start: Instant::now(),
+            path: path.to_owned(),
+            id: id.clone(),
+            code: Code::Cancelled,
+        };
         let answer = self.inner.call(request).instrument(span);
         Box::pin(async move {
             let mut response = match tokio::time::timeout(limit, answer).await {
@@ -130,15 +139,33 @@ where
             };
             // An answer that failed is nothing but headers; one that came has no code yet.
             let code = response.headers().get("grpc-status");
-            let code = code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
-            let took = start.elapsed();
-            metrics.called(&path, code, took);
-            spans.ended(&trace, took, || ended(&path, code, &id));
+            under_way.code = code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+            drop(under_way);
             if let Some(status) = sign(response.headers_mut(), &id) {
                 metrics.refused(&Failure::from_status(&status), door);
             }
             Ok(response)
         })
+    }
+}
+
+/// A call that is not answered yet. It is counted, and its span ends, when it is dropped: also when the
+/// caller has gone away and nobody waits for the answer.
+struct UnderWay {
+    metrics: Arc<Metrics>,
+    spans: Spans,
+    trace: Trace,
+    start: Instant,
+    path: String,
+    id: String,
+    code: Code,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let took = self.start.elapsed();
+        self.metrics.called(&self.path, self.code, took);
+        self.spans.ended(&self.trace, took, || ended(&self.path, self.code, &self.id));
     }
 }
 
