@@ -1,192 +1,203 @@
-//! Measurements as JSON lines, and the report that sums several runs of them up.
+//! The report of a run: Markdown for people, JSON for programs, charts as SVG.
 //!
-//! Written line by line, so a crash loses the measurement under way.
+//! Written into one folder at the end; a crash before leaves the JSON lines of what was measured.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
-use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-/// What the stores' own figures are called; others are shown as parts of them.
-pub(crate) const STORE_ALONE: &str = "the store driven directly";
+use crate::figure::{Figure, Sum, sums};
+use crate::machine::Machine;
+use crate::svg::{Bar, bars};
+use crate::target::{Verdict, verdicts};
 
-/// A measurement.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Figure {
-    /// Which store, or what else was measured.
-    pub(crate) store: String,
-    /// What was measured.
-    pub(crate) what: String,
-    /// How many callers there were, or would be.
-    pub(crate) callers: usize,
-    /// How many happened.
-    pub(crate) count: u64,
-    /// In how long.
-    pub(crate) seconds: f64,
-    /// How many a second.
-    pub(crate) per_second: f64,
-    /// Half of the answers came within this time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) p50_ms: Option<f64>,
-    /// All but one in a hundred.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) p99_ms: Option<f64>,
-    /// Processor seconds of the server for a thousand of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) cpu_per_1000: Option<f64>,
-    /// Resident memory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) mib: Option<f64>,
-    /// Answers that were no OK.
-    pub(crate) errors: u64,
-}
-
-impl Figure {
-    /// A figure without latencies.
-    pub(crate) fn new(store: &str, what: &str, callers: usize, count: u64, time: Duration) -> Self {
-        let seconds = time.as_secs_f64();
-        let per_second = if seconds > 0.0 { (count as f64 / seconds).round() } else { 0.0 };
-        let (store, what) = (store.to_owned(), what.to_owned());
-        let (p50_ms, p99_ms, cpu_per_1000, mib) = (None, None, None, None);
-        Self {
-            store,
-            what,
-            callers,
-            count,
-            seconds,
-            per_second,
-            p50_ms,
-            p99_ms,
-            cpu_per_1000,
-            mib,
-            errors: 0,
-        }
-    }
-
-    /// The figure as a JSON line.
-    pub(crate) fn line(&self) -> anyhow::Result<String> {
-        Ok(serde_json::to_string(self)?)
-    }
-}
-
-/// Several runs of one measurement: medians, and the extremes of the rate.
+/// All that is reported.
 #[derive(Debug, Serialize)]
-struct Sum {
-    store: String,
-    what: String,
-    callers: usize,
-    runs: usize,
-    per_second: f64,
-    per_second_min: f64,
-    per_second_max: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    of_the_store: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    p50_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    p99_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cpu_per_1000: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mib: Option<f64>,
-    errors: u64,
+pub(crate) struct Report {
+    /// When it began.
+    pub(crate) began: String,
+    /// How long it took.
+    pub(crate) seconds: f64,
+    /// What was typed.
+    pub(crate) command: String,
+    pub(crate) machine: Machine,
+    /// Sizes and other settings.
+    pub(crate) settings: Vec<(String, String)>,
+    /// What was left out.
+    pub(crate) notes: Vec<String>,
+    pub(crate) targets: Vec<Verdict>,
+    pub(crate) figures: Vec<Sum>,
 }
 
-/// Reads JSON lines, writes their sums as JSON, and returns them as Markdown.
-pub(crate) fn report(lines: &Path, json: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(lines)?;
-    let figures = text.lines().map(serde_json::from_str::<Figure>);
-    let figures = figures.collect::<Result<Vec<_>, _>>().context("not the lines of a run")?;
-    let sums = sums(&figures);
-    std::fs::write(json, serde_json::to_vec_pretty(&sums)?)?;
-    markdown(&sums)
-}
+impl Report {
+    /// Sums the figures up and holds them against the targets.
+    pub(crate) fn take(&mut self, figures: &[Figure]) {
+        self.figures = sums(figures);
+        self.targets = verdicts(&self.figures);
+    }
 
-fn sums(figures: &[Figure]) -> Vec<Sum> {
-    let mut order = Vec::new();
-    let mut runs: BTreeMap<_, Vec<&Figure>> = BTreeMap::new();
-    for figure in figures {
-        let name = (&figure.store, &figure.what, figure.callers);
-        let list = runs.entry(name).or_default();
-        if list.is_empty() {
-            order.push(name);
+    /// Writes all of it.
+    pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join("report.json"), serde_json::to_vec_pretty(self)?)?;
+        std::fs::write(folder.join("report.md"), self.markdown()?)?;
+        let (rates, latencies) = (self.rates(), self.latencies());
+        let unit = "a second, logarithmic; behind it the share of what it is held against";
+        let svg = bars("Throughput", unit, &rates);
+        std::fs::write(folder.join("throughput.svg"), svg)?;
+        let unit =
+            "milliseconds, logarithmic: half of the answers, and all but one in 100 and 1000";
+        let svg = bars("Latency", unit, &latencies);
+        std::fs::write(folder.join("latency.svg"), svg)?;
+        Ok(())
+    }
+
+    fn markdown(&self) -> anyhow::Result<String> {
+        let mut out = String::from("# Load test\n\n");
+        writeln!(out, "Begun {}, {:.0} s: `{}`\n", self.began, self.seconds, self.command)?;
+        writeln!(out, "## Targets\n\n| what | at least or most | reached | |\n|---|---|--:|---|")?;
+        for target in &self.targets {
+            let reached = target.reached.map(number).unwrap_or_default();
+            let verdict = match target.met {
+                Some(true) => "met",
+                Some(false) => "**not met**",
+                None => "not measured",
+            };
+            writeln!(out, "| {} | {} | {reached} | {verdict} |", target.what, target.bound)?;
         }
-        list.push(figure);
+        out.push_str("\n![Throughput](throughput.svg)\n\n![Latency](latency.svg)\n\n");
+        self.tables(&mut out)?;
+        if !self.notes.is_empty() {
+            out.push_str("\n## Left out\n\n");
+        }
+        for note in &self.notes {
+            writeln!(out, "- {note}")?;
+        }
+        self.surroundings(&mut out)?;
+        Ok(out)
     }
-    let sums = order.iter().map(|name| sum(&runs[name]));
-    let mut sums: Vec<Sum> = sums.collect();
-    let alone: BTreeMap<_, _> = sums
-        .iter()
-        .filter(|sum| sum.what == STORE_ALONE)
-        .map(|sum| ((sum.store.clone(), sum.callers), sum.per_second))
-        .collect();
-    for sum in &mut sums {
-        let ceiling = alone.get(&(sum.store.clone(), sum.callers));
-        let ceiling = ceiling.filter(|_| sum.what != STORE_ALONE && sum.mib.is_none());
-        sum.of_the_store = ceiling.map(|ceiling| (sum.per_second / ceiling * 100.0).round());
+
+    fn tables(&self, out: &mut String) -> std::fmt::Result {
+        out.push_str(
+            "## Figures\n\nMedians of all runs; latencies in milliseconds. CPU is that of the server, \
+             in seconds for a thousand.\n\n| name | what | a second | min to max | p50 | p90 | p99 | \
+             p99.9 | CPU | errors |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        );
+        for sum in self.figures.iter().filter(|sum| sum.median.per_second > 0.0) {
+            let figure = &sum.median;
+            let latency = figure.latency.map_or_else(
+                || " | | |".to_owned(),
+                |l| format!("{:.2} | {:.2} | {:.2} | {:.2}", l.p50, l.p90, l.p99, l.p999),
+            );
+            let cpu = figure.cpu_per_1000.map(|cpu| format!("{cpu:.3}")).unwrap_or_default();
+            writeln!(
+                out,
+                "| {} | {} | {:.0} | {:.0} to {:.0} | {latency} | {cpu} | {} |",
+                figure.name,
+                figure.what,
+                figure.per_second,
+                sum.per_second_min,
+                sum.per_second_max,
+                figure.errors,
+            )?;
+        }
+        out.push_str("\n| name | what | MiB | else |\n|---|---|--:|--:|\n");
+        for sum in &self.figures {
+            let figure = &sum.median;
+            if figure.mib.is_none() && figure.value.is_none() {
+                continue;
+            }
+            let cell = |value: Option<f64>| value.map(number).unwrap_or_default();
+            let (mib, value) = (cell(figure.mib), cell(figure.value));
+            writeln!(out, "| {} | {} | {mib} | {value} |", figure.name, figure.what)?;
+        }
+        let failed = self.figures.iter().filter_map(|sum| Some((sum, sum.median.error.as_ref()?)));
+        for (sum, error) in failed {
+            let name = &sum.median.name;
+            writeln!(out, "\nThe first failure of {name} said: `{}`", error.replace('`', "'"))?;
+        }
+        Ok(())
     }
-    sums
+
+    fn surroundings(&self, out: &mut String) -> std::fmt::Result {
+        let machine = &self.machine;
+        writeln!(out, "\n## Where and how\n\n| | |\n|---|---|")?;
+        writeln!(out, "| processor | {}, {} cores |", machine.processor, machine.cores)?;
+        writeln!(out, "| memory | {} MiB |", machine.memory_mib)?;
+        writeln!(out, "| disk | {} |", machine.disk)?;
+        writeln!(out, "| system | {}, {} |", machine.system, machine.kernel)?;
+        for (name, value) in machine.versions.iter().chain(&self.settings) {
+            writeln!(out, "| {name} | {value} |")?;
+        }
+        Ok(())
+    }
+
+    fn rates(&self) -> Vec<Bar> {
+        let rate = |name: &str| {
+            let found = self.figures.iter().find(|sum| sum.median.name == name);
+            found.map(|sum| sum.median.per_second)
+        };
+        let bar = |sum: &Sum| {
+            let (name, value) = (&sum.median.name, sum.median.per_second);
+            let mut text = format!("{value:.0}");
+            if let Some((other, rate)) = against(name).and_then(|o| Some((o, rate(o)?))) {
+                text = format!("{text}  ({:.2} × {other})", value / rate);
+            }
+            Bar { label: name.clone(), value, text, kind: kind(name) }
+        };
+        self.figures.iter().filter(|sum| sum.median.per_second > 0.0).map(bar).collect()
+    }
+
+    fn latencies(&self) -> Vec<Bar> {
+        let all =
+            self.figures.iter().filter_map(|sum| Some((&sum.median.name, sum.median.latency?)));
+        all.flat_map(|(name, latency)| {
+            let three = [("p50", latency.p50), ("p99", latency.p99), ("p99.9", latency.p999)];
+            three.into_iter().enumerate().map(move |(kind, (which, value))| {
+                let label = format!("{name}  {which}");
+                Bar { label, value, text: format!("{value:.2}"), kind }
+            })
+        })
+        .collect()
+    }
 }
 
-fn sum(runs: &[&Figure]) -> Sum {
-    let all = |of: fn(&Figure) -> Option<f64>| {
-        let mut all: Vec<f64> = runs.iter().filter_map(|run| of(run)).collect();
-        all.sort_by(f64::total_cmp);
-        all
-    };
-    let median = |of| {
-        let all = all(of);
-        all.get(all.len() / 2).copied()
-    };
-    let rates = all(|run| Some(run.per_second));
-    Sum {
-        store: runs[0].store.clone(),
-        what: runs[0].what.clone(),
-        callers: runs[0].callers,
-        runs: runs.len(),
-        per_second: rates[rates.len() / 2],
-        per_second_min: rates[0],
-        per_second_max: rates[rates.len() - 1],
-        of_the_store: None,
-        p50_ms: median(|run| run.p50_ms),
-        p99_ms: median(|run| run.p99_ms),
-        cpu_per_1000: median(|run| run.cpu_per_1000),
-        mib: median(|run| run.mib),
-        errors: runs.iter().map(|run| run.errors).sum(),
-    }
+/// What a rate is shown in proportion to.
+fn against(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "sqlite/grpc-64" => "sqlite/store-64",
+        "sqlite/grpc-256" => "sqlite/store-256",
+        "sqlite/rest-64" => "sqlite/grpc-64",
+        "postgresql/grpc-64" => "postgresql/store-64",
+        "postgresql/grpc-256" => "postgresql/store-256",
+        "postgresql/rest-64" => "postgresql/grpc-64",
+        "smtp/kept" | "smtp-sink/kept" | "haraka/kept" => "postfix/kept",
+        "smtp/new" | "smtp-sink/new" | "haraka/new" => "postfix/new",
+        "relay/none" | "relay/both" => "postfix/relay",
+        "tracking/pixel" => "nginx/pixel",
+        "webhooks/accepted" => "webhooks/none",
+        "queue/full" => "queue/thousand",
+        "destinations/troubled" => "destinations/healthy",
+        _ => return None,
+    })
 }
 
-fn markdown(sums: &[Sum]) -> anyhow::Result<String> {
-    let mut out = String::from(
-        "| store | what | callers | a second: median | min to max | of the store | p50 ms | p99 ms \
-         | CPU s of the server for 1000 | errors |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
-    );
-    let cell = |value: Option<f64>, digits: usize, unit: &str| {
-        value.map(|value| format!("{value:.digits$}{unit}")).unwrap_or_default()
-    };
-    for sum in sums.iter().filter(|sum| sum.mib.is_none()) {
-        writeln!(
-            out,
-            "| {} | {} | {} | {:.0} | {:.0} to {:.0} | {} | {} | {} | {} | {} |",
-            sum.store,
-            sum.what,
-            sum.callers,
-            sum.per_second,
-            sum.per_second_min,
-            sum.per_second_max,
-            cell(sum.of_the_store, 0, " %"),
-            cell(sum.p50_ms, 1, ""),
-            cell(sum.p99_ms, 1, ""),
-            cell(sum.cpu_per_1000, 3, ""),
-            sum.errors,
-        )?;
+/// One colour for Postern, one for others, one for what the machine can do at all.
+fn kind(name: &str) -> usize {
+    let others = ["postfix/", "smtp-sink/", "haraka/", "nginx/"];
+    if others.iter().any(|other| name.starts_with(other)) {
+        return 1;
     }
-    out.push_str("\n| store | memory | MiB |\n|---|---|--:|\n");
-    for sum in sums.iter().filter(|sum| sum.mib.is_some()) {
-        writeln!(out, "| {} | {} | {} |", sum.store, sum.what, cell(sum.mib, 1, ""))?;
+    if name.contains("/store-") || name.starts_with("disk/") { 2 } else { 0 }
+}
+
+/// A number with as many digits as say something.
+fn number(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
     }
-    Ok(out)
 }

@@ -12,7 +12,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::report::Figure;
+use crate::figure::Figure;
+use crate::target::FSYNC;
 
 const DAY_MS: i64 = 86_400_000;
 /// Octets that the core stores around the text: addresses, names, subject.
@@ -35,7 +36,7 @@ pub(crate) fn fsync(folder: &Path, seconds: Duration) -> anyhow::Result<Figure> 
         file.sync_data()?;
         count += 1;
     }
-    let figure = Figure::new("disk", "fdatasync of 4 KiB appended", 1, count, began.elapsed());
+    let figure = Figure::rate(FSYNC, "fdatasync of 4 KiB appended", count, began.elapsed());
     std::fs::remove_file(path)?;
     Ok(figure)
 }

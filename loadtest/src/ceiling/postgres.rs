@@ -9,7 +9,7 @@ use tokio_postgres::{NoTls, Statement};
 use uuid::Uuid;
 
 use super::{DAY_MS, ENVELOPE_BYTES, NORMAL, SCHEDULED, SCHEDULED_EVENT, TRACE, now_ms};
-use crate::report::{Figure, STORE_ALONE};
+use crate::figure::Figure;
 use crate::text::Texts;
 
 /// How many transactions the core has under way.
@@ -34,6 +34,15 @@ const TYPES: [&str; 51] = [
     "uuid", "bigint", "bigint", "uuid", "uuid", "bigint", "text", "bytea", "boolean", "bigint",
     "text",
 ];
+
+/// Makes an empty schema, in the place of one from before.
+pub(crate) async fn schema(url: &str, name: &str) -> anyhow::Result<()> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    // It ends with the client, whose calls tell its errors.
+    tokio::spawn(connection);
+    let sql = format!("DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}");
+    Ok(client.batch_execute(&sql).await?)
+}
 
 /// Inserts messages into tables that a Postern made.
 pub(crate) async fn run(
@@ -61,7 +70,9 @@ pub(crate) async fn run(
     for connection in connections {
         count += connection.await??;
     }
-    Ok(Figure::new("PostgreSQL", STORE_ALONE, callers, count, began.elapsed()))
+    let name = format!("postgresql/store-{callers}");
+    let what = format!("the store driven directly, {callers} in a transaction");
+    Ok(Figure::rate(&name, &what, count, began.elapsed()))
 }
 
 async fn insert_until(

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::{DAY_MS, ENVELOPE_BYTES, NORMAL, SCHEDULED, SCHEDULED_EVENT, TRACE, now_ms};
-use crate::report::{Figure, STORE_ALONE};
+use crate::figure::Figure;
 use crate::text::Texts;
 
 /// Inserts messages into the tables that a Postern made in `folder`.
@@ -43,7 +43,9 @@ pub(crate) fn run(
             .execute(params![now - now % 3_600_000, "", SCHEDULED_EVENT, callers as i64])?;
         connection.execute_batch("COMMIT")?;
     }
-    Ok(Figure::new("SQLite", STORE_ALONE, callers, count, began.elapsed()))
+    let name = format!("sqlite/store-{callers}");
+    let what = format!("the store driven directly, {callers} in a transaction");
+    Ok(Figure::rate(&name, &what, count, began.elapsed()))
 }
 
 fn insert(connection: &Connection, now: i64, body: &str, n: u64) -> anyhow::Result<()> {
