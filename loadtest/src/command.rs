@@ -16,7 +16,7 @@ use crate::door::http::{Gets, Sends};
 use crate::door::smtp::{Keep, Smtp};
 use crate::door::stream::Watch;
 use crate::figure::Figure;
-use crate::machine::Machine;
+use crate::machine::{Machine, load};
 use crate::pace::{Door, Outcome, Pace, drive};
 use crate::process::cpu_seconds;
 use crate::progress::Progress;
@@ -148,7 +148,7 @@ impl Run {
 
     async fn run(self) -> anyhow::Result<()> {
         let (began, clock) = (prost_types::Timestamp::from(SystemTime::now()), Instant::now());
-        let size = self.size();
+        let (size, load_before) = (self.size(), load());
         std::fs::create_dir_all(&self.out)?;
         // On the disk of the report, which is that of the build: /tmp may be memory.
         let work = tempfile::Builder::new().prefix("work-").tempdir_in(&self.out)?;
@@ -174,7 +174,7 @@ impl Run {
             seconds: clock.elapsed().as_secs_f64(),
             command: std::env::args().collect::<Vec<_>>().join(" "),
             machine: Machine::ask(&self.postern, work.path()),
-            settings: settings(&size),
+            settings: settings(&size, &load_before),
             notes: bench.notes.clone(),
             targets: Vec::new(),
             figures: Vec::new(),
@@ -188,7 +188,7 @@ impl Run {
     }
 }
 
-fn settings(size: &Size) -> Vec<(String, String)> {
+fn settings(size: &Size, load_before: &str) -> Vec<(String, String)> {
     let pair = |name: &str, value: String| (name.to_owned(), value);
     vec![
         pair(
@@ -200,11 +200,10 @@ fn settings(size: &Size) -> Vec<(String, String)> {
         pair("seconds of each", size.seconds.to_string()),
         pair("full queue", size.queued.to_string()),
         pair("bulk campaign", size.bulk.to_string()),
-        pair(
-            "limits",
-            "those that protect from clients are lifted; all else is the default".into(),
-        ),
         pair("relaying", "64 connections to one server".into()),
+        pair("limits", "those that protect from clients are lifted, see the commands".into()),
+        pair("load of the machine before", load_before.to_owned()),
+        pair("load of the machine after", load()),
     ]
 }
 

@@ -1,11 +1,12 @@
-//! A receiver of webhooks: it answers 200 and counts.
+//! A receiver of webhooks: it answers 200 and counts, each event once.
 //!
 //! It counts in memory; a crash loses the measurement under way.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
@@ -16,12 +17,21 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+/// What has come.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The ids of events.
+    ids: Mutex<HashSet<String>>,
+    /// Requests, with those that came again.
+    requests: AtomicU64,
+}
+
 /// A receiver that runs; dropping it stops it.
 #[derive(Debug)]
 pub(crate) struct Hooks {
     /// Where it listens.
     pub(crate) address: SocketAddr,
-    taken: Arc<AtomicU64>,
+    seen: Arc<Seen>,
     task: JoinHandle<()>,
 }
 
@@ -30,8 +40,8 @@ impl Hooks {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let taken = Arc::new(AtomicU64::new(0));
-        let shared = taken.clone();
+        let seen = Arc::new(Seen::default());
+        let shared = seen.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = shared.clone();
@@ -42,12 +52,17 @@ impl Hooks {
                 tokio::spawn(async move { connection.await.ok() });
             }
         });
-        Ok(Self { address, taken, task })
+        Ok(Self { address, seen, task })
     }
 
-    /// How many came so far.
+    /// How many events came so far.
     pub(crate) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
+        self.seen.ids.lock().map(|ids| ids.len()).unwrap_or_default() as u64
+    }
+
+    /// How many requests brought an event that had come before.
+    pub(crate) fn repeated(&self) -> u64 {
+        self.seen.requests.load(Ordering::Relaxed).saturating_sub(self.taken())
     }
 }
 
@@ -59,11 +74,16 @@ impl Drop for Hooks {
 
 async fn answer(
     request: Request<Incoming>,
-    taken: Arc<AtomicU64>,
+    seen: Arc<Seen>,
 ) -> Result<Response<Empty<Bytes>>, Infallible> {
+    let id = request.headers().get("webhook-id").and_then(|id| id.to_str().ok());
+    let id = id.unwrap_or_default().to_owned();
     // What did not come whole is not counted, and will come again.
     if request.into_body().collect().await.is_ok() {
-        taken.fetch_add(1, Ordering::Relaxed);
+        seen.requests.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut ids) = seen.ids.lock() {
+            ids.insert(id);
+        }
     }
     Ok(Response::new(Empty::new()))
 }

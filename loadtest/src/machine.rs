@@ -36,7 +36,7 @@ impl Machine {
         let work = work.display().to_string();
         let programs: [(&str, &str, &[&str]); 10] = [
             ("Postern", &postern, &["--version"]),
-            ("commit", "git", &["rev-parse", "HEAD"]),
+            ("commit", "git", &["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]),
             ("PostgreSQL", "psql", &["--version"]),
             ("Redis", "redis-server", &["--version"]),
             ("Postfix", "postconf", &["-d", "mail_version"]),
@@ -61,4 +61,10 @@ impl Machine {
             versions: versions.collect(),
         }
     }
+}
+
+/// What else the machine does: how many threads wanted to run, over 1, 5 and 15 minutes.
+pub(crate) fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').take(3).collect::<Vec<_>>().join(", ")
 }

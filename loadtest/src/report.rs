@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::figure::{Figure, Sum, sums};
 use crate::machine::Machine;
-use crate::svg::{Bar, bars};
+use crate::server::NO_LIMITS;
+use crate::svg::{Row, chart};
 use crate::target::{Verdict, verdicts};
 
 /// All that is reported.
@@ -42,21 +43,23 @@ impl Report {
         std::fs::create_dir_all(folder)?;
         std::fs::write(folder.join("report.json"), serde_json::to_vec_pretty(self)?)?;
         std::fs::write(folder.join("report.md"), self.markdown()?)?;
-        let (rates, latencies) = (self.rates(), self.latencies());
-        let unit = "a second, logarithmic; behind it the share of what it is held against";
-        let svg = bars("Throughput", unit, &rates);
+        let unit = "a second, logarithmic; behind it, in proportion to what it is held against";
+        let svg = chart("Throughput", unit, &KINDS, &self.rates());
         std::fs::write(folder.join("throughput.svg"), svg)?;
-        let unit =
-            "milliseconds, logarithmic: half of the answers, and all but one in 100 and 1000";
-        let svg = bars("Latency", unit, &latencies);
+        let unit = "milliseconds, logarithmic: the marks are p50, p99 and p99.9";
+        let svg = chart("Latency", unit, &KINDS, &self.latencies());
         std::fs::write(folder.join("latency.svg"), svg)?;
         Ok(())
     }
 
     fn markdown(&self) -> anyhow::Result<String> {
         let mut out = String::from("# Load test\n\n");
-        writeln!(out, "Begun {}, {:.0} s: `{}`\n", self.began, self.seconds, self.command)?;
-        writeln!(out, "## Targets\n\n| what | at least or most | reached | |\n|---|---|--:|---|")?;
+        writeln!(out, "Begun {}, took {:.0} s.\n", self.began, self.seconds)?;
+        let is = |met| self.targets.iter().filter(|target| target.met == Some(met)).count();
+        let (met, missed) = (is(true), is(false));
+        let left = self.targets.len() - met - missed;
+        writeln!(out, "## Targets\n\n{met} met, {missed} not met, {left} not measured.\n")?;
+        writeln!(out, "| what | at least or most | reached | |\n|---|---|--:|---|")?;
         for target in &self.targets {
             let reached = target.reached.map(number).unwrap_or_default();
             let verdict = match target.met {
@@ -74,6 +77,7 @@ impl Report {
         for note in &self.notes {
             writeln!(out, "- {note}")?;
         }
+        self.commands(&mut out)?;
         self.surroundings(&mut out)?;
         Ok(out)
     }
@@ -84,7 +88,7 @@ impl Report {
              in seconds for a thousand.\n\n| name | what | a second | min to max | p50 | p90 | p99 | \
              p99.9 | CPU | errors |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         );
-        for sum in self.figures.iter().filter(|sum| sum.median.per_second > 0.0) {
+        for sum in self.figures.iter().filter(|sum| sum.median.seconds > 0.0) {
             let figure = &sum.median;
             let latency = figure.latency.map_or_else(
                 || " | | |".to_owned(),
@@ -120,6 +124,21 @@ impl Report {
         Ok(())
     }
 
+    fn commands(&self, out: &mut String) -> std::fmt::Result {
+        out.push_str(
+            "\n## Commands\n\nA part again: `loadtest/run --only NAME`, where the name is what stands \
+             before the `/` (those of other servers come with `smtp`, `relay` and `tracking`). One door of a \
+             system that runs: `postern-loadtest drive`. This run was\n\n",
+        );
+        writeln!(out, "```sh\n{}\n```\n\nand each Postern of it was started with\n", self.command)?;
+        out.push_str("```sh\n");
+        for (name, value) in NO_LIMITS {
+            writeln!(out, "{name}={value}")?;
+        }
+        out.push_str("```\n");
+        Ok(())
+    }
+
     fn surroundings(&self, out: &mut String) -> std::fmt::Result {
         let machine = &self.machine;
         writeln!(out, "\n## Where and how\n\n| | |\n|---|---|")?;
@@ -133,7 +152,7 @@ impl Report {
         Ok(())
     }
 
-    fn rates(&self) -> Vec<Bar> {
+    fn rates(&self) -> Vec<Row> {
         let rate = |name: &str| {
             let found = self.figures.iter().find(|sum| sum.median.name == name);
             found.map(|sum| sum.median.per_second)
@@ -144,22 +163,24 @@ impl Report {
             if let Some((other, rate)) = against(name).and_then(|o| Some((o, rate(o)?))) {
                 text = format!("{text}  ({:.2} × {other})", value / rate);
             }
-            Bar { label: name.clone(), value, text, kind: kind(name) }
+            row(name, vec![value], text)
         };
-        self.figures.iter().filter(|sum| sum.median.per_second > 0.0).map(bar).collect()
+        // Where a number of its own kind was measured, the rate says nothing.
+        let is_rate = |sum: &&Sum| sum.median.per_second > 0.0 && sum.median.value.is_none();
+        self.figures.iter().filter(is_rate).map(bar).collect()
     }
 
-    fn latencies(&self) -> Vec<Bar> {
-        let all =
-            self.figures.iter().filter_map(|sum| Some((&sum.median.name, sum.median.latency?)));
-        all.flat_map(|(name, latency)| {
-            let three = [("p50", latency.p50), ("p99", latency.p99), ("p99.9", latency.p999)];
-            three.into_iter().enumerate().map(move |(kind, (which, value))| {
-                let label = format!("{name}  {which}");
-                Bar { label, value, text: format!("{value:.2}"), kind }
-            })
-        })
-        .collect()
+    fn latencies(&self) -> Vec<Row> {
+        let range = |sum: &Sum| {
+            let (name, latency) = (&sum.median.name, sum.median.latency?);
+            let values = vec![latency.p50, latency.p99, latency.p999];
+            let text =
+                format!("{} / {} / {}", number(values[0]), number(values[1]), number(values[2]));
+            Some(row(name, values, text))
+        };
+        // What comes in a stream is not waited for one by one.
+        let is_waited_for = |sum: &&Sum| !sum.median.name.contains("/stream");
+        self.figures.iter().filter(is_waited_for).filter_map(range).collect()
     }
 }
 
@@ -183,13 +204,27 @@ fn against(name: &str) -> Option<&'static str> {
     })
 }
 
+/// Others stand with what they are held beside.
+fn row(name: &str, values: Vec<f64>, text: String) -> Row {
+    let group = match name {
+        "postfix/relay" => "relay",
+        "nginx/pixel" => "tracking",
+        _ if kind(name) == 1 => "smtp",
+        _ => name.split('/').next().unwrap_or_default(),
+    };
+    Row { label: name.to_owned(), group: group.to_owned(), values, text, kind: kind(name) }
+}
+
+/// The names of the kinds.
+const KINDS: [&str; 3] = ["Postern", "others", "the disk, the store alone"];
+
 /// One colour for Postern, one for others, one for what the machine can do at all.
 fn kind(name: &str) -> usize {
     let others = ["postfix/", "smtp-sink/", "haraka/", "nginx/"];
     if others.iter().any(|other| name.starts_with(other)) {
         return 1;
     }
-    if name.contains("/store-") || name.starts_with("disk/") { 2 } else { 0 }
+    if name.contains("/store-") || name.ends_with("/fsync") { 2 } else { 0 }
 }
 
 /// A number with as many digits as say something.

@@ -18,8 +18,8 @@ const START_MAX: Duration = Duration::from_secs(180);
 const STOP_MAX: Duration = Duration::from_secs(60);
 
 /// Limits that protect a server from its clients, and would be what is measured here.
-const NO_LIMITS: &[(&str, &str)] = &[
-    ("POSTERN_REST_LIMIT_KEY_PER_MINUTE", "100000000"),
+pub(crate) const NO_LIMITS: &[(&str, &str)] = &[
+    ("POSTERN_REST_LIMIT_KEY_PER_MINUTE", "10000000"),
     ("POSTERN_REST_LIMIT_CONCURRENT", "100000"),
     ("POSTERN_SMTP_MESSAGES_PER_SESSION_MAX", "1000000"),
     ("POSTERN_SMTP_COMMANDS_MAX", "10000000"),

@@ -45,7 +45,10 @@ impl Door for Watch {
                 ..v1::WatchEventsRequest::default()
             };
             let answer = self.service.watch_events(request(&self.key, ask)).await?;
-            self.open = Some(answer.into_inner());
+            let mut stream = answer.into_inner();
+            // The first answer only tells from where it watches.
+            stream.message().await?.context("the stream did not begin")?;
+            self.open = Some(stream);
         }
         let stream = self.open.as_mut().context("the stream is open")?;
         let next = stream.message().await?.context("the stream has ended")?;

@@ -52,8 +52,9 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
             let folder = bench.work.join(format!("{}-{run}", name.replace('/', "-")));
             let ours = bench.binary.start(&folder, &vars).await?;
             bench.progress.say(what);
-            let figure = world.run(&ours, (name, what), first, each).await?;
-            bench.keep(figure)?;
+            let (all, half) = world.run(&ours, (name, what), first, each).await?;
+            bench.keep(all)?;
+            bench.keep(half)?;
         }
     }
     Ok(())
@@ -108,7 +109,7 @@ impl World {
         (name, what): (&str, &str),
         first: u8,
         each: u64,
-    ) -> anyhow::Result<Figure> {
+    ) -> anyhow::Result<(Figure, Figure)> {
         let before = self.arrived();
         let (began, cpu) = (Instant::now(), server.cpu()?);
         let mut rest = Rest::new(server.rest, &server.key);
@@ -121,13 +122,20 @@ impl World {
             rest.post("/v1/messages/batch", &json!({ "message": message, "items": items })).await?;
         }
         let wanted = u64::from(ALL - TROUBLED) * each;
+        let mut half = None;
         while self.arrived() - before < wanted {
             let arrived = self.arrived() - before;
+            if arrived * 2 >= wanted {
+                half.get_or_insert_with(|| began.elapsed());
+            }
             ensure!(began.elapsed() < DELIVERY_MAX, "{arrived} of {wanted} arrived");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let figure = Figure::rate(name, what, wanted, began.elapsed());
-        Ok(figure.with_cpu(server.cpu()? - cpu))
+        let all = Figure::rate(name, what, wanted, began.elapsed());
+        let half = half.unwrap_or_else(|| began.elapsed()).as_secs_f64();
+        let what = format!("seconds until half of the {wanted} had {what}");
+        let half = Figure::value(&format!("{name}-half"), &what, half);
+        Ok((all.with_cpu(server.cpu()? - cpu), half))
     }
 }
 

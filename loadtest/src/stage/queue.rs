@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::relay::relaying;
 use crate::bench::Bench;
+use crate::ceiling;
 use crate::door::Mail;
 use crate::door::grpc::{Call, bearer, callers, connect, request, template};
 use crate::figure::Figure;
@@ -63,6 +64,11 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     bench.keep(Figure::rate("queue/filled", what, filled, began.elapsed()))?;
     let waiting = queue.waiting().await?;
     ensure!(waiting + 200 >= size, "{waiting} wait, not {size}");
+    // What filled it is still on its way to the disk: what the disk does meanwhile belongs to the rates.
+    let work = bench.work.clone();
+    let sync = tokio::task::spawn_blocking(move || ceiling::fsync(&work, Duration::from_secs(1)));
+    let what = "fdatasync of 4 KiB appended, with a full queue";
+    bench.keep(Figure { name: "queue/fsync".into(), what: what.into(), ..sync.await?? })?;
     let part = THOUSAND.max(size / 200);
     for _ in 0..ROUNDS {
         let before = sink.behaviour.taken();
