@@ -57,7 +57,6 @@ fn is_atom(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn good_addresses_are_normalised() {
@@ -96,17 +95,5 @@ mod tests {
             assert!(parse(text).is_err(), "{text:?}");
         }
         assert!(parse(&format!("{}@example.com", "a".repeat(65))).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_accepted_is_safe_in_a_header(text in "\\PC{0,40}|.{0,40}@.{0,20}") {
-            if let Ok(address) = parse(&text) {
-                prop_assert!(!address.chars().any(|c| c.is_control() || c.is_whitespace()));
-                prop_assert!(!address.contains(['<', '>', ',', '"', '(', ')', ';', ':']));
-                let again = parse(&address);
-                prop_assert_eq!(again.as_ref(), Ok(&address));
-            }
-        }
     }
 }

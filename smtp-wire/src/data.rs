@@ -121,7 +121,6 @@ impl Unstuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn unstuff(wire: &[u8]) -> Option<(Vec<u8>, usize, bool)> {
         let (mut unstuffer, mut out) = (Unstuffer::default(), Vec::new());
@@ -149,35 +148,5 @@ mod tests {
         assert_eq!(unstuff(b".\r\n").unwrap(), (Vec::new(), 3, false));
         let stuffed = unstuff(b"..\r\n.x\r\n.\r\nQUIT").unwrap();
         assert_eq!(stuffed, (b".\r\nx\r\n".to_vec(), 11, false));
-    }
-
-    fn pieces() -> impl Strategy<Value = Vec<u8>> {
-        let byte = prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'.'), Just(b'a'), any::<u8>()];
-        prop::collection::vec(byte, 0..200)
-    }
-
-    proptest! {
-        #[test]
-        fn the_wire_form_is_clean_and_comes_back(message in pieces(), cut in 0usize..300) {
-            let wire = [stuff(&message).as_ref(), END].concat();
-            let crlf = wire.windows(2).filter(|pair| *pair == b"\r\n").count();
-            prop_assert_eq!(wire.iter().filter(|b| **b == b'\r').count(), crlf);
-            prop_assert_eq!(wire.iter().filter(|b| **b == b'\n').count(), crlf);
-
-            let (mut unstuffer, mut back) = (Unstuffer::default(), Vec::new());
-            let (head, tail) = wire.split_at(cut.min(wire.len()));
-            let taken = match unstuffer.feed(head, &mut back) {
-                Some(taken) => taken,
-                None => head.len() + unstuffer.feed(tail, &mut back).unwrap(),
-            };
-            prop_assert_eq!(taken, wire.len());
-            prop_assert!(!unstuffer.has_bare_line_end());
-            // Once clean, content comes back as it went.
-            let again = [stuff(&back).as_ref(), END].concat();
-            prop_assert_eq!(&unstuff(&again).unwrap().0, &back);
-            if matches!(stuff(&message), Cow::Borrowed(_)) {
-                prop_assert_eq!(back, message);
-            }
-        }
     }
 }

@@ -16,3 +16,5 @@ pub mod request;
 pub mod path;
 pub mod parameters;
 pub mod limits;
+#[cfg(test)]
+mod fuzz;

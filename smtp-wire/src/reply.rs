@@ -176,7 +176,6 @@ fn clean(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn all(bytes: &[u8]) -> Result<Vec<Reply>, ReplyError> {
         let (mut reader, mut input, mut replies) = (ReplyReader::default(), bytes, Vec::new());
@@ -212,30 +211,5 @@ mod tests {
     #[test]
     fn controls_do_not_survive() {
         assert_eq!(all(b"550 a\0b\x1b[0m\rc\r\n").unwrap()[0].text, "a b [0m c");
-    }
-
-    proptest! {
-        #[test]
-        fn the_pieces_do_not_matter(cut in 0usize..60) {
-            let bytes = b"250-a.example\r\n250-SIZE 10\r\n250 2.0.0 ok\r\n354 go\r\n";
-            let (head, tail) = bytes.split_at(cut.min(bytes.len()));
-            let (mut reader, mut replies) = (ReplyReader::default(), Vec::new());
-            for piece in [head, tail] {
-                let mut input = piece;
-                while let Some(reply) = reader.feed(&mut input).unwrap() {
-                    replies.push(reply);
-                }
-            }
-            prop_assert_eq!(replies, all(bytes).unwrap());
-            prop_assert!(!reader.is_within_reply());
-        }
-
-        #[test]
-        fn junk_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..4000)) {
-            let (mut reader, mut input) = (ReplyReader::default(), bytes.as_slice());
-            while let Ok(Some(reply)) = reader.feed(&mut input) {
-                prop_assert!(!reply.text.contains(['\r', '\0']));
-            }
-        }
     }
 }

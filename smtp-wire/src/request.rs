@@ -264,12 +264,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn nothing_panics(line in "(?i)(MAIL FROM:|RCPT TO:|BDAT |AUTH |EHLO )?\\PC{0,60}") {
-            let _read = parse(&line);
-            let _read = plain(&line);
-        }
-
         /// Where a second parser (smtp-proto) takes a plain address, both mean the same one.
         #[test]
         fn a_second_parser_agrees(

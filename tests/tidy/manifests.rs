@@ -3,7 +3,8 @@
 use std::path::Path;
 
 /// Each crate with all of ours that it may depend on.
-const LAW: [(&str, &[&str]); 10] = [
+const LAW: [(&str, &[&str]); 11] = [
+    ("fuzz", &[]),
     ("proto", &[]),
     ("smtp-wire", &[]),
     ("kit", &["postern-proto"]),
