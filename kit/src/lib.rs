@@ -27,3 +27,5 @@ pub mod certificates;
 pub mod trace;
 pub mod spans;
 pub mod variables;
+#[cfg(test)]
+mod fuzz;

@@ -31,3 +31,5 @@ pub mod time;
 
 /// The encoded `FileDescriptorSet` of the whole contract, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+#[cfg(test)]
+mod fuzz;

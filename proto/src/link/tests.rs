@@ -225,3 +225,25 @@ fn a_location_is_ascii_and_otherwise_unchanged() {
     let encoded = location("https://münchen.example/ü").unwrap();
     assert_eq!(encoded, "https://xn--mnchen-3ya.example/%C3%BC");
 }
+
+/// However a token came to be sealed, it is the only spelling of what it says; without the seal it
+/// says nothing.
+#[test]
+fn fuzz_token() {
+    postern_fuzz::check!("token", |input| {
+        let keys = keys(FIRST);
+        let token = postern_fuzz::text(input);
+        if let Ok(link) = keys.open(&token) {
+            assert_eq!(keys.sign(&link), token);
+        }
+        let (_, key) = keys.signing();
+        let sealed = [input, &key.tag(input)[..TAG_OCTETS]].concat();
+        let token = URL_SAFE_NO_PAD.encode(sealed);
+        if let Ok(link) = keys.open(&token) {
+            if let Kind::Click { target, .. } = &link.kind {
+                assert!(target.len() <= TARGET_OCTETS_MAX);
+            }
+            assert_eq!(keys.sign(&link), token);
+        }
+    });
+}
