@@ -44,3 +44,5 @@ pub mod operator;
 pub mod uses;
 pub mod notice;
 pub mod alarm;
+#[cfg(test)]
+mod fuzz;

@@ -113,10 +113,17 @@ mod tests {
             let quoted = key.replace('\\', r"\\").replace('"', r#"\""#);
             prop_assert_eq!(parse(&format!("\"{quoted}\"")), Some(key));
         }
+    }
 
-        #[test]
-        fn no_text_makes_the_parser_panic(text in ".{0,300}") {
-            let _ = parse(&text);
-        }
+    /// A key has a form, is short and printable, and is the same in quotes.
+    #[test]
+    fn fuzz_idempotency_key() {
+        postern_fuzz::check!("idempotency_key", |input| {
+            let Some(key) = parse(&postern_fuzz::text(input)) else { return };
+            assert!((1..=CHARACTERS_MAX).contains(&key.len()));
+            assert!(key.bytes().all(|byte| byte.is_ascii_graphic()));
+            let quoted = key.replace('\\', r"\\").replace('"', r#"\""#);
+            assert_eq!(parse(&format!("\"{quoted}\"")), Some(key));
+        });
     }
 }

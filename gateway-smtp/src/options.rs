@@ -338,4 +338,28 @@ mod tests {
         assert!(read.test);
         assert!(options("X-SMTPAPI: {", &[Sendgrid]).is_err());
     }
+
+    /// Options are read the same way twice, ids are on one line, and so is a refusal.
+    #[test]
+    fn fuzz_options() {
+        postern_fuzz::check!("options", |input| {
+            let Some(header) = Header::split(input) else { return };
+            let aliases: Vec<i32> = (0..16).collect();
+            let read = super::read(&header, &aliases);
+            assert_eq!(read, super::read(&header, &aliases));
+            match read {
+                Ok(options) => {
+                    for id in [options.request_id, options.external_id, options.campaign_id] {
+                        assert!(!id.contains(['\r', '\n']));
+                    }
+                }
+                Err(problem) => {
+                    let mut out = Vec::new();
+                    problem.reply().write(&mut out);
+                    assert!(out.ends_with(b"\r\n") && out.len() <= 512);
+                    assert!(out[..out.len() - 2].iter().all(|b| matches!(b, b' '..=b'~')));
+                }
+            }
+        });
+    }
 }

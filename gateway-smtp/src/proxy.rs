@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ppp::v2::{Addresses, Command, Header};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 
 /// The fixed part: signature, version and command, family, length.
@@ -35,7 +35,7 @@ pub(crate) async fn read(stream: &mut TcpStream) -> Result<Option<SocketAddr>, P
     tokio::time::timeout(TIME_MAX, header(stream)).await.map_err(|_| ProxyError::TimedOut)?
 }
 
-async fn header(stream: &mut TcpStream) -> Result<Option<SocketAddr>, ProxyError> {
+async fn header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<SocketAddr>, ProxyError> {
     let mut bytes = vec![0; HEAD_BYTES];
     stream.read_exact(&mut bytes).await?;
     let rest = usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
@@ -54,5 +54,39 @@ async fn header(stream: &mut TcpStream) -> Result<Option<SocketAddr>, ProxyError
         Addresses::IPv6(pair) => Ok(Some((pair.source_address, pair.source_port).into())),
         Addresses::Unspecified => Ok(None),
         Addresses::Unix(_) => Err(ProxyError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// What is read ends where the header says, and the address is the one that stands where the
+    /// specification has it.
+    #[test]
+    fn fuzz_proxy() {
+        postern_fuzz::check!("proxy", |input| {
+            let mut stream = input;
+            let read = header(&mut stream).now_or_never().unwrap();
+            let taken = input.len() - stream.len();
+            assert!(taken <= HEAD_BYTES + REST_BYTES_MAX);
+            let Ok(client) = read else { return };
+            let announced = usize::from(u16::from_be_bytes([input[14], input[15]]));
+            assert_eq!(taken, HEAD_BYTES + announced);
+            let Some(client) = client else { return };
+            assert_eq!(input[12], 0x21);
+            let (octets, port) = match input[13] >> 4 {
+                1 => (&input[16..20], &input[24..26]),
+                2 => (&input[16..32], &input[48..50]),
+                other => panic!("family {other}"),
+            };
+            assert_eq!(client.port().to_be_bytes(), port);
+            match client.ip() {
+                std::net::IpAddr::V4(ip) => assert_eq!(ip.octets(), octets),
+                std::net::IpAddr::V6(ip) => assert_eq!(ip.octets(), octets),
+            }
+        });
     }
 }

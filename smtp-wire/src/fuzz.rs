@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postern_fuzz::{check, cut, text};
 
+use crate::address;
 use crate::command::Command;
 use crate::data::{END, Unstuffer, stuff};
 use crate::extension::Extensions;
@@ -13,7 +14,6 @@ use crate::parameters::{MailParameters, RcptParameters};
 use crate::path::{ReversePath, forward_path, reverse_path};
 use crate::reply::{Enhanced, Reply, ReplyReader};
 use crate::request::{self, Mechanism, Request};
-use crate::address;
 
 /// A line is clean, bounded, and the same however much of what follows it has come already.
 #[test]

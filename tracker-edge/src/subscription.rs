@@ -236,4 +236,38 @@ mod tests {
         let form = read("application/x-www-form-urlencoded", "action=resubscribe").await;
         assert!(form.resubscribe);
     }
+
+    /// A form means the same in both its forms, and one click is never read out of anything else.
+    #[test]
+    fn fuzz_form() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let read = move |kind: &str, body: Vec<u8>| {
+            let kind = kind.parse().unwrap();
+            let headers = [(http::header::CONTENT_TYPE, kind)].into_iter().collect();
+            runtime.block_on(Form::read(&headers, body.into()))
+        };
+        postern_fuzz::check!("form", move |input| {
+            let said = |words: &[u8]| input.windows(words.len()).any(|window| window == words);
+            let multipart = read("multipart/form-data; boundary=b", input.to_vec());
+            assert!(!multipart.one_click || said(b"One-Click"));
+            assert!(!multipart.resubscribe || said(b"resubscribe"));
+            assert_eq!(multipart.query, None);
+
+            let form = read("application/x-www-form-urlencoded", input.to_vec());
+            assert_eq!(form.query.as_deref(), str::from_utf8(input).ok());
+            let fields = form_urlencoded::parse(input);
+            let mut again = Vec::new();
+            for (name, value) in fields {
+                let odd = |text: &str| text.contains(['"', '\\', '\r', '\n', '%', '\u{fffd}']);
+                if odd(&name) || odd(&value) || value.contains("--b") {
+                    return;
+                }
+                again.extend(b"--b\r\nContent-Disposition: form-data; name=\"");
+                again.extend([name.as_bytes(), b"\"\r\n\r\n", value.as_bytes(), b"\r\n"].concat());
+            }
+            again.extend(b"--b--\r\n");
+            let again = read("multipart/form-data; boundary=b", again);
+            assert_eq!(again, Form { query: None, ..form });
+        });
+    }
 }

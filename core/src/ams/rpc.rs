@@ -139,6 +139,21 @@ fn unreachable(error: reqwest::Error) -> AmsError {
 mod tests {
     use super::*;
 
+    /// Only an answer to the call counts, and a problem it tells of is short.
+    #[test]
+    fn fuzz_ams_answer() {
+        postern_fuzz::check!("ams_answer", |input| match read(input, "7") {
+            None => {}
+            Some(answer) => {
+                assert!(input.contains(&b'7'));
+                assert!(read(input, "8").is_none());
+                if let Err(AmsError::Refused { message, .. }) = answer {
+                    assert!(message.chars().count() <= PROBLEM_CHARS_MAX);
+                }
+            }
+        });
+    }
+
     #[test]
     fn only_the_answer_to_the_call_counts() {
         let read = |text: &str| read(text.as_bytes(), "7");

@@ -107,6 +107,22 @@ mod tests {
         assert_eq!(verified(BODY, wrong, true), Err(Refusal::Wrong));
     }
 
+    /// Lines of fields, then the body: nothing but the signed body is believed.
+    #[test]
+    fn fuzz_postal_signature() {
+        postern_fuzz::check!("postal_signature", |input| {
+            let text = postern_fuzz::text(input);
+            let mut lines = text.splitn(4, '\n');
+            let [sha256, sha1, key_id, body] = [(); 4].map(|()| lines.next().unwrap_or_default());
+            for allow_sha1 in [true, false] {
+                let signatures = Signatures { sha256, sha1, key_id };
+                let believed = verified(body, signatures, allow_sha1).is_ok();
+                assert!(!believed || body == BODY);
+                assert!(!believed || allow_sha1 || !sha256.is_empty());
+            }
+        });
+    }
+
     #[test]
     fn whatever_does_not_fit_is_refused() {
         let good = Signatures { sha256: SHA256, sha1: SHA1, key_id: KEY_ID };

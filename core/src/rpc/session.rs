@@ -92,6 +92,22 @@ pub fn fingerprint(stored: &[u8]) -> [u8; 8] {
 mod tests {
     use super::*;
 
+    /// However a session came to be sealed, it is the only spelling of what it says.
+    #[test]
+    fn fuzz_session() {
+        postern_fuzz::check!("session", |input| {
+            let sessions = Sessions::new("secret");
+            let text = postern_fuzz::text(input);
+            let sealed = [input, &sessions.mac(input).finalize().into_bytes()].concat();
+            for text in [&*text, &URL_SAFE_NO_PAD.encode(sealed)] {
+                if let Some(session) = sessions.open(text, 0) {
+                    assert!(session.expire_ms > 0);
+                    assert_eq!(sessions.seal(&session), text);
+                }
+            }
+        });
+    }
+
     #[test]
     fn only_our_own_sessions_open_and_only_in_time() {
         let sessions = Sessions::new("secret");

@@ -36,17 +36,28 @@ fn ends_url(c: char) -> bool {
 
 /// Without the punctuation of the sentence around it. A closing bracket stays when the url opens it.
 fn trimmed(mut url: &str) -> &str {
+    // Brackets that are closed more often than opened. Counted once, and only when one is in question:
+    // a url may be as long as a mail.
+    let mut open_ended = [None; 3];
     loop {
         let Some(last) = url.chars().next_back() else { return url };
-        let opening = match last {
-            ')' => '(',
-            ']' => '[',
-            '}' => '{',
-            '.' | ',' | ';' | ':' | '!' | '?' | '\'' | '*' | '_' | '»' | '”' | '’' => '\0',
+        let pair = match last {
+            ')' => Some((0, '(')),
+            ']' => Some((1, '[')),
+            '}' => Some((2, '{')),
+            '.' | ',' | ';' | ':' | '!' | '?' | '\'' | '*' | '_' | '»' | '”' | '’' => None,
             _ => return url,
         };
-        if opening != '\0' && url.matches(opening).count() >= url.matches(last).count() {
-            return url;
+        if let Some((kind, opening)) = pair {
+            let count = || {
+                let (closed, opened) = (url.matches(last).count(), url.matches(opening).count());
+                closed.saturating_sub(opened)
+            };
+            let surplus: &mut usize = open_ended[kind].get_or_insert_with(count);
+            if *surplus == 0 {
+                return url;
+            }
+            *surplus -= 1;
         }
         url = &url[..url.len() - last.len_utf8()];
     }

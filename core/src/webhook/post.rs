@@ -206,6 +206,23 @@ mod tests {
         }
     }
 
+    /// However long a receiver wants us to wait: within bounds, for it and for the others.
+    #[test]
+    fn fuzz_retry_after() {
+        use tokio::time::Instant;
+
+        use crate::webhook::schedule::{Health, RETRY_AFTER_MAX, pause};
+
+        postern_fuzz::check!("retry_after", |input| {
+            let asked = retry_after(&postern_fuzz::text(input), 1_800_000_000_000);
+            let now = Instant::now();
+            Health::new(now).failed(now, asked, 100);
+            let wait = pause(1, 100, asked, 0.5).unwrap();
+            assert!(wait <= RETRY_AFTER_MAX);
+            assert!(asked.is_none_or(|asked| wait >= asked.min(RETRY_AFTER_MAX)));
+        });
+    }
+
     #[test]
     fn our_own_header_fields_cannot_be_set() {
         for (name, free) in [

@@ -348,10 +348,24 @@ mod tests {
         fn what_is_encoded_comes_back(text: String) {
             prop_assert_eq!(unescaped(&encoded(&text)), text);
         }
+    }
 
-        #[test]
-        fn no_form_makes_the_reader_panic(body: Vec<u8>) {
-            form(&body);
-        }
+    /// No form has more fields than may be, and its text comes back from a cookie as it was.
+    #[test]
+    fn fuzz_form() {
+        postern_fuzz::check!("form", |input| {
+            let fields = form(input);
+            assert!(fields.len() <= FIELDS_MAX);
+            let again = form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(fields.iter().map(|(name, value)| (name, value)))
+                .finish();
+            assert_eq!(form(again.as_bytes()), fields);
+            let fields = Fields { fields, file: Bytes::new() };
+            for (name, value) in &fields.fields {
+                assert_eq!(unescaped(&encoded(value)), *value);
+                assert!(fields.has(name) && fields.text(name).len() <= fields.raw(name).len());
+            }
+            let _any = table(&postern_fuzz::text(input));
+        });
     }
 }

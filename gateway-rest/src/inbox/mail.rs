@@ -147,7 +147,6 @@ pub(super) fn size(bytes: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     const MAIL: &str = "From: a@x.io\r\nTo: b@x.io\r\nMIME-Version: 1.0\r\n\
         Content-Type: multipart/related; boundary=b\r\n\r\n\
@@ -166,10 +165,25 @@ mod tests {
         assert!(attachment(MAIL.as_bytes(), 9).is_none());
     }
 
-    proptest! {
-        #[test]
-        fn no_mail_makes_the_reader_panic(raw: Vec<u8>) {
-            let _ = read(&raw);
-        }
+    /// What is shown of a mail is bounded, and each file that is offered is there under a safe name.
+    #[test]
+    fn fuzz_inbox() {
+        postern_fuzz::check!("inbox", |input| {
+            let mail = read(input);
+            let shown = [mail.text.as_deref(), Some(mail.source.as_str())];
+            for text in shown.into_iter().flatten() {
+                assert!(text.len() <= 3 * SHOWN_BYTES_MAX);
+            }
+            assert!(mail.headers.len() <= HEADERS_MAX && mail.attachments.len() <= ATTACHMENTS_MAX);
+            for file in &mail.attachments {
+                let (name, _) = attachment(input, file.index).expect("what is offered is there");
+                assert_eq!(name, file.name);
+                assert!(!name.contains(['/', '\\', '"', '\0', '\r', '\n', '\u{202e}']), "{name}");
+                assert!(!name.starts_with('.') && name.chars().count() <= 120);
+            }
+            if mail.html.is_some() {
+                assert_eq!(html_of(input), mail.html);
+            }
+        });
     }
 }

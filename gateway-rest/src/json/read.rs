@@ -195,8 +195,9 @@ impl Reader {
                     ];
                     list.extend(self.single(kind, Json::Object(entries), &place));
                     // The caller wrote no fields `name` and `value`.
-                    self.spelling
-                        .retain(|key, _| !key.starts_with(&format!("{}.", place.contract)));
+                    for field in ["name", "value"] {
+                        self.spelling.remove(&format!("{}.{field}", place.contract));
+                    }
                 }
                 other => {
                     self.wrong_type(&place, "a string", &other);

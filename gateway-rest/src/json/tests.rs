@@ -96,3 +96,41 @@ proptest! {
         prop_assert_eq!(decode_base64(&BASE64_URL_SAFE_NO_PAD.encode(&bytes)), Some(bytes));
     }
 }
+
+/// What is taken is the same message when it is written and read again; what is not is named, in no
+/// more places than are told.
+#[test]
+fn fuzz_json() {
+    use postern_proto::status::VIOLATIONS_MAX;
+
+    let pool = DescriptorPool::decode(postern_proto::DESCRIPTORS).unwrap();
+    let kind = pool.get_message_by_name("postern.v1.OutgoingMessage").unwrap();
+    let read = move |entries| {
+        let mut message = DynamicMessage::new(kind.clone());
+        let mut reader = Reader::new(Source::Body);
+        reader.object(&mut message, entries, &Place::default());
+        (message, reader)
+    };
+    postern_fuzz::check!("json", move |input| {
+        let Ok(entries) = crate::body::entries(input) else { return };
+        let (message, reader) = read(entries);
+        assert!(reader.violations.len() <= VIOLATIONS_MAX);
+        for violation in &reader.violations {
+            let again = reader.caller_spelling(&violation.field);
+            assert!(again.len() <= 4 * input.len(), "{again}");
+        }
+        if !reader.violations.is_empty() {
+            return;
+        }
+        let _fits: OutgoingMessage = message.transcode_to().unwrap();
+        // Variables are never written.
+        if postern_fuzz::text(input).contains("variables") {
+            return;
+        }
+        let written = serde_json::to_vec(&Json::Object(write::object(&message))).unwrap();
+        let (again, reader) = read(crate::body::entries(&written).unwrap());
+        assert_eq!(reader.violations, []);
+        let again = serde_json::to_vec(&Json::Object(write::object(&again))).unwrap();
+        assert_eq!(postern_fuzz::text(&again), postern_fuzz::text(&written));
+    });
+}

@@ -176,6 +176,30 @@ mod tests {
         assert!(webhook(&json!({"events": "[\"opened\"]"})).is_ok());
     }
 
+    /// Whatever is in a row: names are short and printable, nobody is allowed more than anybody was, and
+    /// a soft bounce suppresses nobody.
+    #[test]
+    fn fuzz_old_rows() {
+        postern_fuzz::check!("old_rows", |input| {
+            let Ok(row) = serde_json::from_slice::<Value>(input) else { return };
+            let key = api_key(&row).api_key.unwrap();
+            let login = smtp_credential(&row).smtp_credential.unwrap();
+            for name in [&key.display_name, &login.display_name] {
+                assert!(!name.is_empty() && !name.chars().any(char::is_control), "{name:?}");
+            }
+            let may = |scope: &String| scope == "messages:send" || READING.contains(&&**scope);
+            assert!(key.scopes.iter().all(may) && key.daily_limit >= 0);
+            let variables = template(&row).variables;
+            assert!(variables.len() <= row["variables"].as_array().map_or(0, Vec::len));
+            let soft = text(&row, "bounce_type") == "soft";
+            assert_eq!(bounce(&row).is_none(), soft);
+            if let Ok(asked) = webhook(&row) {
+                assert!(!asked.webhook.unwrap().event_types.is_empty());
+            }
+            let _any = (unsubscribe(&row), is_active(&row));
+        });
+    }
+
     #[test]
     fn a_soft_bounce_suppresses_nobody() {
         assert_eq!(bounce(&json!({"email": "a@b.test", "bounce_type": "soft"})), None);

@@ -282,13 +282,28 @@ proptest! {
         let links: Vec<_> = links.map(|link| link.url).collect();
         prop_assert_eq!(targets(&html(&clicks(), &source)), links);
     }
+}
 
-    #[test]
-    fn no_text_makes_a_reader_panic(source in ".{0,60}") {
-        let _ = html(&everything(), &source);
+/// Whatever the body is: only links change, each leads where it led, and what is read in them is what
+/// was found before.
+#[test]
+fn fuzz_body() {
+    postern_fuzz::check!("body", |input| {
+        let source = postern_fuzz::text(input);
+        // What looks like a link of ours is not ours to check.
+        let Some(scan) = html::scan(&source).filter(|_| !source.contains(BASE)) else { return };
+        let links = scan.links.into_iter().filter(|link| !link.opted_out && is_public(&link.url));
+        let links: Vec<_> = links.map(|link| link.url).collect();
+        assert_eq!(targets(&html(&clicks(), &source)), links);
         let tracker = tracker();
-        let _ = Job::new(&tracker, SENDER, &everything(), delivery()).text(&format!("http://{source}"));
-    }
+        let wanted = Tracking { text_clicks: true, ..clicks() };
+        let mut job = Job::new(&tracker, SENDER, &wanted, delivery());
+        let changed = job.text(&source).unwrap_or_else(|| source.to_string());
+        let found = links_in("", &source);
+        for target in targets(&changed) {
+            assert!(found.contains(&target), "{target}");
+        }
+    });
 }
 
 fn is_public(url: &str) -> bool {

@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mail_parser::{Message, MessageParser};
-use proptest::prelude::*;
 
 use super::*;
 use crate::mime;
@@ -192,40 +191,30 @@ fn our_unsubscribe_fields_replace_those_of_the_message() {
     assert_eq!(fields(&Tracking { opens: true, ..Tracking::default() }), (Vec::new(), 1, 1));
 }
 
-fn lines() -> impl Strategy<Value = Vec<u8>> {
-    let line = prop_oneof![
-        "[ -~]{0,90}",
-        "--outer(--)?",
-        "--alt[ a-z-]{0,3}",
-        Just("--outer".to_owned()),
-        Just(String::new()),
-        Just("Content-Type: text/html; charset=utf-8".to_owned()),
-        Just("Content-Type: multipart/alternative; boundary=alt".to_owned()),
-        Just("Content-Transfer-Encoding: quoted-printable".to_owned()),
-        Just("Content-Transfer-Encoding: base64".to_owned()),
-        Just("<a href=\"https://a.example/\">x</a>".to_owned()),
-        Just("PGEgaHJlZj0iaHR0cHM6Ly9hLmV4YW1wbGUvIj54PC9hPg==".to_owned()),
-    ];
-    prop::collection::vec(line, 0..30).prop_map(|lines| lines.join("\r\n").into_bytes())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
-    #[test]
-    fn no_message_breaks_and_its_structure_stays(body in lines()) {
-        let head = b"From: a@example.org\r\nContent-Type: multipart/mixed; boundary=outer\r\n\r\n";
-        let raw = mime::normalise(&[head.as_slice(), &body].concat()).unwrap().into_owned();
-        let mail = sent(&everything(), &raw);
-        prop_assert_eq!(mime::inspect(&mail).map(|seen| seen.parts), mime::inspect(&raw).map(|seen| seen.parts));
-        let (before, after) = (mime::leaves::text_leaves(&raw), mime::leaves::text_leaves(&mail));
-        prop_assert_eq!(before.len(), after.len());
-        prop_assert!(mail.ends_with(b"\r\n"));
-    }
-
-    #[test]
-    fn nothing_wanted_changes_nothing(body in lines()) {
-        let raw = mime::normalise(&[b"From: a@example.org\r\n\r\n".as_slice(), &body].concat()).unwrap().into_owned();
-        prop_assert_eq!(sent(&Tracking::default(), &raw), raw);
-    }
+/// Whatever the mail is: its parts stay, it stays mail, and where nothing is wanted nothing changes.
+#[test]
+fn fuzz_tracking() {
+    postern_fuzz::check!("tracking", |input| {
+        let Ok(raw) = mime::normalise(input) else { return };
+        let Ok(before) = mime::inspect(&raw) else { return };
+        let unsubscribe =
+            Tracking { one_click: true, footer: true, honeypot: true, ..everything() };
+        for wanted in [everything(), unsubscribe] {
+            let mail = sent(&wanted, &raw);
+            assert!(mail.ends_with(b"\r\n"));
+            assert_eq!(mime::normalise(&mail).unwrap(), mail.as_slice());
+            let after = mime::inspect(&mail).unwrap();
+            assert_eq!((after.parts, after.subject), (before.parts, before.subject.clone()));
+            let leaves = [mime::leaves::text_leaves(&raw), mime::leaves::text_leaves(&mail)];
+            assert_eq!(leaves[0].len(), leaves[1].len());
+            for (before, after) in leaves[0].iter().zip(&leaves[1]) {
+                assert_eq!((before.html, &before.charset), (after.html, &after.charset));
+            }
+        }
+        let mut same = raw.to_vec();
+        if !same.ends_with(b"\r\n") {
+            same.extend(b"\r\n");
+        }
+        assert_eq!(sent(&Tracking::default(), &raw), same);
+    });
 }
