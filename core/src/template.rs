@@ -3,18 +3,18 @@
 //! A variable that has no value is an error that names it, unless the template itself is prepared
 //! for its absence: it tests it with `if`, or gives it a `default`.
 
+mod bounds;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 
 use liquid::model::Value;
 use liquid::{Object, Parser, ParserBuilder};
 
+pub use bounds::{LOOP_DEPTH_MAX, RANGE_MAX};
+
 /// No rendered part is larger.
 pub const OUTPUT_BYTES_MAX: usize = 10 << 20;
-/// No `for` stands deeper inside others.
-pub const LOOP_DEPTH_MAX: usize = 2;
-/// No range `(a..b)` is longer.
-pub const RANGE_MAX: i64 = 1000;
 /// How many variables may be filled in as empty.
 const EMPTY_MAX: usize = 200;
 
@@ -55,7 +55,7 @@ impl Engine {
 
     /// Compiles a part.
     pub fn compile(&self, source: &str) -> Result<Compiled, TemplateError> {
-        check_bounds(source)?;
+        bounds::check(source)?;
         let template = self.parser.parse(source);
         let template = template.map_err(|error| TemplateError::Syntax(one_line(&error)))?;
         Ok(Compiled { template, optional: optional_variables(source) })
@@ -119,72 +119,10 @@ impl Write for Bounded {
     }
 }
 
-/// The insides of `{% … %}` (with `true`) and `{{ … }}` (with `false`).
-fn tags(source: &str) -> impl Iterator<Item = (bool, &str)> {
-    let mut rest = source;
-    std::iter::from_fn(move || {
-        let start = rest.find("{%").into_iter().chain(rest.find("{{")).min()?;
-        let is_tag = rest[start..].starts_with("{%");
-        let inside = &rest[start + 2..];
-        let end = inside.find(if is_tag { "%}" } else { "}}" })?;
-        rest = &inside[end + 2..];
-        Some((is_tag, inside[..end].trim_matches('-').trim()))
-    })
-}
-
-/// Filters that make text or lists grow; chained in assignments they would double without end.
-const GROWING: [&str; 7] = ["append", "prepend", "replace", "concat", "split", "join", "times"];
-
-fn check_bounds(source: &str) -> Result<(), TemplateError> {
-    let (mut depth, mut skipped_to) = (0usize, None);
-    for (_, inside) in tags(source).filter(|(is_tag, _)| *is_tag) {
-        let word = inside.split_whitespace().next().unwrap_or_default();
-        if let Some(end) = skipped_to {
-            // What stands in raw and comment is no tag.
-            skipped_to = (word != end).then_some(end);
-            continue;
-        }
-        match word {
-            "raw" => skipped_to = Some("endraw"),
-            "comment" => skipped_to = Some("endcomment"),
-            "for" | "tablerow" => depth += 1,
-            "endfor" | "endtablerow" => depth = depth.saturating_sub(1),
-            "capture" => {
-                return too_much("capture is not allowed; write the text where it is needed");
-            }
-            "assign" if depth > 0 => return too_much("assign is not allowed inside a loop"),
-            "assign" if GROWING.iter().any(|filter| inside.contains(filter)) => {
-                return too_much("assign is not allowed with filters that make its value grow");
-            }
-            _ => {}
-        }
-        if depth > LOOP_DEPTH_MAX {
-            return too_much(&format!("loops stand more than {LOOP_DEPTH_MAX} deep"));
-        }
-        check_range(inside)?;
-    }
-    Ok(())
-}
-
-fn check_range(inside: &str) -> Result<(), TemplateError> {
-    let Some((before, after)) = inside.split_once("..") else { return Ok(()) };
-    let low = before.rsplit('(').next().and_then(|text| text.trim().parse::<i64>().ok());
-    let high = after.split(')').next().and_then(|text| text.trim().parse::<i64>().ok());
-    let length = low.zip(high).and_then(|(low, high)| high.checked_sub(low));
-    if length.is_none_or(|length| length > RANGE_MAX) {
-        return too_much(&format!("a range needs two numbers at most {RANGE_MAX} apart"));
-    }
-    Ok(())
-}
-
-fn too_much(text: &str) -> Result<(), TemplateError> {
-    Err(TemplateError::TooMuch(text.to_owned()))
-}
-
 /// Variables the template is prepared to miss.
 fn optional_variables(source: &str) -> BTreeSet<String> {
     let mut optional = BTreeSet::new();
-    for (is_tag, inside) in tags(source) {
+    for (is_tag, inside) in bounds::tags(source).flatten() {
         let mut words =
             inside.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty());
         if is_tag {

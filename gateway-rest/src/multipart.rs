@@ -108,3 +108,43 @@ fn malformed(error: MultipartError) -> Failure {
     let text = format!("the form cannot be read: {}", error.body_text());
     Failure::new(Reason::MalformedMessage, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use postern_proto::v1::SendMessageRequest;
+    use prost_reflect::DescriptorPool;
+
+    use super::*;
+    use crate::json::read::Source;
+    use crate::routes;
+
+    /// A form that is taken is a message with all its files and no more than may be.
+    #[test]
+    fn fuzz_multipart() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let pool = DescriptorPool::decode(postern_proto::DESCRIPTORS).unwrap();
+        let kind = pool.get_message_by_name("postern.v1.SendMessageRequest").unwrap();
+        let route = routes::all().into_iter().find(|route| route.rpc.ends_with(".SendMessage"));
+        let route = route.unwrap();
+        let form = HeaderValue::from_static("multipart/form-data; boundary=b");
+        let headers: HeaderMap = [(CONTENT_TYPE, form)].into_iter().collect();
+        postern_fuzz::check!("multipart", move |input| {
+            let mut message = DynamicMessage::new(kind.clone());
+            let mut reader = Reader::new(Source::Body);
+            let whole = Bytes::copy_from_slice(input);
+            let read = read(&mut reader, &mut message, &route, &headers, whole);
+            if runtime.block_on(read).is_err() || !reader.violations.is_empty() {
+                return;
+            }
+            let asked: SendMessageRequest = message.transcode_to().unwrap();
+            let files = asked.message.unwrap_or_default().attachments;
+            assert!(files.len() <= input.len());
+            let octets: usize = files.iter().map(|file| file.content.len()).sum();
+            assert!(octets <= input.len());
+            for file in &files {
+                assert!(!file.filename.contains(['\r', '\n']));
+                assert!(!file.content_type.contains(['\r', '\n']));
+            }
+        });
+    }
+}

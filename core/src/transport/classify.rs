@@ -176,7 +176,9 @@ impl Words {
         words.push(' ');
         for c in text.chars() {
             if c.is_alphanumeric() {
-                words.extend(c.to_lowercase());
+                // A mark that comes of it, as of the Turkish capital with a dot, would part the word
+                // when it is read again.
+                words.extend(c.to_lowercase().filter(|c| c.is_alphanumeric()));
             } else if !words.ends_with(' ') {
                 words.push(' ');
             }

@@ -1,0 +1,178 @@
+//! How much work a template may ask for, told from its text before the library sees it: the library
+//! calls itself for each block in a block and each index in an index, and a loop runs as often as it
+//! says. Pure.
+//!
+//! The text is read as the library reads it, and where the two might disagree about what is a tag it is
+//! refused. A tag that only the library sees would be bounded by nothing.
+
+use super::TemplateError;
+
+/// No `for` stands deeper inside others.
+pub const LOOP_DEPTH_MAX: usize = 2;
+/// No block of any kind stands deeper inside others.
+const BLOCK_DEPTH_MAX: usize = 30;
+/// No value has more indexes.
+const INDEXES_MAX: usize = 20;
+/// No range `(a..b)` is longer.
+pub const RANGE_MAX: i64 = 1000;
+
+/// Filters that make text or lists grow; chained in assignments they would double without end.
+const GROWING: [&str; 7] = ["append", "prepend", "replace", "concat", "split", "join", "times"];
+/// Tags that are open until one with `end` before the name.
+const BLOCKS: [&str; 8] =
+    ["if", "unless", "case", "for", "tablerow", "ifchanged", "comment", "raw"];
+
+/// The insides of `{% … %}` (with `true`) and `{{ … }}` (with `false`).
+pub(super) fn tags(source: &str) -> impl Iterator<Item = Result<(bool, &str), TemplateError>> {
+    let mut rest = source;
+    std::iter::from_fn(move || {
+        let starts = |(at, _): &(usize, &str)| rest[at + 1..].starts_with(['{', '%']);
+        let (start, _) = rest.match_indices('{').find(starts)?;
+        let is_tag = rest[start..].starts_with("{%");
+        let inside = &rest[start + 2..];
+        let (end, name) = if is_tag { ("%}", "tag") } else { ("}}", "expression") };
+        let Some(length) = inside.find(end) else {
+            rest = "";
+            return Some(Err(TemplateError::Syntax(format!("a {name} is not closed by {end}"))));
+        };
+        rest = &inside[length + 2..];
+        let inside = &inside[..length];
+        if inside.contains("{{") || inside.contains("{%") || !is_whole(inside, is_tag) {
+            rest = "";
+            let text =
+                format!("a {name} may hold neither another one nor {end}, not even in quotes");
+            return Some(Err(TemplateError::Syntax(text)));
+        }
+        let inside = inside.strip_prefix('-').unwrap_or(inside);
+        let inside = inside.strip_suffix('-').unwrap_or(inside);
+        // To the library a tab is no blank.
+        Some(Ok((is_tag, inside.trim_matches([' ', '\n', '\r']))))
+    })
+}
+
+/// Whether it ends outside quotes, and is no tag behind a brace.
+fn is_whole(inside: &str, is_tag: bool) -> bool {
+    let mut quote = None;
+    for c in inside.chars().filter(|c| matches!(c, '"' | '\'')) {
+        match quote {
+            None => quote = Some(c),
+            Some(open) if open == c => quote = None,
+            Some(_) => {}
+        }
+    }
+    quote.is_none() && (is_tag || !inside.starts_with('%'))
+}
+
+/// Refuses what asks for too much.
+pub(super) fn check(source: &str) -> Result<(), TemplateError> {
+    let mut open: Vec<&str> = Vec::new();
+    for tag in tags(source) {
+        let (is_tag, inside) = tag?;
+        if inside.matches('[').count() > INDEXES_MAX {
+            return too_much(&format!("a value has more than {INDEXES_MAX} indexes"));
+        }
+        if is_tag {
+            check_tag(inside, &mut open)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_tag<'s>(inside: &'s str, open: &mut Vec<&'s str>) -> Result<(), TemplateError> {
+    if open.last() == Some(&"raw") {
+        // What stands in raw is no tag.
+        if inside == "endraw" {
+            open.pop();
+        }
+        return Ok(());
+    }
+    let word = inside.split_whitespace().next().unwrap_or_default();
+    let name = word.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+    let word = &word[..name.unwrap_or(word.len())];
+    if let Some(block) = word.strip_prefix("end") {
+        // In a comment the library passes over blocks that do not fit, and what they took with them.
+        if open.pop() != Some(block) || word != inside {
+            let text = format!("{word} closes nothing that is open there");
+            return Err(TemplateError::Syntax(text));
+        }
+        return Ok(());
+    }
+    let loops = open.iter().filter(|block| is_loop(block)).count();
+    match word {
+        "capture" => return too_much("capture is not allowed; write the text where it is needed"),
+        "assign" if loops > 0 => return too_much("assign is not allowed inside a loop"),
+        "assign" if GROWING.iter().any(|filter| inside.contains(filter)) => {
+            return too_much("assign is not allowed with filters that make its value grow");
+        }
+        "comment" | "raw" if open.contains(&"comment") => {
+            return too_much("a comment may hold neither comment nor raw");
+        }
+        block if BLOCKS.contains(&block) => open.push(block),
+        _ => {}
+    }
+    if open.len() > BLOCK_DEPTH_MAX {
+        return too_much(&format!("blocks stand more than {BLOCK_DEPTH_MAX} deep"));
+    }
+    if loops + usize::from(is_loop(word)) > LOOP_DEPTH_MAX {
+        return too_much(&format!("loops stand more than {LOOP_DEPTH_MAX} deep"));
+    }
+    check_range(inside)
+}
+
+fn is_loop(block: &str) -> bool {
+    matches!(block, "for" | "tablerow")
+}
+
+fn check_range(inside: &str) -> Result<(), TemplateError> {
+    let Some((before, after)) = inside.split_once("..") else { return Ok(()) };
+    let low = before.rsplit('(').next().and_then(|text| text.trim().parse::<i64>().ok());
+    let high = after.split(')').next().and_then(|text| text.trim().parse::<i64>().ok());
+    let length = low.zip(high).and_then(|(low, high)| high.checked_sub(low));
+    if length.is_none_or(|length| length > RANGE_MAX) {
+        return too_much(&format!("a range needs two numbers at most {RANGE_MAX} apart"));
+    }
+    Ok(())
+}
+
+fn too_much(text: &str) -> Result<(), TemplateError> {
+    Err(TemplateError::TooMuch(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_tag_hides_from_the_check() {
+        let huge = "{% for a in (1..1000000000) %}{% endfor %}";
+        let three = "{% for a in b %}{% for c in d %}{% for e in f %}";
+        for hidden in [
+            format!("{{% raw %}}{{{{{{% endraw %}}{huge}"),
+            format!("{{% raw %}}{{{{ {{% endraw %}}{huge} }}}}"),
+            format!("{{% raw %}}{{{{ \"{{% endraw %}}\" }}}}{{% endraw %}}{three}"),
+            format!("{{% raw %}}{{% x \"{{% endraw %}}\" %}}{{% endraw %}}{three}"),
+            format!("{{% raw %}}{{%--endraw%}}{{% endraw %}}{huge}"),
+            "{% assign s = \"%}\" | append: s | append: s %}".to_owned(),
+            format!("{{% comment %}}{{% raw %}}{{% endcomment %}}{{% endraw %}}{huge}"),
+            "{% for a in b %}{% comment %}{% if %}{% endcomment %}{% endfor %}".to_owned(),
+            format!("{{% raw %}}{{%\tendraw %}}{{% endfor %}}{{% endraw %}}{three}"),
+        ] {
+            assert!(check(&hidden).is_err(), "{hidden}");
+        }
+        for plain in [
+            "{{ \"it's\" }}{% raw %}{% endfor %}{{ x }}{% endraw %}{%- if a -%}{%-endif-%}",
+            "{% comment %}{% if a %}{{ b }}{% endif %}{% endcomment %}{ % }} %} { {",
+            "{% for a in (1..1000) %}{% if a %}{% else %}{% endif %}{% endfor %}",
+        ] {
+            assert_eq!(check(plain), Ok(()), "{plain}");
+        }
+    }
+
+    #[test]
+    fn nothing_stands_deeper_than_the_stack_bears() {
+        let ifs = "{% if a %}".repeat(10_000);
+        assert!(matches!(check(&ifs), Err(TemplateError::TooMuch(_))));
+        let indexes = format!("{{{{ {}0{} }}}}", "a[".repeat(10_000), "]".repeat(10_000));
+        assert!(matches!(check(&indexes), Err(TemplateError::TooMuch(_))));
+    }
+}
