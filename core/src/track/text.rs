@@ -13,8 +13,11 @@ pub(super) fn links(text: &str) -> Vec<Range<usize>> {
         let length = text[end..].find(ends_url).unwrap_or(text.len() - end);
         let url = trimmed(&text[start..end + length]);
         if url.len() > end - start {
-            links.push(start..start + url.len());
             at = start + url.len();
+            // A token with an underscore behind it would be another token to who follows the link.
+            if !text[at..].starts_with('_') {
+                links.push(start..at);
+            }
         }
     }
     links
