@@ -13,6 +13,8 @@ pub const LOOP_DEPTH_MAX: usize = 2;
 const BLOCK_DEPTH_MAX: usize = 30;
 /// No value has more indexes.
 const INDEXES_MAX: usize = 20;
+/// No number has more digits: the library takes for granted that it fits 64 bits.
+const DIGITS_MAX: usize = 18;
 /// No range `(a..b)` is longer.
 pub const RANGE_MAX: i64 = 1000;
 
@@ -63,6 +65,20 @@ fn is_whole(inside: &str, is_tag: bool) -> bool {
     quote.is_none() && (is_tag || !inside.starts_with('%'))
 }
 
+/// Whether a number outside quotes has too many digits.
+fn has_huge_number(inside: &str) -> bool {
+    let (mut quote, mut digits) = (None, 0);
+    inside.chars().any(|c| {
+        digits = if c.is_ascii_digit() && quote.is_none() { digits + 1 } else { 0 };
+        match quote {
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            Some(open) if open == c => quote = None,
+            _ => {}
+        }
+        digits > DIGITS_MAX
+    })
+}
+
 /// Refuses what asks for too much.
 pub(super) fn check(source: &str) -> Result<(), TemplateError> {
     let mut open: Vec<&str> = Vec::new();
@@ -70,6 +86,9 @@ pub(super) fn check(source: &str) -> Result<(), TemplateError> {
         let (is_tag, inside) = tag?;
         if inside.matches('[').count() > INDEXES_MAX {
             return too_much(&format!("a value has more than {INDEXES_MAX} indexes"));
+        }
+        if has_huge_number(inside) {
+            return too_much(&format!("a number has more than {DIGITS_MAX} digits"));
         }
         if is_tag {
             check_tag(inside, &mut open)?;
@@ -172,6 +191,8 @@ mod tests {
     fn nothing_stands_deeper_than_the_stack_bears() {
         let ifs = "{% if a %}".repeat(10_000);
         assert!(matches!(check(&ifs), Err(TemplateError::TooMuch(_))));
+        assert!(check("{{ 9223372063485775807 | plus: 1 }}").is_err());
+        assert_eq!(check("{{ '9223372063485775807' | plus: 999999999999999999 }}"), Ok(()));
         let indexes = format!("{{{{ {}0{} }}}}", "a[".repeat(10_000), "]".repeat(10_000));
         assert!(matches!(check(&indexes), Err(TemplateError::TooMuch(_))));
     }
