@@ -1,5 +1,8 @@
 //! Whose turn it is: fair between destinations, fair between campaigns within a destination, urgent
 //! before normal before low, and never more than a destination's share at once. Pure.
+//!
+//! Some room is kept for destinations that have little of it: without that, a few slow ones would hold
+//! all of it at last, since each of their attempts ends so much later than those of the others.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,6 +14,9 @@ pub struct LaneLimits {
     /// For one destination.
     pub per_lane: usize,
 }
+
+/// One of so many attempts is kept for lanes that have less than their even share of all.
+const KEPT_OF: usize = 4;
 
 /// Waiting deliveries, sorted into lanes.
 #[derive(Debug)]
@@ -97,9 +103,18 @@ impl<T> Lanes<T> {
         self.in_flight
     }
 
-    /// Whether something could start as soon as there is room for it.
+    /// Whether something could start as soon as there is room for it. What waits behind the many of its
+    /// own lane could not.
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        let could = |name: &String| self.lanes.get(name).is_some_and(|lane| self.may_start(lane));
+        self.ready.iter().any(could)
+    }
+
+    /// Whether a lane may take of what room there is.
+    fn may_start(&self, lane: &Lane<T>) -> bool {
+        let kept = self.limits.total / KEPT_OF;
+        let share = self.limits.total / self.lanes.len().max(1);
+        self.in_flight + kept < self.limits.total || lane.in_flight < share.max(1)
     }
 
     /// Adds a delivery. `priority` is 0 (most urgent) to 2.
@@ -130,17 +145,25 @@ impl<T> Lanes<T> {
         Some((name, item))
     }
 
-    /// The lane whose turn it is.
+    /// The lane whose turn it is. Lanes that may take nothing of what is left keep their place among
+    /// themselves; each has attempts under way, so there are never more of them than of those.
     fn next_ready(&mut self) -> Option<String> {
-        loop {
+        for _ in 0..self.ready.len() {
             let name = self.ready.pop_front()?;
-            let lane = self.lanes.get_mut(&name)?;
-            lane.is_ready = false;
+            let lane = self.lanes.get(&name)?;
             // It may have been ready under an earlier limit; it is looked at again when one of it ends.
-            if lane.in_flight < self.limits.per_lane {
+            let has_room = lane.in_flight < self.limits.per_lane;
+            let may_start = self.may_start(lane);
+            if has_room && !may_start {
+                self.ready.push_back(name);
+                continue;
+            }
+            self.lanes.get_mut(&name)?.is_ready = false;
+            if has_room {
                 return Some(name);
             }
         }
+        None
     }
 
     /// A delivery of this lane has ended.
@@ -238,6 +261,36 @@ mod tests {
         lanes.done("a");
         assert_eq!(lanes.pop().map(|(_, item)| item), Some("a3"));
         assert_eq!((lanes.waiting(), lanes.in_flight()), (0, 2));
+    }
+
+    #[test]
+    fn slow_destinations_leave_room_for_the_others() {
+        let mut lanes = lanes(8, 6);
+        for slow in ["s1", "s2", "s3"] {
+            for _ in 0..10 {
+                lanes.push(slow, 1, "", slow);
+            }
+        }
+        // Nobody else wants any: an even share of it is theirs.
+        let started = std::iter::from_fn(|| lanes.pop()).count();
+        assert_eq!(started, 6, "of 8, two are kept for who has less than two");
+        for quick in ["q1", "q2"] {
+            for _ in 0..5 {
+                lanes.push(quick, 1, "", quick);
+            }
+        }
+        assert!(lanes.has_ready());
+        let mut quick = Vec::new();
+        while let Some((lane, item)) = lanes.pop() {
+            lanes.done(&lane);
+            quick.push(item);
+        }
+        assert_eq!(quick.iter().filter(|item| item.starts_with('q')).count(), 10, "{quick:?}");
+        assert_eq!(quick.len(), 10, "none of the slow ones took what was kept: {quick:?}");
+        assert!(!lanes.has_ready(), "what is left waits for its own");
+        lanes.done("s1");
+        assert!(lanes.pop().is_some_and(|(_, item)| item.starts_with('s')));
+        assert_eq!(lanes.pop(), None);
     }
 
     #[test]
