@@ -116,15 +116,14 @@ fn manual(root: &Path) -> Option<String> {
     })
 }
 
-/// Code that is no test, with the name of its file.
+/// Code that is no test and runs none, with the name of its file.
 fn code<'a>(sources: &'a [(String, String)]) -> impl Iterator<Item = (&'a str, &'a str)> {
     let is_code = |name: &str| {
         let tests =
             ["/tests", "conformance", "/simulation/"].iter().any(|part| name.contains(part));
-        !tests
-            && !name.starts_with("tests/")
-            && !name.starts_with(TABLE)
-            && !name.starts_with("loadtest/")
+        let runs_tests =
+            ["tests/", "loadtest/", "fuzz/"].iter().any(|folder| name.starts_with(folder));
+        !tests && !name.starts_with(TABLE) && !runs_tests
     };
     let code = move |(name, text): &'a (String, String)| {
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
