@@ -56,7 +56,7 @@ impl Engine {
     /// Compiles a part.
     pub fn compile(&self, source: &str) -> Result<Compiled, TemplateError> {
         bounds::check(source)?;
-        let template = self.parser.parse(source);
+        let template = guarded(|| self.parser.parse(source))?;
         let template = template.map_err(|error| TemplateError::Syntax(one_line(&error)))?;
         Ok(Compiled { template, optional: optional_variables(source) })
     }
@@ -73,7 +73,8 @@ impl Compiled {
         }
         for _ in 0..EMPTY_MAX {
             let mut output = Bounded { bytes: Vec::new() };
-            let Err(error) = self.template.render_to(&mut output, &variables) else {
+            let rendered = guarded(|| self.template.render_to(&mut output, &variables))?;
+            let Err(error) = rendered else {
                 return String::from_utf8(output.bytes)
                     .map_err(|_| TemplateError::Syntax("the result is not UTF-8".to_owned()));
             };
@@ -90,6 +91,13 @@ impl Compiled {
         }
         Err(TemplateError::TooMuch("too many variables have no value".to_owned()))
     }
+}
+
+/// Runs the library, which takes some things about a template for granted and panics where they do
+/// not hold.
+fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, TemplateError> {
+    let unusable = |_| TemplateError::Syntax("the template cannot be used".to_owned());
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map_err(unusable)
 }
 
 /// Variables from a JSON object; an empty text is an empty object.
