@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::codegen::http::header::CONNECTION;
+use tonic::codegen::http::header::{CONNECTION, EXPECT};
 use tonic::codegen::http::{HeaderValue, Request, Response, Version};
 use tower::{Service, ServiceExt as _};
 
@@ -155,9 +155,10 @@ async fn conversation<I, S, B>(
         let (activity, stop) = (activity.clone(), stop.clone());
         move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
-            let left = Left::default();
-            let request = request.map(|incoming| RequestBody::new(incoming, left.clone()));
-            let is_http2 = request.version() == Version::HTTP_2;
+            let (left, is_http2) = (Left::default(), request.version() == Version::HTTP_2);
+            // A client that asks first has nothing on its way, and HTTP/2 refuses one body alone.
+            let is_coming = !is_http2 && !request.headers().contains_key(EXPECT);
+            let request = request.map(|body| RequestBody::new(body, is_coming, left.clone()));
             let (under_way, stop) = (activity.begin(is_http2), stop.clone());
             let answer = service.clone().oneshot(request);
             async move {
@@ -191,9 +192,10 @@ async fn conversation<I, S, B>(
         ended = connection.as_mut() => ended,
         () = enough => {
             connection.as_mut().graceful_shutdown();
-            // HTTP/2 asks the client whether it has heard that; some are gone, or say nothing.
+            // HTTP/2 asks the client whether it has heard that; who never said a word will not, either.
+            // An answer may still be on its way to anybody who asked for something.
             match tokio::time::timeout(limit, connection.as_mut()).await {
-                Err(_) if activity.under_way.load(Ordering::Relaxed) == 0 => Ok(()),
+                Err(_) if activity.last_ms.load(Ordering::Relaxed) == NEVER => Ok(()),
                 Err(_) => connection.await,
                 Ok(ended) => ended,
             }

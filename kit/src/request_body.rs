@@ -15,13 +15,18 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 /// How much of a body that nobody wants is read, and for how long.
-const UNWANTED_BYTES_MAX: u64 = 1 << 20;
+const UNWANTED_BYTES_MAX: u64 = 32 << 20;
 const UNWANTED_TIME: Duration = Duration::from_secs(2);
+/// Behind so much of it a connection is not used again.
+const UNWANTED_BYTES_SMALL: u64 = 1 << 20;
 
 /// A body as it comes in.
 #[derive(Debug)]
 pub struct RequestBody {
+    /// None once it is read to its end.
     incoming: Option<Incoming>,
+    /// Whether the client sends it although nobody has begun to read.
+    is_coming: bool,
     left: Left,
 }
 
@@ -36,8 +41,8 @@ impl Left {
 }
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, left: Left) -> Self {
-        Self { incoming: Some(incoming), left }
+    pub(crate) fn new(incoming: Incoming, is_coming: bool, left: Left) -> Self {
+        Self { incoming: Some(incoming), is_coming, left }
     }
 }
 
@@ -49,10 +54,13 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.incoming {
-            Some(incoming) => Pin::new(incoming).poll_frame(cx),
-            None => Poll::Ready(None),
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let polled = Pin::new(incoming).poll_frame(cx);
+        // One without a length does not know its end before it is there.
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.incoming = None;
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -71,8 +79,11 @@ impl Drop for RequestBody {
             return;
         };
         let size = unread.size_hint().exact();
-        if size.is_none_or(|size| size > UNWANTED_BYTES_MAX) {
+        if !self.is_coming || size.is_none_or(|size| size > UNWANTED_BYTES_SMALL) {
             self.left.0.store(true, Ordering::Relaxed);
+        }
+        if !self.is_coming {
+            return;
         }
         runtime.spawn(tokio::time::timeout(UNWANTED_TIME, throw_away(unread)));
     }
@@ -101,28 +112,39 @@ mod tests {
     /// Far more than any of it takes.
     const LIMIT: Duration = Duration::from_secs(60);
 
-    /// A server that answers without a look at the body.
+    /// A server that answers without a look at the body, unless it is asked for `/read`.
     async fn careless() -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let bounds = Bounds { connections_max: 1, header_timeout: LIMIT, drain_timeout: LIMIT };
-        let service = tower::service_fn(async |_: Request<RequestBody>| {
+        let service = tower::service_fn(async |request: Request<RequestBody>| {
+            if request.uri().path() == "/read" {
+                let mut body = request.into_body();
+                while std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.is_some()
+                {
+                }
+            }
             Ok(Response::new("hello".to_owned()))
         });
         tokio::spawn(serve(listener, None, service, bounds, CancellationToken::new()));
         TcpStream::connect(address).await.unwrap()
     }
 
-    async fn post(stream: &mut TcpStream, size: usize, sent: &[u8]) -> String {
-        let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n");
-        stream.write_all(head.as_bytes()).await.unwrap();
+    async fn answer(stream: &mut TcpStream) -> String {
         let mut all = Vec::new();
         while !all.ends_with(b"hello") {
             all.push(stream.read_u8().await.unwrap());
         }
+        String::from_utf8(all).unwrap()
+    }
+
+    async fn post(stream: &mut TcpStream, size: usize, sent: &[u8]) -> String {
+        let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let answer = answer(stream).await;
         // Only now, as from a client that is slow.
         stream.write_all(sent).await.unwrap();
-        String::from_utf8(all).unwrap()
+        answer
     }
 
     #[tokio::test]
@@ -137,8 +159,38 @@ mod tests {
     #[tokio::test]
     async fn the_answer_to_a_large_body_that_nobody_reads_arrives_and_is_the_last() {
         let mut stream = careless().await;
-        let size = 100 << 20;
-        let answer = post(&mut stream, size, &vec![b'x'; 512 << 10]).await;
+        // All of it is sent before the answer is read, as most clients do it.
+        let size = 8 << 20;
+        let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b'x'; size]).await.unwrap();
+        let answer = answer(&mut stream).await;
         assert!(answer.contains("connection: close"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_outlives_a_body_in_chunks_that_is_read() {
+        let mut stream = careless().await;
+        for _ in 0..3 {
+            let chunks = "POST /read HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
+                          2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
+            stream.write_all(chunks.as_bytes()).await.unwrap();
+            let answer = answer(&mut stream).await;
+            assert!(!answer.contains("connection: close"), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_asks_before_it_sends_is_told_that_its_connection_ends() {
+        let mut stream = careless().await;
+        let asks =
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n";
+        stream.write_all(asks.as_bytes()).await.unwrap();
+        let answer = answer(&mut stream).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"),
+            "{answer}"
+        );
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "it is closed");
     }
 }

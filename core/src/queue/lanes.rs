@@ -15,7 +15,8 @@ pub struct LaneLimits {
     pub per_lane: usize,
 }
 
-/// One of so many attempts is kept for lanes that have less than their even share of all.
+/// One of so many attempts is kept: lanes take of those no more than their even share of them. The
+/// price is that they are not used while all that waits is for a few destinations.
 const KEPT_OF: usize = 4;
 
 /// Waiting deliveries, sorted into lanes.
@@ -98,6 +99,11 @@ impl<T> Lanes<T> {
         self.waiting
     }
 
+    /// Whether no attempt can begin before another has ended.
+    pub fn is_full(&self) -> bool {
+        self.in_flight >= self.limits.total
+    }
+
     /// How many are under way.
     pub fn in_flight(&self) -> usize {
         self.in_flight
@@ -113,7 +119,7 @@ impl<T> Lanes<T> {
     /// Whether a lane may take of what room there is.
     fn may_start(&self, lane: &Lane<T>) -> bool {
         let kept = self.limits.total / KEPT_OF;
-        let share = self.limits.total / self.lanes.len().max(1);
+        let share = kept / self.lanes.len().max(1);
         self.in_flight + kept < self.limits.total || lane.in_flight < share.max(1)
     }
 
@@ -145,8 +151,8 @@ impl<T> Lanes<T> {
         Some((name, item))
     }
 
-    /// The lane whose turn it is. Lanes that may take nothing of what is left keep their place among
-    /// themselves; each has attempts under way, so there are never more of them than of those.
+    /// The lane whose turn it is. Lanes that may take nothing of what is left go to the end; each has
+    /// attempts under way, so there are never more of them than of those.
     fn next_ready(&mut self) -> Option<String> {
         for _ in 0..self.ready.len() {
             let name = self.ready.pop_front()?;
@@ -266,14 +272,13 @@ mod tests {
     #[test]
     fn slow_destinations_leave_room_for_the_others() {
         let mut lanes = lanes(8, 6);
-        for slow in ["s1", "s2", "s3"] {
+        for slow in ["s1", "s2", "s3", "s4"] {
             for _ in 0..10 {
                 lanes.push(slow, 1, "", slow);
             }
         }
-        // Nobody else wants any: an even share of it is theirs.
         let started = std::iter::from_fn(|| lanes.pop()).count();
-        assert_eq!(started, 6, "of 8, two are kept for who has less than two");
+        assert_eq!(started, 6, "of 8, two are kept for who has none");
         for quick in ["q1", "q2"] {
             for _ in 0..5 {
                 lanes.push(quick, 1, "", quick);

@@ -235,11 +235,14 @@ impl Worker {
     }
 
     async fn claim(&self, lanes: &mut Lanes<Job>) {
-        let room = HELD_MAX.saturating_sub(self.handle.held.load(Ordering::Acquire));
+        // With work at hand there is no hurry to fetch more. A backlog that only waits for a few slow
+        // destinations must not keep the others from theirs; but it gets half of the memory at most,
+        // since what is accepted now needs some, and other nodes may have time for it.
+        let has_enough = lanes.waiting() > CLAIM_MAX;
+        let most = if has_enough { HELD_MAX / 2 } else { HELD_MAX };
+        let room = most.saturating_sub(self.handle.held.load(Ordering::Acquire));
         let limit = room.min(CLAIM_MAX);
-        // With work at hand there is no hurry to fetch more. A backlog that only waits for one slow
-        // destination must not keep the others from theirs.
-        if limit == 0 || (lanes.waiting() > CLAIM_MAX && lanes.has_ready()) {
+        if limit == 0 || (has_enough && (lanes.has_ready() || lanes.is_full())) {
             return;
         }
         let claiming = self.lab.queue.claim(self.node, self.lab.clock.now_ms(), limit);
