@@ -2,6 +2,7 @@
 //! `google.rpc` details.
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
@@ -105,7 +106,7 @@ impl Failure {
         let reason = info
             .filter(|info| info.domain == ERROR_DOMAIN)
             .and_then(|info| info.reason.parse().ok())
-            .unwrap_or_else(|| reason_of_code(status.code()));
+            .unwrap_or_else(|| reason_of(status));
         let metadata = info.map(|info| info.metadata.clone()).unwrap_or_default();
         let violations = details.bad_request().map(|bad| bad.field_violations.as_slice());
         let violations = violations.unwrap_or_default().iter().map(|violation| {
@@ -171,11 +172,12 @@ impl From<Failure> for Status {
     }
 }
 
-fn reason_of_code(code: Code) -> Reason {
-    match code {
-        // tonic answers the second when a connection breaks under a call: nobody knows what the core
-        // has done, and the same again under the same idempotency key is safe.
-        Code::Unavailable | Code::Unknown => Reason::CoreUnavailable,
+fn reason_of(status: &Status) -> Reason {
+    match status.code() {
+        Code::Unavailable => Reason::CoreUnavailable,
+        // tonic answers so when a connection breaks under a call: nobody knows what the core has done.
+        // What came over the wire has no cause.
+        Code::Unknown if status.source().is_some() => Reason::CoreUnavailable,
         Code::DeadlineExceeded | Code::Cancelled => Reason::DeadlineExceeded,
         Code::Unauthenticated => Reason::InvalidKey,
         Code::PermissionDenied => Reason::ScopeMissing,
@@ -235,8 +237,11 @@ mod tests {
     fn a_foreign_status_gets_the_reason_of_its_code() {
         let failure = Failure::from_status(&Status::unavailable("connection refused"));
         assert_eq!(failure.reason, Reason::CoreUnavailable);
-        let failure = Failure::from_status(&Status::unknown("transport error"));
+        let broken = std::io::Error::other("connection reset");
+        let failure = Failure::from_status(&Status::from_error(Box::new(broken)));
         assert_eq!(failure.reason, Reason::CoreUnavailable, "a core that died under the call");
+        let failure = Failure::from_status(&Status::unknown("a server between has said no"));
+        assert_eq!(failure.reason, Reason::Internal);
     }
 
     #[test]

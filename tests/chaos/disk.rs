@@ -44,8 +44,9 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _gone = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        // Whoever made the folder could not remove it while it was a disk.
+        // Whoever made the folder, or the one around it, could not remove it while it was a disk.
         let _removed = std::fs::remove_dir(&self.0);
+        let _not_empty = self.0.parent().map(std::fs::remove_dir);
     }
 }
 
@@ -75,6 +76,7 @@ async fn a_full_disk_of_postgresql_stops_acceptance_only_while_it_is_full() {
     let system = System::split_on(&mut make, "-c max_wal_size=64MB", &[]).await.unwrap();
     let disk = disk.unwrap();
     let mut trial = Trial::start(system).await.unwrap();
+    trial.disk_was_full = true;
     disk.fill(true).unwrap();
     trial.refused(5).await.unwrap();
     disk.fill(false).unwrap();
@@ -101,7 +103,8 @@ async fn a_full_disk_of_the_embedded_store_stops_acceptance_only_while_it_is_ful
     };
     let system = System::embedded_on(&mut make, &[]).await.unwrap();
     let disk = disk.unwrap();
-    let trial = Trial::start(system).await.unwrap();
+    let mut trial = Trial::start(system).await.unwrap();
+    trial.disk_was_full = true;
     for _ in 0..2 {
         disk.fill(true).unwrap();
         trial.refused(5).await.unwrap();

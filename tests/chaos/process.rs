@@ -20,8 +20,9 @@ pub(crate) struct Process {
     vars: Vec<(String, String)>,
     /// Where it listens, `host:port`.
     listens: String,
-    folder: TempDir,
+    /// Before the folder, which it writes to.
     child: Option<Child>,
+    folder: TempDir,
 }
 
 impl Process {

@@ -186,6 +186,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // A test that failed may have left it hanging.
+        let _not_running = self.signal("CONT");
         let _not_running = self.crash();
     }
 }

@@ -23,6 +23,7 @@ use postern_kit::spans::Spans;
 use postern_proto::ids::WebhookId;
 use postern_proto::settings::WEBHOOKS_RETENTION;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -110,6 +111,7 @@ struct Running {
     endpoint: watch::Sender<Endpoint>,
     wake: Arc<Notify>,
     stop: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 impl Webhooks {
@@ -176,10 +178,13 @@ impl Webhooks {
             if !stays {
                 running.stop.cancel();
             }
-            stays
+            !running.stop.is_cancelled() || !running.task.is_finished()
         });
         for endpoint in endpoints {
             match self.runners.get(&endpoint.id) {
+                // It was disabled, and its last tries are under way. The next runner would know nothing
+                // of them; it begins at a later look.
+                Some(running) if running.stop.is_cancelled() => {}
                 Some(running) => {
                     running.endpoint.send_if_modified(|current| {
                         // A runner has no use for the cursor.
@@ -201,8 +206,8 @@ impl Webhooks {
         let (sender, receiver) = watch::channel(endpoint);
         let wake = Arc::new(Notify::new());
         let runner = Runner::new(self.posting.clone(), receiver, wake.clone());
-        self.tasks.spawn(runner.run(stop.clone()));
-        Running { endpoint: sender, wake, stop }
+        let task = self.tasks.spawn(runner.run(stop.clone()));
+        Running { endpoint: sender, wake, stop, task }
     }
 
     fn wake_all(&self) {

@@ -30,28 +30,36 @@ fn operation(id: &str, path: &str) -> Value {
         "tags": ["Postal"],
         "summary": format!("Takes a webhook of Postal, at {path}"),
         "description": format!(
-            "For Postal, not for clients. The signature over the octets of the body is what lets a \
-             request in: at least one of the header fields below must be a valid RSA signature \
-             (PKCS #1 v1.5) by a trusted key. Without a trusted key every request is answered 401. \
-             A body has at most {WEBHOOK_BYTES_MAX} octets. Success means that the report is \
-             stored; after any other answer Postal sends it again."
+            "For Postal, not for clients. An RSA signature (PKCS #1 v1.5) by a trusted key over the \
+             octets of the body is what lets a request in; without one, or without a trusted key, \
+             it is answered 401. A body has at most {WEBHOOK_BYTES_MAX} octets. Success means that \
+             the report is stored; after any other answer Postal sends it again."
         ),
         "security": [],
         "parameters": [
-            field("X-Postal-Signature-256", "Base64 of the signature with SHA-256."),
+            field(
+                "X-Postal-Signature-256",
+                "Base64 of the signature with SHA-256. Where it is given it alone decides.",
+            ),
             field(
                 "X-Postal-Signature",
                 "Base64 of the signature with SHA-1; counts only where the core is told so by \
                  POSTERN_POSTAL_ALLOW_SHA1.",
             ),
-            field("X-Postal-Signature-KID", "The id of the key that signed, a hint."),
+            field(
+                "X-Postal-Signature-KID",
+                "The id of the key that signed. Only that key is tried; an unknown one is refused.",
+            ),
         ],
         "requestBody": {"required": true, "content": {"application/json": {"schema": {
             "type": "object",
             "required": ["event", "uuid", "payload"],
             "properties": {
                 "event": {"type": "string", "examples": ["MessageSent"]},
-                "timestamp": {"type": "number", "description": "Seconds since 1970."},
+                "timestamp": {
+                    "type": "number",
+                    "description": "Seconds since 1970; opens and clicks need it.",
+                },
                 "uuid": {"type": "string", "description": "The same report is applied once."},
                 "payload": {"type": "object", "additionalProperties": true},
             },
