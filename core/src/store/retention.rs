@@ -31,7 +31,10 @@ pub async fn remove_messages(db: &dyn Database, before_ms: i64) -> Result<bool, 
         "SELECT m.id, m.tags, (SELECT COUNT(*) FROM deliveries d WHERE d.message_id = m.id) \
          FROM messages m WHERE m.id < $1 AND m.create_ms < $2 AND NOT EXISTS (SELECT 1 FROM deliveries d \
          WHERE d.message_id = m.id AND (d.state < 5 OR d.update_ms >= $2)) AND m.id <> (SELECT \
-         message_id FROM events ORDER BY sequence DESC LIMIT 1) ORDER BY m.id LIMIT {MESSAGES_MAX}"
+         message_id FROM events ORDER BY sequence DESC LIMIT 1) AND NOT EXISTS (SELECT 1 FROM events e, \
+         webhook_endpoints p, webhook_deliveries w WHERE e.message_id = m.id AND NOT p.disabled \
+         AND w.endpoint_id = p.id AND w.sequence = e.sequence AND w.state = 1) \
+         ORDER BY m.id LIMIT {MESSAGES_MAX}"
     );
     let found = Statement::new(sql, vec![first_id(before_ms).into(), before_ms.into()]);
     let found = db.read(found).await?.iter().map(old).collect::<Result<Vec<_>, _>>()?;
@@ -69,7 +72,17 @@ fn removals(batch: &[&Old]) -> Vec<Statement> {
     tagged.and_in("tag", tags.into_iter().map(|tag| tag.as_str().into()).collect());
     tagged.and_in("message_id", ids.clone());
     let hits = "DELETE FROM first_hits WHERE delivery_id IN (SELECT id FROM deliveries";
+    // What is left of deliveries to endpoints that are disabled, or that are over: without its event
+    // one would be first in its order for ever.
+    let told = |table: &str| {
+        format!(
+            "DELETE FROM {table} WHERE endpoint_id IN (SELECT id FROM webhook_endpoints) \
+             AND sequence IN (SELECT sequence FROM events"
+        )
+    };
     vec![
+        of(&told("webhook_attempts"), "message_id", ")"),
+        of(&told("webhook_deliveries"), "message_id", ")"),
         of(hits, "message_id", ")"),
         tagged.statement("DELETE FROM message_tags", ""),
         of("DELETE FROM events", "message_id", ""),

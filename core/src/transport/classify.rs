@@ -65,15 +65,22 @@ fn by_enhanced(code: Enhanced, words: &Words) -> Option<Category> {
     Some(found)
 }
 
-/// Phrases and their meaning, separated by `|`; the first that occurs decides. What names the recipient stands first,
-/// since "rejected" and "blocked" are said of everything.
-const PHRASES: [(Category, &str); 11] = [
+/// Phrases and their meaning, separated by `|`; the first that occurs decides. What is about the sender stands
+/// first, since a recipient must not be given up for our own faults; then what names the recipient, since
+/// "rejected" and "blocked" are said of everything.
+const PHRASES: [(Category, &str); 14] = [
+    (
+        Category::Policy,
+        "sender address rejected|sender rejected|sender verify failed|sender verification failed|\
+         invalid sender|sender unknown|unknown sender|sender domain|sender s domain|\
+         domain of sender|sending domain",
+    ),
     (
         Category::UnknownUser,
         "user unknown|unknown user|no such user|no such recipient|no such mailbox|\
          user not found|mailbox not found|recipient not found|address not found|\
-         unknown recipient|recipient unknown|unknown mailbox|unknown address|does not exist|\
-         doesn t exist|no mailbox here|invalid recipient|invalid mailbox|user doesn t have|\
+         unknown recipient|recipient unknown|unknown mailbox|unknown address|no mailbox here|\
+         invalid recipient|invalid mailbox|user doesn t have|\
          not a valid mailbox|unrouteable address|unable to find recipient|\
          recipient address rejected user|not our customer|address unknown|no such address|\
          no such person|undeliverable address",
@@ -96,6 +103,13 @@ const PHRASES: [(Category, &str); 11] = [
         "spf|dkim|dmarc|unauthenticated|sender authentication|authentication failed|\
          authentication required|not authenticated|authentication checks",
     ),
+    (
+        Category::DnsFailure,
+        "domain does not exist|domain doesn t exist|domain not found|host does not exist|\
+         record does not exist",
+    ),
+    // Said of records and domains, too.
+    (Category::UnknownUser, "does not exist|doesn t exist"),
     (
         Category::RelayDenied,
         "relay access denied|relaying denied|relay denied|relay not permitted|\
@@ -139,10 +153,12 @@ const PHRASES: [(Category, &str); 11] = [
 
 fn by_words(words: &Words, phase: Phase) -> Option<Category> {
     // "Mailbox unavailable" is the RFC's text of 550; behind RCPT it speaks of the recipient.
-    if phase == Phase::Rcpt && words.contain("mailbox unavailable") {
+    let names_mailbox = phase == Phase::Rcpt && words.contain("mailbox unavailable");
+    if names_mailbox && !words.mean(Category::AuthFailed) {
         return Some(Category::UnknownUser);
     }
-    PHRASES.iter().map(|(category, _)| *category).find(|category| words.mean(*category))
+    let found = PHRASES.iter().find(|(_, phrases)| words.contain_one_of(phrases));
+    found.map(|(category, _)| *category)
 }
 
 fn by_code(code: u16, enhanced: Option<Enhanced>, phase: Phase) -> Category {
@@ -204,8 +220,12 @@ impl Words {
         })
     }
 
+    fn contain_one_of(&self, phrases: &str) -> bool {
+        phrases.split('|').any(|phrase| self.contain(phrase))
+    }
+
     fn mean(&self, category: Category) -> bool {
-        let phrases = PHRASES.iter().filter(|(other, _)| *other == category);
-        phrases.flat_map(|(_, phrases)| phrases.split('|')).any(|phrase| self.contain(phrase))
+        let mut phrases = PHRASES.iter().filter(|(other, _)| *other == category);
+        phrases.any(|(_, phrases)| self.contain_one_of(phrases))
     }
 }

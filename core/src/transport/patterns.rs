@@ -30,7 +30,9 @@ impl Patterns {
     /// The meaning of a refusal, of which `category` is what is built in.
     pub fn refine(&self, reply: &Reply, category: Category) -> Category {
         let refusal = matches!(reply.code / 100, 4 | 5);
-        if self.0.is_empty() || !refusal || classify::is_decided_by_code(reply) {
+        // Our own authentication is our own fault, whatever else the reply says.
+        let ours = category == Category::AuthFailed;
+        if self.0.is_empty() || !refusal || ours || classify::is_decided_by_code(reply) {
             return category;
         }
         let words = Words::of(&format!("{} {} {}", reply.code, reply.enhanced, reply.text));
@@ -223,6 +225,8 @@ patterns:
         let text = "kein SOLCHER Empfänger!";
         assert_eq!(refined(&reply(550, "", text)), Category::UnknownUser);
         assert_eq!(refined(&reply(550, "5.9.9", "no")), Category::UnknownUser);
+        let ours = patterns.refine(&reply(550, "", text), Category::AuthFailed);
+        assert_eq!(ours, Category::AuthFailed, "a recipient is not given up for it");
         assert_eq!(refined(&reply(550, "", "queued as 14294")), Category::Other);
         assert_eq!(refined(&reply(450, "", "error 429")), Category::RateLimited);
         // The code says that it is about our own signature: that is nobody's address.

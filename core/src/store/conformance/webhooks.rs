@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use postern_proto::ids::{EventId, WebhookId};
 use uuid::Uuid;
 
-use super::build::{NOW, accept, events, message, new, node};
+use super::build::{NOW, accept, begun, events, finish, message, new, node};
 use super::promises;
+use crate::model::delivery::State;
 use crate::model::event::{EventFilter, EventRow, EventType};
 use crate::model::webhook::{DeliveryState, Endpoint, Format, Wanted};
 use crate::store::webhook_attempts::{self, Ended};
 use crate::store::webhook_deliveries::{self as deliveries, Collected, Take, Taken};
-use crate::store::{Stores, feed_place, webhooks};
+use crate::store::{Stores, feed_place, messages, retention, webhooks};
 
 promises![
     an_endpoint_is_kept_changed_and_removed,
@@ -20,6 +21,7 @@ promises![
     what_a_dead_node_took_is_due_at_once,
     what_a_node_took_and_does_not_know_of_is_due_at_once,
     a_late_result_changes_nothing,
+    a_message_stays_until_endpoints_are_told_and_goes_with_what_they_were_told,
     an_ordered_endpoint_waits_for_its_first,
     what_failed_comes_back_and_what_is_over_goes,
     a_time_is_found_in_the_feed,
@@ -223,6 +225,37 @@ async fn a_late_result_changes_nothing(stores: Stores) {
     webhook_attempts::end(db, &[skipped]).await.unwrap();
     let again = take(&stores, id, node, NOW + 2000).await.remove(0);
     assert_eq!((again.attempt, again.tries), (3, 2), "what was not posted does not count");
+}
+
+async fn a_message_stays_until_endpoints_are_told_and_goes_with_what_they_were_told(
+    stores: Stores,
+) {
+    let (db, node) = (&*stores.db, node(&stores).await);
+    let (old, begun_old) = begun(&stores, node).await;
+    let delivered = finish(old, begun_old, State::Delivered, EventType::Delivered);
+    stores.queue.finish(node, &[delivered], NOW).await.unwrap();
+    let rows = events(&stores, &EventFilter::default(), 2).await;
+    let [told, disabled] = [endpoint(), endpoint()];
+    for endpoint in [&told, &disabled] {
+        webhooks::create(db, endpoint).await.unwrap();
+        deliveries::collect(db, &[collect_of(endpoint.id, &rows)], NOW).await.unwrap();
+    }
+    // Somebody else has the newest event.
+    begun(&stores, node).await;
+    retention::remove_messages(db, NOW + 10).await.unwrap();
+    assert!(messages::message(db, old).await.unwrap().is_some(), "two are still to be told");
+    assert!(webhooks::disable(db, &disabled, "gone", NOW).await.unwrap());
+    retention::remove_messages(db, NOW + 10).await.unwrap();
+    assert!(messages::message(db, old).await.unwrap().is_some(), "one is still to be told");
+    for taken in take(&stores, told.id, node, NOW).await {
+        let over = ended(told.id, node, &taken, DeliveryState::Delivered);
+        webhook_attempts::end(db, &[over]).await.unwrap();
+    }
+    retention::remove_messages(db, NOW + 10).await.unwrap();
+    assert!(messages::message(db, old).await.unwrap().is_none());
+    for endpoint in [told.id, disabled.id] {
+        assert!(deliveries::list(db, endpoint, None, None, 10).await.unwrap().is_empty());
+    }
 }
 
 async fn an_ordered_endpoint_waits_for_its_first(stores: Stores) {
