@@ -78,7 +78,7 @@ async fn ams_is_told_what_people_did_and_nothing_is_lost_while_it_is_away() {
         assert_eq!(visit(&stack, ann("/c/")).await, 302);
     }
     until_asked(&ams, "down").await;
-    for mode in ["500", "429", "hang"] {
+    for mode in ["500", "429", "410", "hang"] {
         ams.set_mode(mode).unwrap();
         until_asked(&ams, mode).await;
     }
@@ -92,7 +92,7 @@ async fn ams_is_told_what_people_did_and_nothing_is_lost_while_it_is_away() {
         Ok((answer.status() == 200).then_some(()))
     });
     left.await.unwrap();
-    ams.set_mode("ok").unwrap();
+    ams.set_mode("flap").unwrap();
     let ann = "Ann@good.test";
     until_told(&ams, 77, &[(ann, OPEN), (ann, CLICK), (ann, UNSUBSCRIBE)]).await;
     let calls = ams.calls(POST).unwrap();

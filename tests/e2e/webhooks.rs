@@ -106,6 +106,8 @@ async fn receivers_of_the_old_system_need_not_change() {
     let mut requests = receiver.wait("old", 200, 2).await.unwrap();
     for request in &mut requests {
         request["url"] = url.as_str().into();
+        assert_eq!(request["headers"]["user-agent"], "EmailSender-Webhook/1.0");
+        assert!(request["headers"]["x-server-id"].is_string(), "{request}");
         assert_eq!(verify("legacy", secret, request).await.unwrap(), "verified", "{request}");
     }
     let mut bodies = receiver.taken("old").unwrap();

@@ -124,7 +124,8 @@ async fn a_receiver_of_the_old_system_is_told_of_mail_that_postal_had_as_before(
         assert_eq!(data["user_agent"], "Mozilla/5.0", "{data}");
     }
     assert_eq!(data_of(&receiver, "clicked").await["url"], "https://shop.example/a");
-    data_of(&receiver, "sent").await;
+    let data = data_of(&receiver, "sent").await;
+    assert_eq!((&data["campaign_id"], &data["postal_message_id"]), (&json!("4711"), &Value::Null));
     let words: BTreeSet<_> = receiver.taken("ams").unwrap().iter().map(word).collect();
     let known = ["bounced", "clicked", "delivered", "failed", "opened", "sent"];
     assert_eq!(words, known.map(str::to_owned).into(), "and nothing it never heard of");

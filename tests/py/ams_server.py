@@ -8,7 +8,8 @@ FOLDER/calls.jsonl with the mode it met. FOLDER/mode, read at each call, says wh
 
   ok              the call is answered
   down            the connection is closed without an answer
-  500, 429        an HTTP error without JSON
+  500, 429, 410   an HTTP error without JSON
+  flap            500 and ok in turns; the lines say which
   hang            nothing, until the mode is another one, which then counts
   refuse ID       postMailingOpenClicksData of this mailing is refused with -32603, the rest answered
 
@@ -33,6 +34,9 @@ class Handler(BaseHTTPRequestHandler):
         folder = self.server.folder
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         mode = self.mode()
+        if mode == "flap":
+            self.server.flaps += 1
+            mode = "500" if self.server.flaps % 2 else "ok"
         with LOCK, open(os.path.join(folder, "calls.jsonl"), "a") as file:
             file.write(json.dumps({"mode": mode, **call}) + "\n")
         while mode == "hang":
@@ -42,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
             return
-        if mode in ("500", "429"):
+        if mode in ("500", "429", "410"):
             self.answer(int(mode), b"<html>oops</html>", "text/html")
             return
         answer = {"jsonrpc": "2.0", "id": call["id"]}
@@ -81,7 +85,7 @@ class Server(ThreadingHTTPServer):
 def main():
     host, port, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     server = Server((host, port), Handler)
-    server.folder = folder
+    server.folder, server.flaps = folder, 0
     if len(sys.argv) > 4:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(sys.argv[4], sys.argv[5])

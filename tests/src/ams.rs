@@ -77,7 +77,9 @@ impl Ams {
         for call in self.calls("postMailingOpenClicksData")? {
             let params = &call["params"];
             let refused = call["mode"] == format!("refuse {mailing}");
-            if matches!(call["mode"].as_str(), Some("down" | "500" | "429" | "hang")) || refused {
+            if matches!(call["mode"].as_str(), Some("down" | "500" | "429" | "410" | "hang"))
+                || refused
+            {
                 continue;
             }
             if params["mailingID"] != mailing {

@@ -93,9 +93,13 @@ impl Channel {
     }
 
     async fn round(&self) -> Result<(), RoundError> {
-        // First what is urgent.
-        self.stop_mailings().await?;
+        // First what is urgent. What AMS refuses of it must not keep the rest from being told.
+        let stopped = match self.stop_mailings().await {
+            Err(RoundError::Ams(error @ AmsError::Refused { .. })) => Err(error.into()),
+            other => Ok(other?),
+        };
         self.tell().await?;
-        self.tell_parked().await
+        self.tell_parked().await?;
+        stopped
     }
 }

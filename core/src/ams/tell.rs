@@ -115,13 +115,16 @@ impl Channel {
             let last = events.last().map_or(0, |event| event.sequence);
             let items = by_campaign(&events).remove(campaign).unwrap_or_default().items;
             if let Err(error) = self.post(campaign, items).await {
-                let AmsError::Refused { .. } = error else { return Err(error.into()) };
-                let given_up = now_ms - waiting.since_ms > snapshot.settings().get(&AMS_GIVE_UP);
-                if !given_up {
+                let is_refused = matches!(error, AmsError::Refused { .. });
+                let waits_ms = now_ms - waiting.since_ms;
+                if !is_refused || waits_ms <= snapshot.settings().get(&AMS_GIVE_UP) {
+                    // Also when there was no answer: it may fail at this campaign only, and the others
+                    // have their turn at the next round.
                     let due_ms = now_ms + self.pause_ms(waiting.tries);
                     let problem = error.to_string();
-                    tracing::warn!(campaign, problem, "AMS refused; tried again later");
-                    return Ok(ams::postpone(&*self.db, campaign, due_ms, &problem).await?);
+                    tracing::warn!(campaign, problem, "AMS was not told; tried again later");
+                    ams::postpone(&*self.db, campaign, due_ms, &problem).await?;
+                    return if is_refused { Ok(()) } else { Err(error.into()) };
                 }
                 let count = events.len();
                 tracing::error!(campaign, count, %error, "AMS refused for too long; given up");

@@ -2,6 +2,7 @@
 //! SMTP is reported like all other, `message_id` is never empty, and what was never sent is reported
 //! as failed. Pure.
 
+use jiff::Timestamp;
 use postern_proto::mask;
 use postern_proto::v1::Verdict;
 use serde_json::{Value, json};
@@ -9,16 +10,21 @@ use serde_json::{Value, json};
 use crate::model::event::{EventRow, EventType};
 use crate::store::webhook_deliveries::Facts;
 
-use super::payload::time;
-
 /// The body; none for what the old system never reported.
 pub(super) fn body(row: &EventRow, facts: &Facts) -> Option<String> {
     let word = word(row)?;
     let event = &row.event;
     let own = event.message_id.to_string();
-    let known_as = [&row.external_id, &facts.rfc_message_id, &own];
-    let known_as = known_as.into_iter().find(|id| !id.is_empty()).unwrap_or(&own);
+    // Mail that came over SMTP had its Message-ID with the brackets.
+    let in_mail = format!("<{}>", facts.rfc_message_id);
+    let known_as = match (&row.external_id, &facts.rfc_message_id) {
+        (id, _) if !id.is_empty() => id,
+        (_, id) if !id.is_empty() => &in_mail,
+        _ => &own,
+    };
     let at = time(event.create_ms);
+    // Not of the first event, which is told before Postal has given one, and the same at every try.
+    let postal_id = facts.postal_id.filter(|_| event.kind != EventType::Accepted);
     let mut data = json!({
         "message_id": known_as,
         "local_message_id": own,
@@ -26,12 +32,17 @@ pub(super) fn body(row: &EventRow, facts: &Facts) -> Option<String> {
         "recipient": mask::address(&row.recipient),
         "status": word,
         "timestamp": at,
-        "postal_message_id": facts.postal_id.map(|id| id.to_string()),
+        "postal_message_id": postal_id.map(|id| id.to_string()),
     });
     if let (Value::Object(data), Value::Object(more)) = (&mut data, extras(row, word)) {
         data.extend(more);
     }
     Some(json!({"event_type": word, "timestamp": at, "data": data}).to_string())
+}
+
+/// A time as the old system wrote it: RFC 3339 in UTC, whole seconds.
+fn time(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).map(|time| format!("{time:.0}")).unwrap_or_default()
 }
 
 /// The old name of what happened.
@@ -173,6 +184,8 @@ mod tests {
         let mut smtp = row(EventType::Delivered, "");
         smtp.external_id.clear();
         let body: Value = serde_json::from_str(&body(&smtp, &facts()).unwrap()).unwrap();
-        assert_eq!(body["data"]["message_id"], "2@shop.example");
+        assert_eq!(body["data"]["message_id"], "<2@shop.example>");
+        let at = body["timestamp"].as_str().unwrap();
+        assert!(at.len() == "2026-11-27T10:00:00Z".len() && at.ends_with('Z'), "{at}");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -19,6 +19,8 @@ use super::{Posting, sign};
 
 /// What is kept of an answer.
 const KEPT_OCTETS: usize = 1024;
+/// What the old system called itself.
+const LEGACY_USER_AGENT: &str = "EmailSender-Webhook/1.0";
 /// By which an endpoint says more than a status can.
 const WORD: &str = "webhook-delivery";
 /// Header fields that are ours, or the connection's.
@@ -121,6 +123,7 @@ fn headers(endpoint: &Endpoint, server_id: &str, one: &Try<'_>, now_ms: i64) -> 
     if wanted.format == Format::Legacy {
         let secret = endpoint.secret.as_str();
         fields.extend([
+            (USER_AGENT.as_str(), LEGACY_USER_AGENT.to_owned()),
             ("x-webhook-signature", sign::legacy_url(secret, &wanted.url)),
             ("x-timestamp", seconds.to_string()),
             ("x-server-id", server_id.to_owned()),
