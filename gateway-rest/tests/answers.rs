@@ -158,6 +158,10 @@ async fn one_page_of_text_names_every_call_and_every_error() {
     let document = stage.send("GET /openapi.json", "").await.json();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
+            // No client calls what Postal does.
+            if operation["tags"][0] == "Postal" {
+                continue;
+            }
             let summary = operation["summary"].as_str().unwrap();
             let line = format!("\n- `{} {path}`: {summary}.\n", method.to_uppercase());
             assert!(got.text.contains(&line), "{line} is not in {}", got.text);

@@ -37,7 +37,9 @@ async fn routes(stack: &Stack) -> Vec<(Method, String)> {
     let mut routes = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         let methods = methods.as_object().unwrap().keys().filter(|name| *name != "parameters");
-        for method in methods.filter(|_| path.starts_with("/v1/")) {
+        // What Postal calls is Postal's to define.
+        let is_native = path.starts_with("/v1/") && !path.starts_with("/v1/postal/");
+        for method in methods.filter(|_| is_native) {
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             routes.push((method, path.replace("{id}", "some")));
         }
