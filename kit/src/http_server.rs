@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::codegen::http::header::{CONNECTION, EXPECT};
+use tonic::codegen::http::header::CONNECTION;
 use tonic::codegen::http::{HeaderValue, Request, Response, Version};
 use tower::{Service, ServiceExt as _};
 
@@ -156,9 +156,7 @@ async fn conversation<I, S, B>(
         move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
             let (left, is_http2) = (Left::default(), request.version() == Version::HTTP_2);
-            // A client that asks first has nothing on its way, and HTTP/2 refuses one body alone.
-            let is_coming = !is_http2 && !request.headers().contains_key(EXPECT);
-            let request = request.map(|body| RequestBody::new(body, is_coming, left.clone()));
+            let request = RequestBody::watched(request, left.clone());
             let (under_way, stop) = (activity.begin(is_http2), stop.clone());
             let answer = service.clone().oneshot(request);
             async move {

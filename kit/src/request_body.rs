@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tonic::codegen::http::header::EXPECT;
+use tonic::codegen::http::{Request, Version};
 
 /// How much of a body that nobody wants is read, and for how long.
 const UNWANTED_BYTES_MAX: u64 = 32 << 20;
@@ -25,8 +27,10 @@ const UNWANTED_BYTES_SMALL: u64 = 1 << 20;
 pub struct RequestBody {
     /// None once it is read to its end.
     incoming: Option<Incoming>,
-    /// Whether the client sends it although nobody has begun to read.
+    /// Whether the client sends it: at once, or since somebody began to read.
     is_coming: bool,
+    /// HTTP/2 refuses one body alone.
+    is_http2: bool,
     left: Left,
 }
 
@@ -41,8 +45,17 @@ impl Left {
 }
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, is_coming: bool, left: Left) -> Self {
-        Self { incoming: Some(incoming), is_coming, left }
+    /// The request with its body watched.
+    pub(crate) fn watched(request: Request<Incoming>, left: Left) -> Request<Self> {
+        let version = request.version();
+        // Who asks first has nothing on its way (RFC 9110 §10.1.1).
+        let expect = request.headers().get(EXPECT);
+        let asks_first = version == Version::HTTP_11
+            && expect.is_some_and(|value| value.as_bytes() == b"100-continue");
+        let is_http2 = version == Version::HTTP_2;
+        let body =
+            |incoming| Self { incoming: Some(incoming), is_coming: !asks_first, is_http2, left };
+        request.map(body)
     }
 }
 
@@ -54,6 +67,8 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // Who asked first is told to send now.
+        self.is_coming = true;
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         let polled = Pin::new(incoming).poll_frame(cx);
         // One without a length does not know its end before it is there.
@@ -82,7 +97,7 @@ impl Drop for RequestBody {
         if !self.is_coming || size.is_none_or(|size| size > UNWANTED_BYTES_SMALL) {
             self.left.0.store(true, Ordering::Relaxed);
         }
-        if !self.is_coming {
+        if !self.is_coming || self.is_http2 {
             return;
         }
         runtime.spawn(tokio::time::timeout(UNWANTED_TIME, throw_away(unread)));
@@ -104,7 +119,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
     use tokio_util::sync::CancellationToken;
-    use tonic::codegen::http::{Request, Response};
+    use tonic::codegen::http::Response;
 
     use super::*;
     use crate::http_server::{Bounds, serve};

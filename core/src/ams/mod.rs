@@ -94,12 +94,13 @@ impl Channel {
 
     async fn round(&self) -> Result<(), RoundError> {
         // First what is urgent. What AMS refuses of it must not keep the rest from being told.
-        let stopped = match self.stop_mailings().await {
-            Err(RoundError::Ams(error @ AmsError::Refused { .. })) => Err(error.into()),
-            other => Ok(other?),
-        };
+        match self.stop_mailings().await {
+            Err(RoundError::Ams(error @ AmsError::Refused { .. })) => {
+                tracing::warn!(%error, "AMS does not say what it sends; asked again");
+            }
+            other => other?,
+        }
         self.tell().await?;
-        self.tell_parked().await?;
-        stopped
+        self.tell_parked().await
     }
 }

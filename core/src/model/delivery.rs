@@ -254,6 +254,11 @@ impl Category {
         [Self::UnknownUser, Self::Inactive].map(Self::name).contains(&reason)
     }
 
+    /// Whether it says that nobody will ever get mail at the address.
+    pub fn is_dead(self) -> bool {
+        Self::is_dead_address(self.name())
+    }
+
     /// The word shown to clients and stored.
     pub fn name(self) -> &'static str {
         match self {

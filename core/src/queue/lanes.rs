@@ -118,7 +118,7 @@ impl<T> Lanes<T> {
 
     /// Whether a lane may take of what room there is.
     fn may_start(&self, lane: &Lane<T>) -> bool {
-        let kept = self.limits.total / KEPT_OF;
+        let kept = (self.limits.total / KEPT_OF).max(usize::from(self.limits.total > 1));
         let share = kept / self.lanes.len().max(1);
         self.in_flight + kept < self.limits.total || lane.in_flight < share.max(1)
     }

@@ -39,8 +39,17 @@ pub(super) fn event(
 
 /// Removes those from before a time; those of messages go with their messages. The newest event stays,
 /// from which the feed counts on.
-pub(super) fn removal(before_ms: i64) -> Statement {
-    let sql = "DELETE FROM events WHERE message_id = $1 AND create_ms < $2 \
-               AND sequence < (SELECT MAX(sequence) FROM events)";
-    Statement::new(sql, vec![Uuid::nil().into(), before_ms.into()])
+pub(super) fn removals(before_ms: i64) -> Vec<Statement> {
+    const OLD: &str = "events WHERE message_id = $1 AND create_ms < $2 \
+                       AND sequence < (SELECT MAX(sequence) FROM events)";
+    let told = |table: &str| {
+        format!(
+            "DELETE FROM {table} WHERE endpoint_id IN (SELECT id FROM webhook_endpoints) \
+             AND sequence IN (SELECT sequence FROM {OLD})"
+        )
+    };
+    // What is left of deliveries to endpoints goes first, as with messages.
+    [told("webhook_attempts"), told("webhook_deliveries"), format!("DELETE FROM {OLD}")]
+        .map(|sql| Statement::new(sql, vec![Uuid::nil().into(), before_ms.into()]))
+        .into()
 }

@@ -57,7 +57,7 @@ pub async fn remove_messages(db: &dyn Database, before_ms: i64) -> Result<bool, 
 
 /// Removes what happened before `before_ms` and is about no message.
 pub async fn remove_affairs(db: &dyn Database, before_ms: i64) -> Result<(), Error> {
-    db.write(vec![affairs::removal(before_ms)]).await.map(|_| ())
+    db.write(affairs::removals(before_ms)).await.map(|_| ())
 }
 
 fn removals(batch: &[&Old]) -> Vec<Statement> {

@@ -133,12 +133,16 @@ fn check_tag<'s>(inside: &'s str, open: &mut Vec<&'s str>) -> Result<(), Templat
     let loops = open.iter().filter(|block| is_loop(block)).count();
     let is_comment = open.contains(&"comment");
     match word {
-        // Nothing of it is run.
-        "capture" | "assign" if is_comment => {}
         "capture" => return too_much("capture is not allowed; write the text where it is needed"),
+        // Nothing of it is run.
+        "assign" if is_comment => {}
         "assign" if loops > 0 => return too_much("assign is not allowed inside a loop"),
         "assign" if GROWING.iter().any(|filter| inside.contains(filter)) => {
             return too_much("assign is not allowed with filters that make its value grow");
+        }
+        // The library passes over it, and we would not.
+        "comment" | "raw" if word != inside => {
+            return Err(TemplateError::Syntax(format!("{word} stands alone in its tag")));
         }
         "comment" | "raw" if is_comment => {
             return too_much("a comment may hold neither comment nor raw");
@@ -192,6 +196,11 @@ mod tests {
             format!("{{% comment %}}{{% raw %}}{{% endcomment %}}{{% endraw %}}{huge}"),
             "{% for a in b %}{% comment %}{% if %}{% endcomment %}{% endfor %}".to_owned(),
             "{% comment %}{ %}{% unless vip %}x{n }}% endunless %}".to_owned(),
+            format!(
+                "{{% comment %}}{{% capture x %}}{{% endcomment %}}{{% raw x %}}{{% endcomment %}}\
+                 {huge}{{% raw %}}{{% endraw %}}"
+            ),
+            format!("{{% raw x %}}{{% endcomment %}}{huge}{{% endraw %}}"),
             format!("{{% raw %}}{{%\tendraw %}}{{% endfor %}}{{% endraw %}}{three}"),
         ] {
             assert!(check(&hidden).is_err(), "{hidden}");
@@ -200,7 +209,7 @@ mod tests {
             "{{ \"it's\" }}{% raw %}{% endfor %}{{ x }}{% endraw %}{%- if a -%}{%-endif-%}",
             "{% comment %}{% if a %}{{ b }}{% endif %}{% endcomment %}{ % }} %} { {",
             "{% for a in (1..1000) %}{% if a %}{% else %}{% endif %}{% endfor %}",
-            "{% comment %}{% capture x %}{% assign y = z | append: z %}{% endcomment %}",
+            "{% comment %}{% assign y = z | append: z %}(1..9999999){% endcomment %}",
             "{% raw %}{{ 99999999999999999999 }}{% endraw %}",
             "{% if id1234567890123456789012 == 1234567890123456789 %}{% endif %}{{ -5 }}{{ a-1 }}",
         ] {

@@ -65,16 +65,14 @@ fn by_enhanced(code: Enhanced, words: &Words) -> Option<Category> {
     Some(found)
 }
 
-/// Phrases and their meaning, separated by `|`; the first that occurs decides. What is about the sender stands
-/// first, since a recipient must not be given up for our own faults; then what names the recipient, since
-/// "rejected" and "blocked" are said of everything.
-const PHRASES: [(Category, &str); 14] = [
-    (
-        Category::Policy,
-        "sender address rejected|sender rejected|sender verify failed|sender verification failed|\
-         invalid sender|sender unknown|unknown sender|sender domain|sender s domain|\
-         domain of sender|sending domain",
-    ),
+/// Said of the sender. A recipient must not be given up for what else stands there.
+const SENDER: &str = "sender address rejected|sender rejected|sender verify failed|\
+    sender verification failed|invalid sender|sender unknown|unknown sender|sender domain|\
+    sender s domain|domain of sender|sending domain";
+
+/// Phrases and their meaning, separated by `|`; the first that occurs decides. What names the recipient stands first,
+/// since "rejected" and "blocked" are said of everything.
+const PHRASES: [(Category, &str); 13] = [
     (
         Category::UnknownUser,
         "user unknown|unknown user|no such user|no such recipient|no such mailbox|\
@@ -153,12 +151,15 @@ const PHRASES: [(Category, &str); 14] = [
 
 fn by_words(words: &Words, phase: Phase) -> Option<Category> {
     // "Mailbox unavailable" is the RFC's text of 550; behind RCPT it speaks of the recipient.
-    let names_mailbox = phase == Phase::Rcpt && words.contain("mailbox unavailable");
-    if names_mailbox && !words.mean(Category::AuthFailed) {
+    let is_about_sender = words.are_about_sender();
+    let is_ours = is_about_sender || words.mean(Category::AuthFailed);
+    if phase == Phase::Rcpt && !is_ours && words.contain("mailbox unavailable") {
         return Some(Category::UnknownUser);
     }
-    let found = PHRASES.iter().find(|(_, phrases)| words.contain_one_of(phrases));
-    found.map(|(category, _)| *category)
+    let may_be = |category: Category| !is_about_sender || !category.is_dead();
+    let mut phrases = PHRASES.iter().filter(|(category, _)| may_be(*category));
+    let found = phrases.find(|(_, phrases)| words.contain_one_of(phrases));
+    found.map(|(category, _)| *category).or(is_about_sender.then_some(Category::Policy))
 }
 
 fn by_code(code: u16, enhanced: Option<Enhanced>, phase: Phase) -> Category {
@@ -218,6 +219,11 @@ impl Words {
         self.0.match_indices(phrase).any(|(at, _)| {
             self.0[..at].ends_with(' ') && self.0[at + phrase.len()..].starts_with(' ')
         })
+    }
+
+    /// Whether something is said of the sender.
+    pub(super) fn are_about_sender(&self) -> bool {
+        self.contain_one_of(SENDER)
     }
 
     fn contain_one_of(&self, phrases: &str) -> bool {

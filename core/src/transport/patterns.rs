@@ -30,14 +30,14 @@ impl Patterns {
     /// The meaning of a refusal, of which `category` is what is built in.
     pub fn refine(&self, reply: &Reply, category: Category) -> Category {
         let refusal = matches!(reply.code / 100, 4 | 5);
-        // Our own authentication is our own fault, whatever else the reply says.
-        let ours = category == Category::AuthFailed;
-        if self.0.is_empty() || !refusal || ours || classify::is_decided_by_code(reply) {
+        if self.0.is_empty() || !refusal || classify::is_decided_by_code(reply) {
             return category;
         }
         let words = Words::of(&format!("{} {} {}", reply.code, reply.enhanced, reply.text));
         let found = self.0.iter().find(|(_, phrase)| words.contain(phrase));
-        found.map_or(category, |(category, _)| *category)
+        // No recipient is given up for our own fault.
+        let ours = category == Category::AuthFailed || words.are_about_sender();
+        found.map_or(category, |(found, _)| if ours && found.is_dead() { category } else { *found })
     }
 }
 
@@ -227,6 +227,10 @@ patterns:
         assert_eq!(refined(&reply(550, "5.9.9", "no")), Category::UnknownUser);
         let ours = patterns.refine(&reply(550, "", text), Category::AuthFailed);
         assert_eq!(ours, Category::AuthFailed, "a recipient is not given up for it");
+        let ours = patterns.refine(&reply(450, "", "dmarc error 429"), Category::AuthFailed);
+        assert_eq!(ours, Category::RateLimited, "which gives nobody up");
+        let sender = reply(550, "", "Sender address rejected: kein solcher Empfänger");
+        assert_eq!(patterns.refine(&sender, Category::Policy), Category::Policy);
         assert_eq!(refined(&reply(550, "", "queued as 14294")), Category::Other);
         assert_eq!(refined(&reply(450, "", "error 429")), Category::RateLimited);
         // The code says that it is about our own signature: that is nobody's address.

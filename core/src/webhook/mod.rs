@@ -178,7 +178,7 @@ impl Webhooks {
             if !stays {
                 running.stop.cancel();
             }
-            !running.stop.is_cancelled() || !running.task.is_finished()
+            !running.task.is_finished()
         });
         for endpoint in endpoints {
             match self.runners.get(&endpoint.id) {
