@@ -136,8 +136,9 @@ async fn nobody_is_sent_anywhere_that_was_not_in_a_mail() {
     stack.wait_state(&id, "delivered").await.unwrap();
     let (_, link) = tracked(&stack, "bob@good.test").await;
     let click = link("/c/");
-    // Every changed character breaks the signature.
-    let tampered = format!("{}x{}", &click[..20], &click[21..]);
+    // Every changed character breaks the signature; one in 64 was this one before.
+    let other = if &click[20..21] == "x" { "y" } else { "x" };
+    let tampered = format!("{}{other}{}", &click[..20], &click[21..]);
     for path in
         [tampered.as_str(), "/c/", "/c/x", "/c/AAAA", "/o/x/y", "/%2e%2e/", "//evil.example/"]
     {
