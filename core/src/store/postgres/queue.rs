@@ -144,9 +144,11 @@ impl Queue for Postgres {
 
     async fn reap(&self, stale_before_ms: i64, now_ms: i64) -> Result<usize, Error> {
         let mut client = self.client().await?;
-        let transaction = client.transaction().await?;
+        // Not in the transaction below: that would have its place in the feed from here on, before
+        // messages that a node, called dead and alive, accepts until their leases are looked at.
         let sql = "DELETE FROM nodes WHERE heartbeat_ms < $1";
-        transaction.execute(sql, &[&stale_before_ms]).await?;
+        client.execute(sql, &[&stale_before_ms]).await?;
+        let transaction = client.transaction().await?;
         let sql = "WITH dead AS (SELECT id, state FROM deliveries WHERE lease IS NOT NULL \
                    AND lease NOT IN (SELECT id FROM nodes) LIMIT $2 FOR UPDATE SKIP LOCKED) \
                    UPDATE deliveries d SET lease = NULL, update_ms = $1, \
