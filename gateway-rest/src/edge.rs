@@ -21,7 +21,6 @@ use postern_kit::core_client::Caller;
 use postern_kit::http_server::Peer;
 use postern_kit::net;
 use postern_kit::spans::{Ended, KeyValue, Kind, Spans};
-use postern_kit::trace::Trace;
 use postern_proto::ids::RequestId;
 use postern_proto::metadata;
 use postern_proto::reason::Reason;
@@ -71,27 +70,25 @@ pub(crate) async fn edge(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let (start, method) = (Instant::now(), request.method().clone());
-    let route = request.extensions().get::<MatchedPath>().cloned();
+    let start = Instant::now();
     let path = request.uri().path().to_owned();
     let settings = app.live.now();
-    let context = context(&app, &settings, &request, &path);
     let mut under_way = UnderWay {
         spans: app.spans.clone(),
-        trace: context.caller.trace,
+        context: context(&app, &settings, &request, &path),
         start,
-        method,
-        route,
-        request_id: context.caller.request_id.clone(),
+        method: request.method().clone(),
+        route: request.extensions().get::<MatchedPath>().cloned(),
         status: None,
     };
+    let context = &under_way.context;
     request.extensions_mut().insert(context.clone());
     let client_request_id = client_request_id(request.headers());
     // A page that tells of a failure is in the reader's language.
     let reader = (app.config.dashboard && dashboard::has(&path)).then(|| request.headers().clone());
     let mut standings = Standings::default();
-    let mut response = answer(&app, &settings, request, next, &context, &mut standings).await;
-    response = dress(&app, response, &path, &context, reader.as_ref());
+    let mut response = answer(&app, &settings, request, next, context, &mut standings).await;
+    response = dress(&app, response, &path, context, reader.as_ref());
     if let Some(exhausted) = response.extensions().get::<Standing>().copied() {
         standings.exhaust(exhausted);
         response.extensions_mut().insert(Exhausted(exhausted.limit()));
@@ -112,9 +109,6 @@ pub(crate) async fn edge(
     if let Some(told) = told.and_then(|text| HeaderValue::try_from(text).ok()) {
         headers.insert("traceresponse", told);
     }
-    under_way.status = Some(response.status());
-    drop(under_way);
-    let headers = response.headers_mut();
     headers.insert("postern-version", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     tracing::debug!(
@@ -125,6 +119,7 @@ pub(crate) async fn edge(
         http.status = response.status().as_u16(),
         "answered"
     );
+    under_way.status = Some(response.status());
     response
 }
 
@@ -132,18 +127,17 @@ pub(crate) async fn edge(
 /// away and nobody waits for the answer.
 struct UnderWay {
     spans: Spans,
-    trace: Option<Trace>,
+    context: Context,
     start: Instant,
     method: Method,
     route: Option<MatchedPath>,
-    request_id: String,
     status: Option<StatusCode>,
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        if let Some(trace) = self.trace {
-            self.spans.ended(&trace, self.start.elapsed(), || self.ended());
+        if let Some(trace) = &self.context.caller.trace {
+            self.spans.ended(trace, self.start.elapsed(), || self.ended());
         }
     }
 }
@@ -154,7 +148,7 @@ impl UnderWay {
         let method = metrics::known_method(&self.method).unwrap_or("_OTHER");
         let mut attributes = vec![
             KeyValue::new("http.request.method", method),
-            KeyValue::new("postern.request.id", self.request_id.clone()),
+            KeyValue::new("postern.request.id", self.context.caller.request_id.clone()),
         ];
         let mut name = method.to_owned();
         if let Some(route) = &self.route {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::Method;
+use http::{Method, StatusCode};
 use postern_kit::metrics::SECONDS;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -64,14 +64,14 @@ pub(crate) async fn count(
         // A method of the client's own making is no label.
         method: known_method(request.method()).unwrap_or("other"),
         route: route.map_or("other", MatchedPath::as_str).to_owned(),
-        status: "canceled".to_owned(),
+        status: None,
         metrics,
     };
     let response = next.run(request).await;
     if let Some(standing) = response.extensions().get::<Exhausted>() {
         under_way.metrics.rate_limited.get_or_create(&[("limit", standing.0)]).inc();
     }
-    under_way.status = format!("{}xx", response.status().as_u16() / 100);
+    under_way.status = Some(response.status());
     response
 }
 
@@ -81,13 +81,17 @@ struct UnderWay {
     start: Instant,
     method: &'static str,
     route: String,
-    status: String,
+    status: Option<StatusCode>,
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let (route, status) = (std::mem::take(&mut self.route), std::mem::take(&mut self.status));
-        let labels = [("method", self.method.to_owned()), ("route", route), ("status", status)];
+        let class = match self.status {
+            Some(status) => format!("{}xx", status.as_u16() / 100),
+            None => "canceled".to_owned(),
+        };
+        let route = std::mem::take(&mut self.route);
+        let labels = [("method", self.method.to_owned()), ("route", route), ("status", class)];
         self.metrics.requests.get_or_create(&labels).inc();
         self.metrics.time.observe(self.start.elapsed().as_secs_f64());
     }

@@ -152,12 +152,12 @@ async fn conversation<I, S, B>(
 {
     let activity = Arc::new(Activity::new());
     let service = service_fn({
-        let (activity, stop) = (activity.clone(), stop.clone());
+        let (activity, stop, left) = (activity.clone(), stop.clone(), Left::default());
         move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
-            let (left, is_http2) = (Left::default(), request.version() == Version::HTTP_2);
+            let is_http2 = request.version() == Version::HTTP_2;
             let request = RequestBody::watched(request, left.clone());
-            let (under_way, stop) = (activity.begin(is_http2), stop.clone());
+            let (under_way, stop, left) = (activity.begin(is_http2), stop.clone(), left.clone());
             let answer = service.clone().oneshot(request);
             async move {
                 let mut answer = answer.await;
@@ -287,12 +287,12 @@ impl Drop for UnderWay {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     /// Far more than any of it takes.
-    const LIMIT: Duration = Duration::from_secs(60);
+    pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
     /// What a server answers to these octets until it closes the connection.
     async fn answered(sent: &[u8]) -> Vec<u8> {
@@ -331,8 +331,8 @@ mod tests {
         answered(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     }
 
-    /// Reads up to the end of one answer of the service below.
-    async fn one_answer(stream: &mut TcpStream) -> String {
+    /// Reads up to the end of one answer of a service that says hello.
+    pub(crate) async fn one_answer(stream: &mut TcpStream) -> String {
         let mut all = Vec::new();
         while !all.ends_with(b"hello") {
             all.push(stream.read_u8().await.unwrap());

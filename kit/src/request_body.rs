@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tonic::codegen::http::header::EXPECT;
 use tonic::codegen::http::{Request, Version};
@@ -34,7 +35,8 @@ pub struct RequestBody {
     left: Left,
 }
 
-/// Tells whether so much of a body was left unread that its connection cannot be used again.
+/// Tells whether so much of a body was left unread that its connection cannot be used again. One for
+/// each connection: HTTP/1.1 has one request at a time, and HTTP/2 does not ask.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Left(Arc<AtomicBool>);
 
@@ -107,7 +109,7 @@ impl Drop for RequestBody {
 async fn throw_away(mut unread: Incoming) {
     let mut read = 0;
     while read <= UNWANTED_BYTES_MAX {
-        match std::future::poll_fn(|cx| Pin::new(&mut unread).poll_frame(cx)).await {
+        match unread.frame().await {
             Some(Ok(frame)) => read += frame.data_ref().map_or(0, |data| data.len() as u64),
             Some(Err(_)) | None => return,
         }
@@ -122,10 +124,8 @@ mod tests {
     use tonic::codegen::http::Response;
 
     use super::*;
+    use crate::http_server::tests::{LIMIT, one_answer};
     use crate::http_server::{Bounds, serve};
-
-    /// Far more than any of it takes.
-    const LIMIT: Duration = Duration::from_secs(60);
 
     /// A server that answers without a look at the body, unless it is asked for `/read`.
     async fn careless() -> TcpStream {
@@ -134,10 +134,7 @@ mod tests {
         let bounds = Bounds { connections_max: 1, header_timeout: LIMIT, drain_timeout: LIMIT };
         let service = tower::service_fn(async |request: Request<RequestBody>| {
             if request.uri().path() == "/read" {
-                let mut body = request.into_body();
-                while std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.is_some()
-                {
-                }
+                request.into_body().collect().await.unwrap();
             }
             Ok(Response::new("hello".to_owned()))
         });
@@ -145,18 +142,10 @@ mod tests {
         TcpStream::connect(address).await.unwrap()
     }
 
-    async fn answer(stream: &mut TcpStream) -> String {
-        let mut all = Vec::new();
-        while !all.ends_with(b"hello") {
-            all.push(stream.read_u8().await.unwrap());
-        }
-        String::from_utf8(all).unwrap()
-    }
-
     async fn post(stream: &mut TcpStream, size: usize, sent: &[u8]) -> String {
         let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
-        let answer = answer(stream).await;
+        let answer = one_answer(stream).await;
         // Only now, as from a client that is slow.
         stream.write_all(sent).await.unwrap();
         answer
@@ -179,7 +168,7 @@ mod tests {
         let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&vec![b'x'; size]).await.unwrap();
-        let answer = answer(&mut stream).await;
+        let answer = one_answer(&mut stream).await;
         assert!(answer.contains("connection: close"), "{answer}");
     }
 
@@ -190,7 +179,7 @@ mod tests {
             let chunks = "POST /read HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
                           2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
             stream.write_all(chunks.as_bytes()).await.unwrap();
-            let answer = answer(&mut stream).await;
+            let answer = one_answer(&mut stream).await;
             assert!(!answer.contains("connection: close"), "{answer}");
         }
     }
@@ -201,7 +190,7 @@ mod tests {
         let asks =
             "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n";
         stream.write_all(asks.as_bytes()).await.unwrap();
-        let answer = answer(&mut stream).await;
+        let answer = one_answer(&mut stream).await;
         assert!(
             answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"),
             "{answer}"

@@ -244,6 +244,9 @@ impl Category {
         Category::Other,
     ];
 
+    /// Those that say that nobody will ever get mail at the address.
+    const DEAD: [Self; 2] = [Self::UnknownUser, Self::Inactive];
+
     /// The category with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|category| category.name() == name)
@@ -251,12 +254,12 @@ impl Category {
 
     /// Whether a bounce for this reason says that no mailbox is behind the address.
     pub fn is_dead_address(reason: &str) -> bool {
-        [Self::UnknownUser, Self::Inactive].map(Self::name).contains(&reason)
+        Self::DEAD.map(Self::name).contains(&reason)
     }
 
     /// Whether it says that nobody will ever get mail at the address.
     pub fn is_dead(self) -> bool {
-        Self::is_dead_address(self.name())
+        Self::DEAD.contains(&self)
     }
 
     /// The word shown to clients and stored.

@@ -49,7 +49,7 @@ pub fn gave_up(said: Said<'_>) -> News {
         true => (EventType::Bounced, State::Bounced),
         false => (EventType::Failed, State::Failed),
     };
-    let dead = refused && Category::is_dead_address(category.name());
+    let dead = refused && category.is_dead();
     News {
         event,
         state: Some(state),

@@ -138,7 +138,7 @@ impl<T> Lanes<T> {
 
     /// The next delivery that may start, with its lane. It counts as under way until [`Self::done`].
     pub fn pop(&mut self) -> Option<(String, T)> {
-        if self.in_flight >= self.limits.total {
+        if self.is_full() {
             return None;
         }
         let name = self.next_ready()?;

@@ -121,14 +121,13 @@ where
             tracing::info_span!("call", rpc.method = path, request.id = id, trace.id = trace.id());
         let limit = self.settings.now().time(&RPC_TIMEOUT);
         let limit = if path == WAITING.0 { limit.max(WAITING.1) } else { limit };
-        let metrics = self.metrics.clone();
         let mut under_way = UnderWay {
-            metrics: metrics.clone(),
+            metrics: self.metrics.clone(),
             spans: self.spans.clone(),
             trace,
             start: Instant::now(),
             path: path.to_owned(),
-            id: id.clone(),
+            id,
             code: Code::Cancelled,
         };
         let answer = self.inner.call(request).instrument(span);
@@ -140,9 +139,8 @@ where
             // An answer that failed is nothing but headers; one that came has no code yet.
             let code = response.headers().get("grpc-status");
             under_way.code = code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
-            drop(under_way);
-            if let Some(status) = sign(response.headers_mut(), &id) {
-                metrics.refused(&Failure::from_status(&status), door);
+            if let Some(status) = sign(response.headers_mut(), &under_way.id) {
+                under_way.metrics.refused(&Failure::from_status(&status), door);
             }
             Ok(response)
         })

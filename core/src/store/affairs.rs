@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::model::event::{EventType, Subject};
 
 use super::db::{Database, Part, Statement};
+use super::webhook_deliveries::REMOVE_OF_EVENTS;
 
 /// Appends an event, if a change before it in its transaction had an effect. A transaction has one
 /// at most: its place in the feed is the first of the transaction.
@@ -40,16 +41,10 @@ pub(super) fn event(
 /// Removes those from before a time; those of messages go with their messages. The newest event stays,
 /// from which the feed counts on.
 pub(super) fn removals(before_ms: i64) -> Vec<Statement> {
-    const OLD: &str = "events WHERE message_id = $1 AND create_ms < $2 \
+    const OLD: &str = "WHERE message_id = $1 AND create_ms < $2 \
                        AND sequence < (SELECT MAX(sequence) FROM events)";
-    let told = |table: &str| {
-        format!(
-            "DELETE FROM {table} WHERE endpoint_id IN (SELECT id FROM webhook_endpoints) \
-             AND sequence IN (SELECT sequence FROM {OLD})"
-        )
-    };
-    // What is left of deliveries to endpoints goes first, as with messages.
-    [told("webhook_attempts"), told("webhook_deliveries"), format!("DELETE FROM {OLD}")]
+    let [tries, told] = REMOVE_OF_EVENTS.map(|start| format!("{start} {OLD})"));
+    [tries, told, format!("DELETE FROM events {OLD}")]
         .map(|sql| Statement::new(sql, vec![Uuid::nil().into(), before_ms.into()]))
         .into()
 }

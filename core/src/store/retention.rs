@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::db::{Database, Statement, Where, first_id};
 use super::value::{Row, Value};
+use super::webhook_deliveries::REMOVE_OF_EVENTS;
 use super::{Error, affairs};
 
 /// Messages that are looked at for one batch.
@@ -72,17 +73,10 @@ fn removals(batch: &[&Old]) -> Vec<Statement> {
     tagged.and_in("tag", tags.into_iter().map(|tag| tag.as_str().into()).collect());
     tagged.and_in("message_id", ids.clone());
     let hits = "DELETE FROM first_hits WHERE delivery_id IN (SELECT id FROM deliveries";
-    // What is left of deliveries to endpoints that are disabled, or that are over: without its event
-    // one would be first in its order for ever.
-    let told = |table: &str| {
-        format!(
-            "DELETE FROM {table} WHERE endpoint_id IN (SELECT id FROM webhook_endpoints) \
-             AND sequence IN (SELECT sequence FROM events"
-        )
-    };
+    let [tries, told] = REMOVE_OF_EVENTS;
     vec![
-        of(&told("webhook_attempts"), "message_id", ")"),
-        of(&told("webhook_deliveries"), "message_id", ")"),
+        of(tries, "message_id", ")"),
+        of(told, "message_id", ")"),
         of(hits, "message_id", ")"),
         tagged.statement("DELETE FROM message_tags", ""),
         of("DELETE FROM events", "message_id", ""),

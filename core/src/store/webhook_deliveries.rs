@@ -19,6 +19,15 @@ use super::{Error, ledger};
 
 const DELIVERY: &str = "SELECT endpoint_id, sequence, event_id, state, attempts, due_ms, create_ms \
     FROM webhook_deliveries";
+/// The beginnings of statements that remove the tries and deliveries of events, which must go before
+/// those do: a delivery without its event would be first in its order for ever. Behind each comes which
+/// events, and a bracket.
+pub(super) const REMOVE_OF_EVENTS: [&str; 2] = [
+    "DELETE FROM webhook_attempts WHERE endpoint_id IN (SELECT id FROM webhook_endpoints) \
+     AND sequence IN (SELECT sequence FROM events",
+    "DELETE FROM webhook_deliveries WHERE endpoint_id IN (SELECT id FROM webhook_endpoints) \
+     AND sequence IN (SELECT sequence FROM events",
+];
 /// Rows that one round of tidying deletes.
 const PURGE_MAX: usize = 1000;
 

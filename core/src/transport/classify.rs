@@ -150,10 +150,10 @@ const PHRASES: [(Category, &str); 13] = [
 ];
 
 fn by_words(words: &Words, phase: Phase) -> Option<Category> {
-    // "Mailbox unavailable" is the RFC's text of 550; behind RCPT it speaks of the recipient.
     let is_about_sender = words.are_about_sender();
-    let is_ours = is_about_sender || words.mean(Category::AuthFailed);
-    if phase == Phase::Rcpt && !is_ours && words.contain("mailbox unavailable") {
+    // "Mailbox unavailable" is the RFC's text of 550; behind RCPT it speaks of the recipient.
+    let names_mailbox = phase == Phase::Rcpt && words.contain("mailbox unavailable");
+    if names_mailbox && !is_about_sender && !words.mean(Category::AuthFailed) {
         return Some(Category::UnknownUser);
     }
     let may_be = |category: Category| !is_about_sender || !category.is_dead();
