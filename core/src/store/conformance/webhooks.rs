@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::build::{NOW, accept, begun, events, finish, message, new, node};
 use super::promises;
 use crate::model::delivery::State;
-use crate::model::event::{EventFilter, EventRow, EventType};
+use crate::model::event::{EventFilter, EventRow, EventType, Subject};
 use crate::model::webhook::{DeliveryState, Endpoint, Format, Wanted};
+use crate::store::credentials::{self, ExpiryNotice};
 use crate::store::webhook_attempts::{self, Ended};
 use crate::store::webhook_deliveries::{self as deliveries, Collected, Take, Taken};
 use crate::store::{Stores, feed_place, messages, retention, webhooks};
@@ -22,6 +23,7 @@ promises![
     what_a_node_took_and_does_not_know_of_is_due_at_once,
     a_late_result_changes_nothing,
     a_message_stays_until_endpoints_are_told_and_goes_with_what_they_were_told,
+    what_is_about_no_message_goes_with_what_endpoints_were_told,
     an_ordered_endpoint_waits_for_its_first,
     what_failed_comes_back_and_what_is_over_goes,
     a_time_is_found_in_the_feed,
@@ -256,6 +258,27 @@ async fn a_message_stays_until_endpoints_are_told_and_goes_with_what_they_were_t
     for endpoint in [told.id, disabled.id] {
         assert!(deliveries::list(db, endpoint, None, None, 10).await.unwrap().is_empty());
     }
+}
+
+async fn what_is_about_no_message_goes_with_what_endpoints_were_told(stores: Stores) {
+    let (db, node) = (&*stores.db, node(&stores).await);
+    let noted = |days| {
+        let notice = ExpiryNotice { credential_id: Uuid::now_v7(), expire_ms: NOW, days };
+        async move { credentials::note_notice(db, &notice, &Subject::default(), NOW).await.unwrap() }
+    };
+    assert!(noted(3).await && noted(1).await);
+    let rows = events(&stores, &EventFilter::default(), 2).await;
+    let endpoint = endpoint();
+    webhooks::create(db, &endpoint).await.unwrap();
+    deliveries::collect(db, &[collect_of(endpoint.id, &rows)], NOW).await.unwrap();
+    let tried = take(&stores, endpoint.id, node, NOW).await;
+    assert_eq!(tried.len(), 2);
+    retention::remove_affairs(db, NOW + 1).await.unwrap();
+    let left = deliveries::list(db, endpoint.id, None, None, 10).await.unwrap();
+    let left: Vec<_> = left.iter().map(|row| row.event).collect();
+    assert_eq!(left, [rows[1].event.id], "the newest event stays, and its delivery");
+    let tries = webhook_attempts::list(db, endpoint.id, rows[0].sequence, 10).await.unwrap();
+    assert!(tries.is_empty(), "{tries:?}");
 }
 
 async fn an_ordered_endpoint_waits_for_its_first(stores: Stores) {
